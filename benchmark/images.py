@@ -1,0 +1,95 @@
+"""Images as tensors on a device: from uint8 to float, random crops and flips of whole batches, in blocks.
+
+Public to plugins. Every function takes batches (N, C, H, W), uint8 or float32, and works on the device of what it gets;
+chance comes from a `torch.Generator` on that device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmark.contracts import Augment
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Images uint8 in 0..255 as float32 in [0, 1]; float32 images pass unchanged."""
+    return images if images.dtype == torch.float32 else images.float().div_(255)
+
+
+def random_crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor:
+    """Every image shifted by its own whole number of pixels, uniform in -pad..pad in x and in y; black comes in.
+
+    The same as torchvision's RandomCrop(side, padding=pad), for a whole batch.
+
+    Args:
+        images: (N, C, H, W), uint8 or float32.
+        pad: width of the black border in pixels, 0 or more.
+        generator: on the device of `images`.
+
+    Returns:
+        (N, C, H, W) of the same type.
+    """
+    if pad == 0:
+        return images
+    count, channels, height, width = images.shape
+    device = images.device
+    padded = F.pad(images, (pad, pad, pad, pad))
+    top = torch.randint(0, 2 * pad + 1, (count, 1), generator=generator, device=device)
+    left = torch.randint(0, 2 * pad + 1, (count, 1), generator=generator, device=device)
+    rows = (top + torch.arange(height, device=device))[:, None, :, None]
+    columns = (left + torch.arange(width, device=device))[:, None, None, :]
+    which = torch.arange(count, device=device)[:, None, None, None]
+    planes = torch.arange(channels, device=device)[None, :, None, None]
+    return padded[which, planes, rows, columns]
+
+
+def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Every image mirrored left to right with probability 1/2.
+
+    Args:
+        images: (N, C, H, W), uint8 or float32.
+        generator: on the device of `images`.
+    """
+    flipped = torch.rand((len(images), 1, 1, 1), generator=generator, device=images.device) < 0.5
+    return torch.where(flipped, images.flip(-1), images)
+
+
+def augment(images: Tensor, how: Augment, pad: int, generator: torch.Generator) -> Tensor:
+    """The recipe's one augmentation: `none`, `crop`, `flip` or `crop-flip`. Shape and type as given."""
+    if how in ("crop", "crop-flip"):
+        images = random_crop(images, pad, generator)
+    if how in ("flip", "crop-flip"):
+        images = random_flip(images, generator)
+    return images
+
+
+def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel over all pixels of all images, for images in [0, 1].
+
+    Args:
+        images: (N, C, H, W) uint8 or float32.
+
+    Returns:
+        (mean, std), C numbers each, from float64 sums. A constant channel gets std 1, so that it can be divided by.
+    """
+    count = images.numel() // images.shape[1]
+    total = torch.zeros(images.shape[1], dtype=torch.float64)
+    square = torch.zeros(images.shape[1], dtype=torch.float64)
+    for block in blocks(images, 4096):
+        pixels = to_float(block).double()
+        total += pixels.sum(dim=(0, 2, 3)).cpu()
+        square += pixels.square().sum(dim=(0, 2, 3)).cpu()
+    mean = total / count
+    std = (square / count - mean.square()).clamp_min(0).sqrt()
+    std[std < 1e-6] = 1.0
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def blocks(images: Tensor, size: int) -> Iterator[Tensor]:
+    """The images in consecutive blocks of at most `size`, in order, none left out."""
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
