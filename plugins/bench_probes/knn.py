@@ -1,0 +1,76 @@
+"""The nearest training images vote for the class of each test image (Wu et al. 2018, section 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+import benchmark
+from bench_probes.neighbours import blocks, nearest, rows_per_block, unit_length
+from bench_probes.params import NeighboursParams
+
+
+def evaluate_knn(probe: benchmark.Probe, params: NeighboursParams) -> benchmark.Evaluation:
+    """Protocol `knn@1`: gallery = train, cosine, weights exp(cosine / temperature), plain votes beside them.
+
+    Every k comes from a single search; none of them is chosen. Of classes with equal votes the one with the nearest
+    member wins, and of equally near members the one with the lower index in train.
+    """
+    labels, truth = probe.train.labels.cpu(), probe.test.labels.cpu()
+    counts = sorted(k for k in params.k if k <= len(labels)) or [len(labels)]
+    similarities, indices = nearest(
+        unit_length(probe.test.features()), unit_length(probe.train.features()), max(counts)
+    )
+    # Relative to the nearest, so that a small temperature cannot overflow; a common factor changes no vote.
+    relative = similarities.double() - similarities[:, :1].double()
+    weights = torch.exp(relative / params.temperature)
+    classes = labels[indices]
+    measurements, predictions = [], {}
+    weighted = vote(classes, weights, counts)
+    plain = vote(classes, torch.ones_like(weights), counts)
+    for k in counts:
+        predictions[f"knn@k={k}"] = weighted[k].int().numpy()
+        measurements.append(_accuracy(f"accuracy@k={k}", weighted[k] == truth))
+        measurements.append(_accuracy(f"vote_accuracy@k={k}", plain[k] == truth))
+    return benchmark.Evaluation(measurements=tuple(measurements), predictions=predictions)
+
+
+def vote(classes: Tensor, weights: Tensor, counts: Sequence[int]) -> dict[int, Tensor]:
+    """The winning class of each query among its first k neighbours, for each k.
+
+    Args:
+        classes: (Q, K) int64, the neighbours' classes, nearest first.
+        weights: (Q, K) float64, the neighbours' votes.
+        counts: the values of k, rising, at most K.
+
+    Returns:
+        k -> (Q,) int64. Of classes with equal sums the one that comes first among the neighbours wins.
+    """
+    num_classes = int(classes.max()) + 1
+    winners: dict[int, list[Tensor]] = {k: [] for k in counts}
+    for start, stop in blocks(len(classes), rows_per_block(num_classes, bytes_each=32)):
+        sums = torch.zeros(stop - start, num_classes, dtype=weights.dtype)
+        first = first_positions(classes[start:stop], num_classes)
+        done = 0
+        for k in counts:
+            sums.scatter_add_(1, classes[start:stop, done:k], weights[start:stop, done:k])
+            best = sums == sums.amax(dim=1, keepdim=True)
+            winners[k].append(first.masked_fill(~best, classes.shape[1] + 1).argmin(dim=1))
+            done = k
+    return {k: torch.cat(parts) for k, parts in winners.items()}
+
+
+def first_positions(classes: Tensor, num_classes: int) -> Tensor:
+    """(Q, num_classes) int64: where each class first occurs in each row of `classes` (Q, K); K where it does not."""
+    length = classes.shape[1]
+    positions = torch.arange(length).expand_as(classes)
+    none = torch.full((len(classes), num_classes), length)
+    return none.scatter_reduce(1, classes, positions, reduce="amin")
+
+
+def _accuracy(metric: str, correct: Tensor) -> benchmark.Measurement:
+    return benchmark.Measurement(
+        metric=metric, value=float(correct.double().mean()), n=len(correct), outcomes=correct.numpy()
+    )

@@ -1,0 +1,93 @@
+"""Exact nearest neighbours by inner product.
+
+Convention: neighbours come in the order of falling similarity; of equal similarities the lower gallery index is first,
+also where the tie decides who is among the first k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+BLOCK_BYTES = 64 * 2**20
+"""Largest block of similarities that is in memory at once."""
+
+
+def unit_length(features: Tensor) -> Tensor:
+    """Rows (N, D) divided by their Euclidean length, so that inner products are cosines. Zero rows stay zero."""
+    return F.normalize(features.detach().float(), dim=1)
+
+
+def nearest(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k gallery rows of largest inner product with each query, exactly.
+
+    FAISS searches on the CPU; elsewhere blocks of a matrix product do.
+
+    Args:
+        queries: (Q, D) float32.
+        gallery: (G, D) float32 on the same device.
+        k: from 1 to G.
+
+    Returns:
+        Similarities (Q, k) float32 and gallery indices (Q, k) int64, on the CPU, nearest first.
+    """
+    if not 1 <= k <= len(gallery):
+        raise ValueError(f"k={k} neighbours of a gallery of {len(gallery)}; k lies between 1 and the gallery's size")
+    # One more than asked for shows whether a tie decided who came in.
+    asked = min(k + 1, len(gallery))
+    search = search_by_faiss if queries.device.type == "cpu" else search_by_blocks
+    similarities, indices = search(queries, gallery, asked)
+    similarities, indices = _in_order(similarities, indices)
+    if asked > k:
+        tied = torch.nonzero(similarities[:, k - 1] == similarities[:, k]).flatten()
+        for start, stop in blocks(len(tied), rows_per_block(len(gallery))):
+            rows = tied[start:stop]
+            products = queries[rows.to(queries.device)] @ gallery.T
+            values, order = products.sort(dim=1, descending=True, stable=True)
+            similarities[rows, :k], indices[rows, :k] = values[:, :k].cpu(), order[:, :k].cpu()
+    return similarities[:, :k], indices[:, :k]
+
+
+def search_by_faiss(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """As `nearest`, for tensors on the CPU; what is tied comes in FAISS's order. The gallery is not copied."""
+    import faiss
+
+    similarities, indices = faiss.knn(
+        np.ascontiguousarray(queries.numpy()),
+        np.ascontiguousarray(gallery.numpy()),
+        k,
+        metric=faiss.METRIC_INNER_PRODUCT,
+    )
+    return torch.from_numpy(similarities), torch.from_numpy(indices)
+
+
+def search_by_blocks(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """As `nearest`, for any device; what is tied comes in torch's order."""
+    found = [
+        (queries[start:stop] @ gallery.T).topk(k, dim=1)
+        for start, stop in blocks(len(queries), rows_per_block(len(gallery)))
+    ]
+    return torch.cat([block.values.cpu() for block in found]), torch.cat([block.indices.cpu() for block in found])
+
+
+def rows_per_block(width: int, bytes_each: int = 4) -> int:
+    """How many rows of `width` numbers fit into one block; at least 1."""
+    return max(1, BLOCK_BYTES // (bytes_each * max(1, width)))
+
+
+def blocks(count: int, size: int) -> Iterator[tuple[int, int]]:
+    """(start, stop) of consecutive blocks of at most `size` that cover `count`."""
+    for start in range(0, count, size):
+        yield start, min(start + size, count)
+
+
+def _in_order(similarities: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Each row sorted by falling similarity, then by rising index."""
+    by_index = indices.argsort(dim=1)
+    similarities, indices = similarities.gather(1, by_index), indices.gather(1, by_index)
+    similarities, order = similarities.sort(dim=1, descending=True, stable=True)
+    return similarities, indices.gather(1, order)
