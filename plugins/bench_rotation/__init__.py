@@ -1,0 +1,90 @@
+"""RotNet: the encoder learns by telling how far an image was turned.
+
+The tutorial plugin. This file says what the method is called, what it can be asked for and how it is trained;
+`method.py` is the method. Copy both, change the names, and add one line under the entry-point group `bench`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import benchmark
+
+if TYPE_CHECKING:
+    from bench_rotation.method import Rotation
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotationParams:
+    """What can be asked for: `rotation[turns=2]`."""
+
+    turns: Literal[2, 4] = field(
+        default=4, metadata={"help": "rotations to tell apart: 4 quarter turns, or 2 half turns"}
+    )
+    """Number of rotations, spread evenly over the circle. 4 is best on CIFAR-10 (Gidaris et al. 2018, Table 2)."""
+
+
+def build(context: benchmark.MethodContext) -> Rotation:
+    """The method around the context's encoder. torch is imported here and not when methods are listed."""
+    from bench_rotation.method import Rotation
+
+    return Rotation(context.encoder, context.layout, context.params.turns)
+
+
+def supports(setting: benchmark.Setting) -> str | None:
+    """Why this cell makes no sense, or None: a quarter turn of an oblong image has another shape."""
+    _, height, width = setting.image_shape
+    if height != width and setting.method_params.turns != 2:
+        return f"quarter turns need square images and these are {height} x {width}; ask for rotation[turns=2]"
+    return None
+
+
+def recipe(setting: benchmark.Setting) -> benchmark.Recipe:
+    """How it is trained.
+
+    `paper`: the authors' released CIFAR-10 configuration (github.com/gidariss/FeatureLearningRotNet), for the network
+    and the channels that it was made for. `quick`: Adam on a cosine, which trains every built-in encoder.
+
+    Raises:
+        UnsupportedError: `paper` with another encoder or another number of channels.
+    """
+    if setting.budget == "quick":
+        return benchmark.Recipe(
+            epochs=6 if setting.num_images <= 5000 else 20,
+            # A mirrored digit is no digit, and its right way up is anybody's guess: a mirrored 2 looks like a turned 5.
+            augment="crop" if setting.dataset == "digits" else "crop-flip",
+            pad=max(1, setting.image_shape[1] // 8),
+        )
+    if setting.encoder != "blocknet" or setting.image_shape[0] != 3:
+        raise benchmark.UnsupportedError(
+            f"rotation has no paper recipe for {setting.encoder} on images of {setting.image_shape[0]} channels: RotNet was "
+            "published with blocknet on colour images; use the budget quick, or a number of epochs"
+        )
+    return benchmark.Recipe(
+        epochs=200,
+        batch=128,
+        optimiser="sgd",
+        lr=0.1,
+        weight_decay=5e-4,
+        schedule="milestones",
+        milestones=(60, 120, 160),
+        drop_last=False,
+        mean=(125.3 / 255, 123.0 / 255, 113.9 / 255),
+        std=(63.0 / 255, 62.1 / 255, 66.7 / 255),
+    )
+
+
+@benchmark.hookimpl
+def bench_methods() -> Iterable[benchmark.MethodSpec]:
+    """Yields the one method of this plugin."""
+    yield benchmark.MethodSpec(
+        name="rotation",
+        summary="RotNet: which of four quarter turns was the image given?",
+        paper="Gidaris, Singh, Komodakis: Unsupervised Representation Learning by Predicting Image Rotations, ICLR 2018",
+        params=RotationParams,
+        build=build,
+        supports=supports,
+        recipe=recipe,
+    )
