@@ -11,6 +11,8 @@ import benchmark
 Shape = tuple[int, int, int]
 MIN_SIDE = 8
 """Pixels: three halvings leave one."""
+SMALL_STEM_SIDE = 64
+"""Largest shorter side, in pixels, at which `stem=auto` keeps ResNet's first convolution at stride 1."""
 
 
 def places(side: int, kernel: int, stride: int, padding: int) -> int:
@@ -42,6 +44,63 @@ def blocknet(image_shape: Shape, *, blocks: int, pool_after_block3: bool) -> ben
         shapes.append(halved(shapes[-1], 192) if block == 3 and pool_after_block3 else shapes[-1])
     maps = maps_named("conv", shapes)
     return benchmark.Layout(taps=maps, output=maps[-1].name, probe="conv2", local="conv2")
+
+
+def resnet18(image_shape: Shape, *, small_stem: bool) -> benchmark.Layout:
+    """layer1 to layer4 with 64, 128, 256, 512 channels; layer1 at the full side (small stem) or at a quarter of it.
+
+    Raises:
+        UnsupportedError: a side below 8 pixels.
+    """
+    refuse_tiny("resnet18", image_shape)
+    _, height, width = image_shape
+    stem = (64, height, width)
+    if not small_stem:
+        stem = halved(resized(image_shape, 64, kernel=7, stride=2, padding=3), 64)
+    shapes = [stem]
+    for channels in (128, 256, 512):
+        shapes.append(halved(shapes[-1], channels))
+    maps = maps_named("layer", shapes)
+    return benchmark.Layout(taps=maps, output="layer4", probe="layer4", local="layer3")
+
+
+def has_small_stem(stem: str, image_shape: Shape) -> bool:
+    """Whether `auto`, `small` or `imagenet` means a first convolution that keeps the side of such images."""
+    return stem == "small" or (stem == "auto" and min(image_shape[1:]) <= SMALL_STEM_SIDE)
+
+
+def alexnet(image_shape: Shape) -> benchmark.Layout:
+    """Maps of 64, 192, 384, 256, 256 channels at 1/2, 1/4, 1/4, 1/4 and 1/8 of the side.
+
+    `probe` is conv3: published linear probes of self-supervised AlexNets peak at conv3 or conv4. `local` is conv2, the
+    first map at a quarter of the side: like Deep InfoMax's own it lies two convolutions deep.
+
+    Raises:
+        UnsupportedError: a side below 8 pixels.
+    """
+    refuse_tiny("alexnet", image_shape)
+    conv1 = halved(image_shape, 64)
+    conv2 = halved(conv1, 192)
+    conv3, conv4 = (384, *conv2[1:]), (256, *conv2[1:])
+    maps = maps_named("conv", [conv1, conv2, conv3, conv4, halved(conv4, 256)])
+    return benchmark.Layout(taps=maps, output="conv5", probe="conv3", local="conv2")
+
+
+def dim_conv(image_shape: Shape, *, units: int) -> benchmark.Layout:
+    """Maps conv1 to conv3 (64, 128, 256), each half the side of the one before, rounded down; vectors fc (1024) and y.
+
+    Raises:
+        UnsupportedError: a side below 8 pixels.
+    """
+    refuse_tiny("dim_conv", image_shape)
+    shapes = [image_shape]
+    for channels in (64, 128, 256):
+        shapes.append(resized(shapes[-1], channels, kernel=4, stride=2, padding=1))
+    vectors = (
+        benchmark.Tap(name="fc", kind="vector", shape=(1024,)),
+        benchmark.Tap(name="y", kind="vector", shape=(units,)),
+    )
+    return benchmark.Layout(taps=(*maps_named("conv", shapes[1:]), *vectors), output="y", probe="fc", local="conv2")
 
 
 def maps_named(word: str, shapes: list[Shape]) -> tuple[benchmark.Tap, ...]:

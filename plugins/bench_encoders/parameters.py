@@ -24,3 +24,27 @@ class BlockNetParams:
                 "pool_after_block3=true with blocks=3 would pool the last block, which has no block after it; "
                 "give blocks=4 or blocks=5 with it, or leave it out"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNetParams:
+    """The choices of `resnet18`."""
+
+    stem: Literal["auto", "small", "imagenet"] = field(
+        default="auto",
+        metadata={"help": "first convolution: small (3x3 at stride 1), imagenet (7x7 at 2, then pooling)"},
+    )
+    """`small` keeps the image's size, as is the custom on CIFAR; `imagenet` leaves a quarter of it. `auto` takes `small`
+    where the shorter side has up to 64 pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DimConvParams:
+    """The choices of `dim_conv`."""
+
+    units: int = field(default=64, metadata={"help": "numbers in the representation"})
+    """Width of the output y, 1 or more. Deep InfoMax uses 64."""
+
+    def __post_init__(self) -> None:
+        if self.units < 1:
+            raise ValueError(f"units={self.units} cannot be: the output has at least one number; Deep InfoMax has 64")
