@@ -1,0 +1,182 @@
+"""Affine and projective warps of whole batches of images, as Pillow does them.
+
+Public to plugins. Semantics of Pillow's `Image.transform(size, AFFINE | PERSPECTIVE, data, BILINEAR, fillcolor=...)`, without
+its truncation to whole grey values; on the device of the images, without waiting for it.
+
+Convention:
+    direction   output to input: a matrix says where in the input an output pixel's value is read.
+    unit        pixels. x runs to the right, y downwards; tensors of points hold (x, y).
+    origin      the outer corner of the top left pixel: an image covers [0, W) x [0, H), and pixel (column, row) has its
+                centre at (column + 0.5, row + 0.5); `align_corners=False` in torch's words.
+    angles      degrees; positive turns the picture clockwise, since y points down.
+    sampling    bilinear between the four nearest pixel centres; beyond the outermost centres the edge is repeated.
+    fill        an output pixel that is read from outside of [0, W) x [0, H) gets the fill colour, not a mixture.
+    precision   coordinates are computed in the type of the matrices, pixels in the type of the images: float32, or
+                float64, with which points that fall on the very border are judged as Pillow judges them. The identity
+                is bit-exact where the sides are powers of two, and good to 1e-5 elsewhere.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Fill = float | tuple[float, ...]
+"""One grey value for all channels, or one for each, in the images' own unit."""
+
+PRECISIONS = (torch.float32, torch.float64)
+"""What images and matrices may be made of: half precision would move a pixel by a whole one."""
+
+
+def affine(images: Tensor, matrices: Tensor, fill: Fill = 0.0) -> Tensor:
+    """Each image under its own affine map.
+
+    Args:
+        images: (N, C, H, W) float32.
+        matrices: (N, 6) float32 rows (a, b, c, d, e, f): the output's point (x, y) is read at (ax + by + c, dx + ey + f).
+        fill: what comes in from outside.
+
+    Returns:
+        (N, C, H, W), a new tensor.
+
+    Raises:
+        ValueError: another shape or type.
+    """
+    _check(images, matrices, 6, fill)
+    column, row = _centres(images, matrices.dtype)
+    a, b, c, d, e, f = matrices.view(-1, 6, 1, 1).unbind(1)
+    return _read(images, a * column + (b * row + c), d * column + (e * row + f), fill)
+
+
+def projective(images: Tensor, coefficients: Tensor, fill: Fill = 0.0) -> Tensor:
+    """Each image under its own homography.
+
+    Args:
+        images: (N, C, H, W) float32.
+        coefficients: (N, 8) float32 rows (a, b, c, d, e, f, g, h): the output's point (x, y) is read at
+            ((ax + by + c) / (gx + hy + 1), (dx + ey + f) / (gx + hy + 1)).
+        fill: what comes in from outside, and from the horizon, where the denominator is 0.
+
+    Returns:
+        (N, C, H, W), a new tensor.
+
+    Raises:
+        ValueError: another shape or type.
+    """
+    _check(images, coefficients, 8, fill)
+    column, row = _centres(images, coefficients.dtype)
+    a, b, c, d, e, f, g, h = coefficients.view(-1, 8, 1, 1).unbind(1)
+    depth = g * column + (h * row + 1)
+    return _read(images, (a * column + (b * row + c)) / depth, (d * column + (e * row + f)) / depth, fill)
+
+
+def affine_inverse(
+    angles: Tensor, translations: Tensor, scales: Tensor, shears: Tensor, centre: tuple[float, float]
+) -> Tensor:
+    """Matrices for `affine` that turn, shear and scale the picture about a centre, then move it.
+
+    The law of torchvision 0.2.1, with which AET was trained: the later ones apply the shear otherwise.
+
+    Args:
+        angles: (N,) degrees, clockwise.
+        translations: (N, 2) pixels to the right and downwards.
+        scales: (N,), above 0; more than 1 makes the picture larger.
+        shears: (N,) degrees in (-90, 90), along x.
+        centre: (x, y) in pixels; (W / 2, H / 2) is the image's own.
+
+    Returns:
+        (N, 6), output to input: input = A (output - centre - translation) + centre with
+        A = [[cos(angle + shear), sin(angle + shear)], [-sin(angle), cos(angle)]] / (scale cos(shear)).
+    """
+    angle, shear = torch.deg2rad(angles), torch.deg2rad(shears)
+    size = scales * torch.cos(shear)
+    a, b = torch.cos(angle + shear) / size, torch.sin(angle + shear) / size
+    d, e = -torch.sin(angle) / size, torch.cos(angle) / size
+    x, y = centre
+    right, down = translations.unbind(1)
+    c = x - a * (x + right) - b * (y + down)
+    f = y - d * (x + right) - e * (y + down)
+    return torch.stack([a, b, c, d, e, f], dim=1)
+
+
+def homography(corners_from: Tensor, corners_to: Tensor) -> Tensor:
+    """Coefficients for `projective` that take four points to four others.
+
+    Computed in float64 in closed form, by way of the unit square (Heckbert 1989, section 2.2.3): no linear system, so
+    that a GPU is not waited for.
+
+    Args:
+        corners_from: (N, 4, 2) points (x, y) in the output, going round the quadrilateral.
+        corners_to: (N, 4, 2) points in the input that they are read from, in the same order.
+
+    Returns:
+        (N, 8) of the type of `corners_from`. Not finite where three corners lie on one line or the origin is read from
+        infinity.
+
+    Raises:
+        ValueError: another shape.
+    """
+    if corners_from.shape[1:] != (4, 2) or corners_from.shape != corners_to.shape:
+        raise ValueError(
+            f"a homography wants two tensors of corners, both (N, 4, 2), not {tuple(corners_from.shape)} and "
+            f"{tuple(corners_to.shape)}"
+        )
+    matrix = _from_unit_square(corners_to.double()) @ _adjugate(_from_unit_square(corners_from.double()))
+    coefficients = matrix.flatten(1)[:, :8] / matrix[:, 2, 2:]
+    return coefficients.to(corners_from.dtype)
+
+
+def _from_unit_square(corners: Tensor) -> Tensor:
+    """(N, 3, 3) homographies of (0, 0), (1, 0), (1, 1), (0, 1) to the corners (N, 4, 2)."""
+    first, second, third, fourth = corners.unbind(1)
+    (along_x, along_y), (up_x, up_y) = (second - third).unbind(1), (fourth - third).unbind(1)
+    skew_x, skew_y = (first - second + third - fourth).unbind(1)
+    area = along_x * up_y - up_x * along_y
+    g = ((skew_x * up_y - up_x * skew_y) / area)[:, None]
+    h = ((along_x * skew_y - skew_x * along_y) / area)[:, None]
+    columns = (second - first + g * second, fourth - first + h * fourth, first)
+    return torch.stack([torch.cat([top, bottom], 1) for top, bottom in zip(columns, (g, h, g * 0 + 1), strict=True)], 2)
+
+
+def _adjugate(matrices: Tensor) -> Tensor:
+    """(N, 3, 3) inverses up to a factor, which a homography does not feel."""
+    first, second, third = matrices.unbind(1)
+    cross = torch.linalg.cross
+    return torch.stack([cross(second, third), cross(third, first), cross(first, second)], dim=2)
+
+
+def _check(images: Tensor, matrices: Tensor, width: int, fill: Fill) -> None:
+    if images.ndim != 4 or images.dtype not in PRECISIONS:
+        raise ValueError(
+            f"a warp wants images (N, C, H, W) of float32, not {tuple(images.shape)} of {images.dtype}; "
+            "benchmark.images.to_float makes them"
+        )
+    if matrices.shape != (len(images), width) or matrices.dtype not in PRECISIONS:
+        raise ValueError(
+            f"this warp wants {width} numbers for each of {len(images)} images, ({len(images)}, {width}) of float32, "
+            f"not {tuple(matrices.shape)} of {matrices.dtype}"
+        )
+    if isinstance(fill, tuple) and len(fill) != images.shape[1]:
+        raise ValueError(f"the fill colour has {len(fill)} channels and the images have {images.shape[1]}")
+
+
+def _centres(images: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Pixel centres: x as (1, 1, W) and y as (1, H, 1)."""
+    height, width = images.shape[-2:]
+    column = torch.arange(width, device=images.device, dtype=dtype) + 0.5
+    row = torch.arange(height, device=images.device, dtype=dtype) + 0.5
+    return column.view(1, 1, -1), row.view(1, -1, 1)
+
+
+def _read(images: Tensor, x: Tensor, y: Tensor, fill: Fill) -> Tensor:
+    """The images' values at (x, y), each (N, H, W) in pixels, and the fill outside."""
+    height, width = images.shape[-2:]
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)  # false for NaN, which the horizon can give
+    grid = torch.stack([x * (2 / width) - 1, y * (2 / height) - 1], dim=-1)
+    values = F.grid_sample(images, grid.to(images.dtype), mode="bilinear", padding_mode="border", align_corners=False)
+    if isinstance(fill, tuple):
+        # Made of scalars on the device: a tensor copied there would make the host wait.
+        colour = torch.cat([images.new_full((1, 1, 1, 1), channel) for channel in fill], dim=1)
+        return torch.where(inside[:, None], values, colour)
+    return torch.where(inside[:, None], values, fill)
