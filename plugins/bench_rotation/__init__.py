@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 class RotationParams:
     """What can be asked for: `rotation[turns=2]`."""
 
-    turns: Literal[2, 4] = field(
-        default=4, metadata={"help": "rotations to tell apart: 4 quarter turns, or 2 half turns"}
-    )
-    """Number of rotations, spread evenly over the circle. 4 is best on CIFAR-10 (Gidaris et al. 2018, Table 2)."""
+    turns: Literal[2, 4, 8] = field(default=4, metadata={"help": "number of rotations to tell apart, evenly spaced"})
+    """Rotations spread evenly over the circle. 4 is best on CIFAR-10 (Gidaris et al. 2018, Table 2)."""
+
+    def __post_init__(self) -> None:
+        if self.turns not in (2, 4, 8):
+            raise ValueError(f"rotation[turns={self.turns}] does not exist: turns is 2, 4 or 8")
 
 
 def build(context: benchmark.MethodContext) -> Rotation:
@@ -37,7 +39,7 @@ def supports(setting: benchmark.Setting) -> str | None:
     """Why this cell makes no sense, or None: a quarter turn of an oblong image has another shape."""
     _, height, width = setting.image_shape
     if height != width and setting.method_params.turns != 2:
-        return f"quarter turns need square images and these are {height} x {width}; ask for rotation[turns=2]"
+        return f"quarter turns need square images, and these are {height} x {width}; rotation[turns=2] takes them"
     return None
 
 
@@ -59,8 +61,8 @@ def recipe(setting: benchmark.Setting) -> benchmark.Recipe:
         )
     if setting.encoder != "blocknet" or setting.image_shape[0] != 3:
         raise benchmark.UnsupportedError(
-            f"rotation has no paper recipe for {setting.encoder} on images of {setting.image_shape[0]} channels: RotNet was "
-            "published with blocknet on colour images; use the budget quick, or a number of epochs"
+            f"rotation has no paper recipe for {setting.encoder} on images of {setting.image_shape[0]} channel(s): RotNet "
+            "was published with blocknet on colour images; use the budget quick, or a number of epochs"
         )
     return benchmark.Recipe(
         epochs=200,

@@ -9,23 +9,47 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import benchmark
+from benchmark import warp
 
 
 def all_rotations(images: Tensor, turns: int) -> tuple[Tensor, Tensor]:
-    """Every image in every rotation, exactly: pixels move, none is interpolated.
+    """Every image in every rotation.
 
     Args:
-        images: (N, C, H, W); H = W unless `turns` is 2.
-        turns: 4 quarter turns, or the 2 half turns.
+        images: (N, C, H, W) float32; H = W unless `turns` is 2.
+        turns: 2, 4 (exact: pixels move, none is interpolated) or 8 (see `_eighths`).
 
     Returns:
         (turns * N, C, H, W) rotated counter-clockwise by label * 360 / turns degrees, and the labels
         (turns * N,) int64: N times 0, N times 1, and so on, so that each is equally frequent in every batch.
     """
-    quarters = range(0, 4, 4 // turns)
-    rotated = torch.cat([torch.rot90(images, quarter, dims=(2, 3)) for quarter in quarters])
+    if turns == 8:
+        rotated = _eighths(images)
+    else:
+        rotated = [torch.rot90(images, quarter, dims=(2, 3)) for quarter in range(0, 4, 4 // turns)]
     labels = torch.arange(turns, device=images.device).repeat_interleave(len(images))
-    return rotated, labels
+    return torch.cat(rotated), labels
+
+
+def _eighths(images: Tensor) -> list[Tensor]:
+    """Rotations by multiples of 45 degrees, all enlarged by sqrt(2) about the centre.
+
+    Enlarged so far, the image covers the whole square at 45 degrees too: no black corner gives the answer away, and
+    neither does the scale, since it is the same for all eight.
+    """
+    enlarged = [_enlarged(images, degrees) for degrees in (0.0, 45.0)]
+    return [torch.rot90(enlarged[eighth % 2], eighth // 2, dims=(2, 3)) for eighth in range(8)]
+
+
+def _enlarged(images: Tensor, degrees: float) -> Tensor:
+    """The central part, sqrt(2) times as large, rotated counter-clockwise about the centre."""
+    count, _, height, width = images.shape
+    every = images.new_ones(count)
+    # -degrees: a warp's angles are clockwise.
+    matrices = warp.affine_inverse(
+        -degrees * every, images.new_zeros(count, 2), math.sqrt(2) * every, 0 * every, (width / 2, height / 2)
+    )
+    return warp.affine(images, matrices)
 
 
 class Rotation(nn.Module):

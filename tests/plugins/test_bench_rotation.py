@@ -120,7 +120,30 @@ def test_half_turns_take_oblong_images() -> None:
     assert all_rotations(torch.rand(2, 1, 4, 6), 2)[0].shape == (4, 1, 4, 6)
 
 
-@pytest.mark.parametrize("turns", [2, 4])
+def test_eight_turns_show_no_black_corner() -> None:
+    rotated, labels = all_rotations(torch.full((2, 3, 32, 32), 0.7), 8)
+    assert labels.bincount().tolist() == [2] * 8
+    torch.testing.assert_close(rotated, torch.full((16, 3, 32, 32), 0.7))
+
+
+def test_eight_turns_send_the_right_hand_side_round_counter_clockwise() -> None:
+    image = torch.zeros(1, 1, 32, 32)
+    image[..., 15:17, 20:24] = 1.0  # a spot to the right of the centre
+    rotated, _ = all_rotations(image, 8)
+    axis = torch.arange(32) - 15.5
+    weight = rotated[:, 0] / rotated[:, 0].sum(dim=(1, 2), keepdim=True)
+    right, up = (weight * axis).sum(dim=(1, 2)), -(weight * axis[:, None]).sum(dim=(1, 2))
+    degrees = torch.rad2deg(torch.atan2(up, right)) % 360
+    torch.testing.assert_close(degrees, torch.arange(8) * 45.0, rtol=0, atol=1.0)
+    assert torch.allclose(torch.hypot(right, up), torch.tensor(6 * math.sqrt(2)), atol=0.2)
+
+
+def test_three_turns_are_refused_in_words() -> None:
+    with pytest.raises(ValueError, match="2, 4 or 8"):
+        RotationParams(turns=3)  # type: ignore[arg-type]  # what the command line may hand on
+
+
+@pytest.mark.parametrize("turns", [2, 4, 8])
 def test_guessing_costs_the_logarithm_of_the_number_of_turns(turns: int) -> None:
     method = make_method(turns)
     nn.init.zeros_(method.head.weight)
