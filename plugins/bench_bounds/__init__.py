@@ -1,0 +1,90 @@
+"""Bounds to read other methods against: pixels and untrained below, supervised above; weights from elsewhere beside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import benchmark
+from bench_bounds import recipes, weight_file
+from bench_bounds.parameters import PretrainedParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@benchmark.hookimpl
+def bench_methods() -> Iterator[benchmark.MethodSpec]:
+    """Two floors, a ceiling, and a way to score any weights. Only `supervised` ever sees a label."""
+    yield benchmark.MethodSpec(
+        name="pixels",
+        summary="floor: the normalised pixels themselves, without any encoder",
+        build=_pixels,
+        trains=False,
+        seeded=False,
+        floor=True,
+        own_encoder=benchmark.EncoderSpec(
+            name="-", summary="pixels as they are", build=_pixel_encoder, layout=_pixel_layout, min_side=1
+        ),
+    )
+    yield benchmark.MethodSpec(
+        name="untrained",
+        summary="floor: the encoder's random weights, with batch statistics of the training images",
+        build=_untrained,
+        trains=False,
+        floor=True,
+    )
+    yield benchmark.MethodSpec(
+        name="supervised",
+        summary="ceiling: cross-entropy on the training labels",
+        build=_supervised,
+        paper="Gidaris, Singh, Komodakis: Unsupervised Representation Learning by Predicting Image Rotations, 2018",
+        recipe=recipes.recipe,
+        supports=recipes.supports,
+        labels="all",
+    )
+    yield benchmark.MethodSpec(
+        name="pretrained",
+        summary="weights from a file, to be scored as they are",
+        build=_pretrained,
+        params=PretrainedParams,
+        trains=False,
+        seeded=False,
+        identity=weight_file.identity,
+    )
+
+
+def _pixels(context: benchmark.MethodContext) -> nn.Module:
+    from bench_bounds.not_trained import NotTrained
+
+    return NotTrained(context.encoder, "pixels")
+
+
+def _pixel_encoder(context: benchmark.EncoderContext) -> nn.Module:
+    from bench_bounds.pixels import Pixels
+
+    return Pixels()
+
+
+def _pixel_layout(params: benchmark.NoParams, image_shape: tuple[int, int, int]) -> benchmark.Layout:
+    tap = benchmark.Tap(name="pixels", kind="vector", shape=(math.prod(image_shape),))
+    return benchmark.Layout(taps=(tap,), output=tap.name, probe=tap.name)
+
+
+def _untrained(context: benchmark.MethodContext) -> nn.Module:
+    from bench_bounds.untrained import Untrained
+
+    return Untrained(context)
+
+
+def _supervised(context: benchmark.MethodContext) -> nn.Module:
+    from bench_bounds.supervised import Supervised
+
+    return Supervised(context)
+
+
+def _pretrained(context: benchmark.MethodContext) -> nn.Module:
+    from bench_bounds.pretrained import pretrained
+
+    return pretrained(context)
