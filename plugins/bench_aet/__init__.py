@@ -1,0 +1,104 @@
+"""AET: the encoder learns by telling which transformation took an image to its copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import benchmark
+
+if TYPE_CHECKING:
+    from bench_aet.method import AET
+
+
+@dataclass(frozen=True, kw_only=True)
+class AETParams:
+    """What can be asked for: `aet[transform=affine]`."""
+
+    transform: Literal["projective", "affine", "similarity"] = field(
+        default="projective", metadata={"help": "family that the transformation is drawn from"}
+    )
+    """Family of transformations. The paper's are affine and projective (section 4.1); similarity is affine without shear."""
+    fill: Literal["grey", "black"] = field(default="grey", metadata={"help": "what comes in from outside of the image"})
+    """Grey is 128 of 255, as in the authors' code. Black wedges give the transformation away."""
+    statistics: Literal["separate", "joint"] = field(
+        default="separate", metadata={"help": "batch normalisation: one forward for each branch, or one for both"}
+    )
+    """`separate`: image and copy pass one after the other, each with batch statistics of its own, as in the authors' code.
+    `joint`: both in one batch with common statistics; faster on a GPU, other numbers."""
+
+
+def build(context: benchmark.MethodContext) -> AET:
+    """The method around the context's encoder, for transformations of its image side."""
+    from bench_aet.method import AET
+    from bench_aet.transforms import FAMILIES
+
+    params: AETParams = context.params
+    return AET(
+        context.encoder,
+        context.layout,
+        FAMILIES[params.transform](context.image_shape[-1]),
+        fill=128 / 255 if params.fill == "grey" else 0.0,
+        joint=params.statistics == "joint",
+    )
+
+
+def supports(setting: benchmark.Setting) -> str | None:
+    """Why this cell makes no sense, or None: the law is scaled by the one side of a square."""
+    _, height, width = setting.image_shape
+    if height != width:
+        return f"AET's transformations are drawn for square images, and these are {height} x {width}"
+    return None
+
+
+def recipe(setting: benchmark.Setting) -> benchmark.Recipe:
+    """How it is trained.
+
+    `paper`: the authors' CIFAR-10 script (github.com/maple-research-lab/AET), where the paper's fifth step down at epoch
+    1000 is a straight line to 1e-5. `quick`: Adam on a cosine; the paper's rate of 0.1 drives the tanh of the affine
+    decoder into saturation on ResNet-18.
+
+    Raises:
+        UnsupportedError: `paper` with another encoder or another number of channels.
+    """
+    if setting.budget == "quick":
+        return benchmark.Recipe(
+            epochs=6 if setting.num_images <= 5000 else 20,
+            augment="crop" if setting.dataset == "digits" else "crop-flip",  # a mirrored digit is no digit
+            pad=max(1, setting.image_shape[1] // 8),
+        )
+    if setting.encoder != "blocknet" or setting.image_shape[0] != 3:
+        raise benchmark.UnsupportedError(
+            f"aet has no paper recipe for {setting.encoder} on images of {setting.image_shape[0]} channel(s): AET was "
+            "published with blocknet on colour images; use the budget quick, or a number of epochs"
+        )
+    return benchmark.Recipe(
+        epochs=1500,
+        batch=512,
+        optimiser="sgd",
+        lr=0.1,
+        weight_decay=5e-4,
+        schedule="milestones",
+        milestones=(240, 480, 640, 800),
+        linear_from=999,
+        final_lr=1e-5,
+        drop_last=False,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2023, 0.1994, 0.2010),
+    )
+
+
+@benchmark.hookimpl
+def bench_methods() -> Iterable[benchmark.MethodSpec]:
+    """Yields AET; its parameter names the family of transformations."""
+    yield benchmark.MethodSpec(
+        name="aet",
+        summary="AET: which transformation took the image to its copy?",
+        paper="Zhang, Qi, Wang, Luo: AET vs. AED: Unsupervised Representation Learning by Auto-Encoding Transformations "
+        "rather than Data, CVPR 2019",
+        params=AETParams,
+        build=build,
+        supports=supports,
+        recipe=recipe,
+    )
