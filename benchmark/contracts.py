@@ -25,6 +25,8 @@ ImageShape = tuple[int, int, int]
 TapKind = Literal["map", "vector", "tokens"]
 Pool = Literal["average", "flat"]
 Json = dict[str, Any]
+SMOKE_STEPS = 4
+"""Training steps of a cell under --smoke."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -438,10 +440,15 @@ class Evaluation:
 class ProbeSplit(Protocol):
     """Frozen features of one split, computed when first asked for."""
 
-    images: Tensor
-    """(N, C, H, W) uint8 on the device."""
-    labels: Tensor
-    """(N,) int64 on the device."""
+    @property
+    def images(self) -> Tensor:
+        """(N, C, H, W) uint8 on the device."""
+        ...
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64 on the device."""
+        ...
 
     def features(self, tap: str | None = None, pool: Pool | None = None) -> Tensor:
         """(N, D) float32 on the device; default: the tap and the pooling that are being scored."""
@@ -451,16 +458,45 @@ class ProbeSplit(Protocol):
 class Probe(Protocol):
     """What an evaluator is given: frozen features, labels, and the means to encode more views."""
 
-    train: ProbeSplit
-    test: ProbeSplit
-    tap: str
-    """The tap that is being scored."""
-    pool: Pool
-    layout: Layout
-    class_names: tuple[str, ...]
-    device: torch.device
-    generator: torch.Generator
-    """CPU generator fixed by the dataset, not by the cell's seed."""
+    @property
+    def train(self) -> ProbeSplit:
+        """The gallery: what heads are fitted on."""
+        ...
+
+    @property
+    def test(self) -> ProbeSplit:
+        """What is scored; its labels choose nothing."""
+        ...
+
+    @property
+    def tap(self) -> str:
+        """The tap that is being scored."""
+        ...
+
+    @property
+    def pool(self) -> Pool:
+        """How it is pooled."""
+        ...
+
+    @property
+    def layout(self) -> Layout:
+        """All taps of the encoder."""
+        ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Index = label."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where images and features are."""
+        ...
+
+    @property
+    def generator(self) -> torch.Generator:
+        """CPU generator fixed by the dataset and the protocol, not by the cell's seed."""
+        ...
 
     def encode(self, images: Tensor, tap: str | None = None) -> Tensor:
         """The tap's own shape, for float32 images in [0, 1] (N, C, H, W): frozen, eval mode, no graph."""

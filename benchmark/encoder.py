@@ -7,11 +7,14 @@ bfloat16, the network runs under autocast; what comes out is float32, so that lo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmark.contracts import Layout, Pool, Tap
+from benchmark.chance import derived_seed
+from benchmark.contracts import EncoderContext, EncoderSpec, ImageShape, Layout, Pool, Tap
+from benchmark.errors import PluginError
 
 
 def pooled(features: Tensor, tap: Tap, pool: Pool) -> Tensor:
@@ -70,3 +73,37 @@ class NormalisedEncoder(nn.Module):
         """The output tap averaged over places: (N, D) float32."""
         name = self.layout.output
         return pooled(self(images, [name])[name], self.layout.tap(name), "average")
+
+
+def build_encoder(
+    spec: EncoderSpec,
+    params: Any,
+    image_shape: ImageShape,
+    *,
+    num_images: int,
+    seed: int | None,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> NormalisedEncoder:
+    """A fresh encoder behind its normalisation, on the CPU.
+
+    Args:
+        spec: which encoder.
+        params: an instance of its `params` dataclass.
+        image_shape: (C, H, W).
+        num_images: training images.
+        seed: the cell's; the same seed gives the same weights, whatever was drawn before.
+        mean: per channel, images in [0, 1].
+        std: per channel.
+
+    Raises:
+        PluginError: `build` gave no module.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, "encoder"))
+        network = spec.build(EncoderContext(params=params, image_shape=image_shape, num_images=num_images))
+    if not isinstance(network, nn.Module):
+        raise PluginError(
+            f"encoder '{spec.name}': build gave {type(network).__name__}, but must give a torch.nn.Module"
+        )
+    return NormalisedEncoder(network, spec.layout(params, image_shape), mean, std)

@@ -93,3 +93,38 @@ def blocks(images: Tensor, size: int) -> Iterator[Tensor]:
     """The images in consecutive blocks of at most `size`, in order, none left out."""
     for start in range(0, len(images), size):
         yield images[start : start + size]
+
+
+def stratified_subset(labels: Tensor, count: int) -> Tensor:
+    """Positions of `count` images with every class in its share, the same on every machine and for every cell.
+
+    Shares are rounded by largest remainder, and every class keeps at least one image; which images of a class are
+    taken is drawn once and for all, so that a larger subset of the same class contains a smaller one.
+
+    Args:
+        labels: (N,) int64.
+        count: from the number of classes to N.
+
+    Returns:
+        (count,) int64 positions, ascending, on the CPU.
+
+    Raises:
+        ValueError: fewer images than classes, or more than there are.
+    """
+    labels = labels.cpu()
+    classes, sizes = torch.unique(labels, return_counts=True)
+    if not len(classes) <= count <= len(labels):
+        raise ValueError(f"a subset of {count} images from {len(labels)} images of {len(classes)} classes")
+    exact = sizes.double() * count / len(labels)
+    shares = exact.floor().long().clamp_min(1)
+    while int(shares.sum()) != count:
+        step = 1 if int(shares.sum()) < count else -1
+        gap = (exact - shares) * step
+        gap[(shares + step < 1) | (shares + step > sizes)] = -torch.inf
+        shares[gap.argmax()] += step
+    chosen = []
+    for label, share in zip(classes.tolist(), shares.tolist(), strict=True):
+        places = torch.nonzero(labels == label).flatten()
+        order = torch.randperm(len(places), generator=torch.Generator().manual_seed(label))
+        chosen.append(places[order[:share]])
+    return torch.cat(chosen).sort().values

@@ -1,0 +1,454 @@
+"""One cell from settings to record: load the images, train, read features, evaluate, write. The rooms, in order.
+
+Importable on any machine; a job is made of plain values. Whatever goes wrong in a stranger's code ends here, in the
+record and the outcome, with what was finished before kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import io
+import resource
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+
+from benchmark import evaluate as evaluation_room
+from benchmark import records, stats
+from benchmark.atomic import replaced
+from benchmark.catalog import Catalog, load_catalog
+from benchmark.contracts import (
+    SMOKE_STEPS,
+    Evaluation,
+    EvaluatorSpec,
+    Item,
+    Job,
+    Json,
+    Outcome,
+    ScoreRequest,
+    State,
+)
+from benchmark.encoder import NormalisedEncoder, build_encoder
+from benchmark.errors import BenchError, RecordError
+from benchmark.features import FrozenFeatures, frozen
+from benchmark.images import channel_statistics, stratified_subset
+from benchmark.parameters import as_dict, bind
+from benchmark.progress import Event, Reporter, silent
+from benchmark.provenance import now, provenance
+from benchmark.train import Trained, TrainingData, TrainingTask, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Material:
+    """A cell's dataset on the device."""
+
+    train: evaluation_room.LabelledImages
+    test: evaluation_room.LabelledImages
+    unlabelled: torch.Tensor | None
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def run_cell(job: Job, *, device: str = "cpu", reporter: Reporter = silent, catalog: Catalog | None = None) -> Outcome:
+    """Carries out one job and leaves its record under `job.out_dir`.
+
+    Args:
+        job: what to do.
+        device: `cpu` or `cuda:0`.
+        reporter: is told of the start, each epoch, each stage and the end.
+        catalog: default: everything installed.
+
+    Returns:
+        How it ended. A failure is an outcome, not an exception; KeyboardInterrupt passes after it was recorded.
+    """
+    run = _CellRun(job, torch.device(device), reporter, catalog or load_catalog())
+    start = time.monotonic()
+    reporter(Event(kind="started", cell=job.cell.title, text=device))
+    try:
+        with threads(job.threads):
+            record = run.carry_out()
+        state, reason, trace = record.state, "", ""
+    except KeyboardInterrupt:
+        run.mark("interrupted", "interrupted", "")
+        raise
+    except (Exception, SystemExit) as error:  # a stranger's code was run: whatever it raised is kept
+        state, reason, trace = "failed", _sentence(error), traceback.format_exc()
+        run.mark("failed", reason, trace)
+    seconds = time.monotonic() - start
+    reporter(Event(kind="finished", cell=job.cell.title, stage=state, values={"seconds": seconds}, text=reason))
+    return Outcome(cell_id=job.cell.id, folder=job.folder, state=state, seconds=seconds, reason=reason, traceback=trace)
+
+
+class _CellRun:
+    """One job on its way through the rooms."""
+
+    def __init__(self, job: Job, device: torch.device, reporter: Reporter, catalog: Catalog) -> None:
+        self.job = job
+        self.cell = job.cell
+        self.device = device
+        self.reporter = reporter
+        self.catalog = catalog
+        self.folder = Path(job.out_dir) / job.folder
+        self.stage = "prepare"
+
+    def carry_out(self) -> records.Record:
+        """All rooms in order; what an earlier run finished is not done again."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        before = self._earlier()
+        self._enter("load the dataset")
+        material = self._material()
+        encoder, record = self._trained_before(before, material) or self._train(material)
+        self._enter("features")
+        return self._score(encoder, record, material)
+
+    def mark(self, state: State, reason: str, trace: str) -> None:
+        """Keeps a failure in log.txt and in the record; a finished record stays finished."""
+        with contextlib.suppress(OSError), (self.folder / records.LOG).open("a", encoding="utf-8") as log:
+            log.write(f"{now()} {state} in '{self.stage}': {reason}\n{trace}\n")
+        before = self._earlier()
+        failure = {"stage": self.stage, "reason": reason, "traceback": trace}
+        if before is None:
+            record = records.Record(
+                id=self.cell.id, state=state, cell=self._cell_json(None), provenance=self._provenance(), failure=failure
+            )
+        else:
+            kept = before.state if before.state == "done" else state
+            record = dataclasses.replace(before, state=kept, failure=failure)
+        with contextlib.suppress(RecordError):  # the outcome tells it; there may be no room to write
+            records.write_record(self.folder, record)
+
+    # --- rooms --------------------------------------------------------------------------------------------------------
+
+    def _material(self) -> _Material:
+        cell = self.cell
+        spec = self._entry("datasets", "dataset", cell.dataset).spec
+        params = bind(spec.params, cell.dataset.params, f"dataset '{spec.name}'")
+        data = spec.load(params, Path(self.job.data_dir))
+        train_labels = torch.from_numpy(np.ascontiguousarray(data.train.labels)).long()
+        train_images = torch.from_numpy(_owned(data.train.images))
+        if cell.subset is not None:
+            chosen = stratified_subset(train_labels, cell.subset)
+            train_images, train_labels = train_images[chosen], train_labels[chosen]
+        mean, std = cell.recipe.mean, cell.recipe.std
+        if mean is None or std is None:
+            own_mean, own_std = channel_statistics(train_images)
+            mean, std = mean or own_mean, std or own_std
+        test_labels = torch.from_numpy(np.ascontiguousarray(data.test.labels)).long()
+        extra = None if data.unlabelled is None else torch.from_numpy(_owned(data.unlabelled)).to(self.device)
+        return _Material(
+            train=self._on_device(train_images, train_labels),
+            test=self._on_device(torch.from_numpy(_owned(data.test.images)), test_labels),
+            unlabelled=extra,
+            class_names=data.class_names,
+            mean=mean,
+            std=std,
+        )
+
+    def _on_device(self, images: torch.Tensor, labels: torch.Tensor) -> evaluation_room.LabelledImages:
+        return evaluation_room.LabelledImages(images=images.to(self.device), labels=labels.to(self.device))
+
+    def _new_encoder(self, material: _Material) -> NormalisedEncoder:
+        spec, params = encoder_of(self.cell.method, self.cell.encoder, self.catalog)
+        _, channels, height, width = material.train.images.shape
+        encoder = build_encoder(
+            spec,
+            params,
+            (channels, height, width),
+            num_images=len(material.train.images),
+            seed=self.cell.seed,
+            mean=material.mean,
+            std=material.std,
+        )
+        encoder.low_precision = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return encoder.to(self.device)
+
+    def _train(self, material: _Material) -> tuple[NormalisedEncoder, records.Record]:
+        self._enter("train")
+        spec = self._entry("methods", "method", self.cell.method).spec
+        encoder = self._new_encoder(material)
+        images, labels = material.train.images, material.train.labels
+        if spec.labels == "none" and material.unlabelled is not None:
+            images = torch.cat([images, material.unlabelled])
+        task = TrainingTask(
+            spec=spec,
+            params=bind(spec.params, self.cell.method.params, f"method '{spec.name}'"),
+            recipe=self.cell.recipe,
+            seed=self.cell.seed,
+            title=self.cell.title,
+            checkpoint=self.folder / records.CHECKPOINT,
+            checkpoint_key=f"{self.cell.id}/{self._laws()}/{self.job.threads}",
+            steps=SMOKE_STEPS if self.cell.smoke else None,
+        )
+        data = TrainingData(
+            images=images,
+            labels=labels if spec.labels == "all" else None,
+            num_classes=len(material.class_names),
+        )
+        trained = train(task, data, encoder, self.reporter)
+        return trained.encoder, self._keep(trained, material)
+
+    def _keep(self, trained: Trained, material: _Material) -> records.Record:
+        """Writes weights and curve, then a record that says so: from here on nothing has to be trained again."""
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.encoder.state_dict().items()}
+        with replaced(self.folder / records.MODEL) as file:
+            file.write(safetensors.torch.save(weights))
+        with replaced(self.folder / records.CURVE) as file:
+            file.write(_curve(trained).encode())
+        record = records.Record(
+            id=self.cell.id,
+            state="interrupted",
+            cell=self._cell_json(material),
+            cost=_cost(trained, self.device),
+            provenance=self._provenance(),
+            checks={"trained": True, "learned": trained.learned, "trivial_losses": dict(trained.trivial)},
+        )
+        records.write_record(self.folder, record)
+        (self.folder / records.CHECKPOINT).unlink(missing_ok=True)
+        return record
+
+    def _trained_before(
+        self, before: records.Record | None, material: _Material
+    ) -> tuple[NormalisedEncoder, records.Record] | None:
+        if before is None or not before.trained or self.job.rerun:
+            return None
+        encoder = self._new_encoder(material)
+        _load_weights(encoder, self.folder)
+        return encoder, before
+
+    def _score(self, encoder: NormalisedEncoder, record: records.Record, material: _Material) -> records.Record:
+        wanted = record.missing(self.job.scores)
+        subject = evaluation_room.Subject(
+            source=FrozenFeatures(
+                encoder, material.train.images, material.test.images, [(w.tap, w.pool) for w in wanted]
+            ),
+            train=material.train,
+            test=material.test,
+            class_names=material.class_names,
+            fingerprint=self.cell.fingerprint,
+        )
+        scores = list(record.scores)
+        arrays = _arrays(self.folder) if scores else {}
+        start = time.monotonic()
+        with frozen(encoder) as checksum:
+            for request, spec, found in evaluation_room.evaluate(subject, self._announced(wanted), self._resolve):
+                new, outcomes = _scores(request, spec, found)
+                scores += new
+                arrays.update(outcomes)
+        with replaced(self.folder / records.PREDICTIONS) as file:
+            np.savez_compressed(file, **arrays)
+        evaluated = record.cost.get("evaluate_seconds", 0.0) + time.monotonic() - start
+        done = dataclasses.replace(
+            record,
+            state="smoke" if self.cell.smoke else "done",
+            scores=tuple(records.by_score_key(scores).values()),
+            cost={**record.cost, "evaluate_seconds": evaluated},
+            checks={**record.checks, "frozen": True, "encoder_sha256": checksum},
+            failure=None,
+        )
+        records.write_record(self.folder, done)
+        return done
+
+    def _announced(self, requests: Sequence[ScoreRequest]) -> Iterator[ScoreRequest]:
+        """The requests one by one, each told of just before it is carried out."""
+        for number, request in enumerate(requests):
+            self._enter(f"evaluate {request.evaluator.label} at {request.tap}", number, len(requests))
+            yield request
+
+    # --- small things -------------------------------------------------------------------------------------------------
+
+    def _enter(self, stage: str, done: int = 0, total: int = 0) -> None:
+        self.stage = stage
+        self.reporter(Event(kind="stage", cell=self.cell.title, stage=stage, done=done, total=total))
+
+    def _entry(self, kind: str, singular: str, item: Item) -> Any:
+        return entry_of(self.catalog, kind, singular, item)
+
+    def _resolve(self, request: ScoreRequest) -> tuple[EvaluatorSpec, Any]:
+        spec = self._entry("evaluators", "evaluator", request.evaluator).spec
+        return spec, bind(spec.params, request.evaluator.params, f"evaluator '{spec.name}'")
+
+    def _earlier(self) -> records.Record | None:
+        if not (self.folder / records.RECORD).exists():
+            return None
+        try:
+            return records.read_record(self.folder)
+        except records.SchemaError:
+            raise
+        except RecordError:
+            aside = records.set_aside(self.folder)
+            self.reporter(Event(kind="note", cell=self.cell.title, text=f"unreadable record kept as {aside.name}"))
+            return None
+
+    def _laws(self) -> str:
+        cell = self.cell
+        return f"{cell.method.law}.{cell.encoder.law}.{cell.dataset.law}"
+
+    def _cell_json(self, material: _Material | None) -> Json:
+        cell = self.cell
+        shape = None if material is None else list(material.train.images.shape[1:])
+        return {
+            "method": _item_json(cell.method),
+            "encoder": _item_json(cell.encoder),
+            "dataset": {**_item_json(cell.dataset), "fingerprint": cell.fingerprint, "subset": cell.subset},
+            "seed": cell.seed,
+            "recipe": as_dict(cell.recipe),
+            "image_shape": shape,
+        }
+
+    def _provenance(self) -> Json:
+        return provenance(self.cell, self.catalog, self.device, self.job.threads)
+
+
+def entry_of(catalog: Catalog, kind: str, singular: str, item: Item) -> Any:
+    """The catalogue's entry for a job's item, from the provider that the plan chose."""
+    return catalog.find(
+        getattr(catalog, kind), singular, f"{item.provider}:{item.name}" if item.provider else item.name
+    )
+
+
+def encoder_of(method: Item, encoder: Item, catalog: Catalog) -> tuple[Any, Any]:
+    """(spec, bound parameters) of a cell's encoder, be it the method's own or one that was asked for."""
+    own = entry_of(catalog, "methods", "method", method).spec.own_encoder
+    spec = own or entry_of(catalog, "encoders", "encoder", encoder).spec
+    return spec, bind(spec.params, encoder.params, f"encoder '{spec.name}'")
+
+
+def load_encoder(folder: Path, device: str = "cpu", catalog: Catalog | None = None) -> NormalisedEncoder:
+    """The trained encoder of a cell's folder: see `benchmark.load_encoder`."""
+    record = records.read_record(folder)
+    if not record.trained:
+        raise RecordError(f"{folder} holds no trained weights (state {record.state}); run the cell again")
+    cell = record.cell
+    catalog = catalog or load_catalog()
+    method = Item(name=cell["method"]["name"], provider=cell["method"]["provider"])
+    encoder = Item(name=cell["encoder"]["name"], provider=cell["encoder"]["provider"], params=cell["encoder"]["params"])
+    spec, params = encoder_of(method, encoder, catalog)
+    channels, height, width = cell["image_shape"]
+    ones = [1.0] * channels
+    module = build_encoder(spec, params, (channels, height, width), num_images=0, seed=0, mean=ones, std=ones)
+    _load_weights(module, folder)
+    return module.to(device).eval()
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """So many threads in torch, FAISS and BLAS, and what was there before afterwards.
+
+    Set at run time: a process forked from a server inherits an environment that was read long ago.
+    """
+    import faiss
+    import threadpoolctl
+
+    torch_before, faiss_before = torch.get_num_threads(), faiss.omp_get_max_threads()
+    torch.set_num_threads(count)
+    faiss.omp_set_num_threads(count)
+    try:
+        with threadpoolctl.threadpool_limits(limits=count):
+            yield
+    finally:
+        torch.set_num_threads(torch_before)
+        faiss.omp_set_num_threads(faiss_before)
+
+
+def _load_weights(encoder: NormalisedEncoder, folder: Path) -> None:
+    path = folder / records.MODEL
+    try:
+        encoder.load_state_dict(safetensors.torch.load_file(path))
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        raise RecordError(f"{path} cannot be loaded ({error}); train the cell again with --rerun all") from error
+
+
+def _owned(images: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A contiguous array that may be written to, as torch wants it; memory-mapped files are read here."""
+    return np.array(images, dtype=np.uint8, order="C", copy=True)
+
+
+def _scores(
+    request: ScoreRequest, spec: EvaluatorSpec, found: Evaluation
+) -> tuple[list[records.Score], dict[str, Any]]:
+    headlines = {metric.headline for metric in spec.metrics if metric.headline}
+    higher = {metric.name: metric.higher_is_better for metric in spec.metrics}
+    prefix = f"{request.tap}|{request.pool}|{request.evaluator.label}|{request.protocol}"
+    arrays: dict[str, Any] = {f"{prefix}|prediction|{name}": array for name, array in found.predictions.items()}
+    scores = []
+    for measurement in found.measurements:
+        name = None if measurement.outcomes is None else f"{prefix}|{measurement.metric}"
+        if name is not None:
+            arrays[name] = measurement.outcomes
+        low, high = stats.interval(measurement.outcomes, measurement.value, measurement.n)
+        scores.append(
+            records.Score(
+                tap=request.tap,
+                pool=request.pool,
+                evaluator=request.evaluator.label,
+                protocol=request.protocol,
+                metric=measurement.metric,
+                params=dict(request.evaluator.params),
+                details=dict(found.details),
+                value=float(measurement.value),
+                ci_low=low,
+                ci_high=high,
+                n=measurement.n,
+                outcomes=name,
+                higher_is_better=higher[measurement.metric.partition("@")[0]],
+                headline=measurement.metric in headlines,
+            )
+        )
+    return scores, arrays
+
+
+def _arrays(folder: Path) -> dict[str, Any]:
+    try:
+        with np.load(folder / records.PREDICTIONS, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError):
+        return {}
+
+
+def _curve(trained: Trained) -> str:
+    text = io.StringIO()
+    names = list(trained.curve[0].losses) if trained.curve else []
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["epoch", "learning_rate", *names])
+    for row in trained.curve:
+        writer.writerow([row.epoch, f"{row.learning_rate:.6g}", *(f"{row.losses[name]:.6g}" for name in names)])
+    return text.getvalue()
+
+
+def _cost(trained: Trained, device: torch.device) -> Json:
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device)
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {
+        "train_seconds": trained.seconds,
+        "images_seen": trained.images_seen,
+        "images_per_second": trained.images_seen / trained.seconds if trained.images_seen else 0.0,
+        "peak_memory_bytes": peak,
+    }
+
+
+def _item_json(item: Item) -> Json:
+    return {
+        "name": item.name,
+        "label": item.label,
+        "params": dict(item.identity),
+        "provider": item.provider,
+        "law": item.law,
+    }
+
+
+def _sentence(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, BenchError) and text else f"{type(error).__name__}: {text}"

@@ -1,0 +1,310 @@
+"""The command line: parse, call, print. What a command means is in other rooms; exit codes are in `errors` and here.
+
+Exit codes: 0 fine, 2 usage, 3 some cells failed (the rest are kept), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from benchmark import __version__
+from benchmark.errors import BenchError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from benchmark.plan import Request
+    from benchmark.records import Record
+
+FAILED_CELLS = 3
+INTERRUPTED = 130
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Group(click.Group):
+    """Prints our errors as a sentence and gives their exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except BenchError as error:
+            click.echo(f"bench: {error}", err=True)
+            sys.exit(error.exit_code)
+        except BrokenPipeError:
+            # Whoever read our output has gone (bench table | head): that is no error of ours.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("bench: interrupted; what is finished is kept, the same command goes on from there", err=True)
+            sys.exit(INTERRUPTED)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="repbench")
+def main() -> None:
+    """Benchmark unsupervised image representations: train, freeze, score, compare.
+
+    \b
+    bench run --methods dim,aet --encoders resnet18,blocknet
+    bench list methods
+    bench table runs/
+    """
+
+
+def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Makes a file's keys the defaults of the command's options."""
+    if value is None:
+        return
+    try:
+        settings = tomllib.loads(Path(value).read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"--config {value}: {error}") from error
+    options = {p.name: p for p in ctx.command.params if p.name not in (None, "config")}
+    found: dict[str, Any] = {}
+    for key, setting in settings.items():
+        name = {"set": "settings", "dataset": "datasets"}.get(key, key.replace("-", "_"))
+        if name not in options:
+            known = {"set" if n == "settings" else str(n).replace("_", "-") for n in options}
+            raise UnknownNameError("key", key, known, f"it stands in {value}")
+        multiple = bool(getattr(options[name], "multiple", False))
+        found[name] = _as_option(name, setting, multiple)
+    ctx.default_map = {**(ctx.default_map or {}), **found}
+
+
+def _as_option(name: str, setting: Any, multiple: bool) -> Any:
+    if name == "settings" and isinstance(setting, dict):
+        return [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in setting.items()]
+    if multiple and not isinstance(setting, list):
+        return [setting]
+    if name == "seeds" and isinstance(setting, list):
+        return ",".join(str(seed) for seed in setting) + ","
+    if name == "taps" and isinstance(setting, list):
+        return ",".join(setting)
+    return setting
+
+
+def _run_options(command: Command) -> Command:
+    """The options that say what to run and where: shared by `run` and `plan`."""
+    items: dict[str, Any] = {"multiple": True, "metavar": "ITEMS"}
+    options = [
+        click.option("--methods", **items, required=True, help="e.g. dim,'aet[transform=affine]'; globs are fine."),
+        click.option("--encoders", **items, default=("resnet18",), show_default=True),
+        click.option("--datasets", "--dataset", **items, default=("digits",), show_default=True),
+        click.option("--evaluators", **items, default=("linear,knn,retrieval",), show_default=True),
+        click.option("--taps", default="default", show_default=True, help="default, all, or names of taps."),
+        click.option("--seeds", default="1", help="5 for seeds 0 to 4; 0,3 for these two.  [default: seed 0]"),
+        click.option("--budget", type=click.Choice(["quick", "paper"]), default="quick", show_default=True),
+        click.option("--epochs", type=click.IntRange(min=1), help="Instead of the budget's number; schedules stretch."),
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Recipe keys: lr=.05,batch=128."),
+        click.option("--no-floors", is_flag=True, help="Leave out the pixels and untrained floors."),
+        click.option("--smoke", is_flag=True, help="A few steps only, to see that all runs; never a result."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, or cuda:0,1."),
+        click.option("--executor", default="local", show_default=True, metavar="ITEM"),
+        click.option("--threads-per-cell", type=click.IntRange(min=1), default=1, show_default=True),
+        click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True),
+        click.option(
+            "--data-dir",
+            type=click.Path(path_type=Path),
+            envvar="BENCH_DATA",
+            default=Path("data"),
+            show_default=True,
+            help="Where datasets are downloaded and cached (also BENCH_DATA).",
+        ),
+        click.option(
+            "--rerun",
+            type=click.Choice(["none", "failed", "stale", "all"]),
+            default="failed",
+            show_default=True,
+            help="Which cells with a record to do again.",
+        ),
+        click.option(
+            "--config",
+            type=click.Path(dir_okay=False),
+            callback=_read_config,
+            is_eager=True,
+            expose_value=False,
+            help="A TOML file with these options as keys; the command line wins.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _request(options: dict[str, Any]) -> Request:
+    from benchmark import grammar
+    from benchmark.plan import Request
+
+    taps = options["taps"]
+    names = tuple(name.strip() for name in taps.split(",") if name.strip())
+    return Request(
+        methods=grammar.parse_items(options["methods"]),
+        encoders=grammar.parse_items(options["encoders"]),
+        datasets=grammar.parse_items(options["datasets"]),
+        evaluators=grammar.parse_items(options["evaluators"]),
+        taps=taps if taps in ("default", "all") else names,
+        seeds=grammar.parse_seeds(options["seeds"]),
+        budget=options["budget"],
+        epochs=options["epochs"],
+        overrides=grammar.parse_assignments(options["settings"]),
+        floors=not options["no_floors"],
+        smoke=options["smoke"],
+        data_dir=options["data_dir"].expanduser(),
+    )
+
+
+@main.command()
+@_run_options
+@click.option("--dry-run", is_flag=True, help="List the cells with their state, and stop.")
+@click.option("--format", "form", type=click.Choice(["table", "md", "csv", "json", "latex"]), default="table")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, only the tables.")
+@click.option("-v", "--verbose", is_flag=True, help="Tracebacks of failed cells.")
+def run(dry_run: bool, form: str, quiet: bool, verbose: bool, **options: Any) -> None:
+    """Train, freeze and score every method x encoder x dataset x seed.
+
+    Finished cells are skipped, failed ones tried again. Results go to --out; the tables are printed at the end.
+
+    \b
+    bench run --methods dim,aet --encoders resnet18,blocknet
+    bench run --methods '*' --seeds 3 --dataset 'folder[path=photos]'
+    bench run --methods 'aet[transform=affine|projective]' --set lr=.05 --epochs 40
+    """
+    from benchmark import session
+
+    if dry_run:
+        _print_plan(options)
+        return
+    result = session.run(_request(options), session.Where(**_where(options)), quiet=quiet)
+    _print_result(result, form, verbose)
+    sys.exit(FAILED_CELLS if result.failed else 0)
+
+
+@main.command()
+@_run_options
+def plan(**options: Any) -> None:
+    """List the cells that `run` would do, with their state (the same as run --dry-run)."""
+    _print_plan(options)
+
+
+@main.command(name="list")
+@click.argument(
+    "kind", required=False, type=click.Choice(["methods", "encoders", "datasets", "evaluators", "executors", "plugins"])
+)
+@click.option("-v", "--verbose", is_flag=True, help="Parameters with their defaults; tracebacks of broken plugins.")
+def list_command(kind: str | None, verbose: bool) -> None:
+    """Show what is installed, who provides it, and what is broken."""
+    from benchmark import listing
+    from benchmark.catalog import load_catalog
+
+    click.echo(listing.listed(load_catalog(), kind, verbose), nl=False)
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path, exists=True), default=Path("runs"))
+@click.option("--format", "form", type=click.Choice(["table", "md", "csv", "json", "latex"]), default="table")
+def table(out: Path, form: str) -> None:
+    """Print the tables of a folder of records, or of a leaderboard's .jsonl."""
+    from benchmark import export as boards
+    from benchmark.records import read_records
+
+    if out.is_file():
+        records: Sequence[Record] = boards.read_board(out)
+    else:
+        records, problems = read_records(out)
+        for problem in problems:
+            click.echo(f"bench: left out: {problem}", err=True)
+    if not records:
+        raise UsageError(f"no record under {out}; bench run --out {out} makes some")
+    _print_records(records, [], form)
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path, exists=True), default=Path("runs"))
+@click.option("--to", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+def export(out: Path, to: Path) -> None:
+    """Add finished records to the leaderboards of a folder that lives in git."""
+    from benchmark import export as boards
+    from benchmark.records import read_records
+
+    records, problems = read_records(out)
+    for problem in problems:
+        click.echo(f"bench: left out: {problem}", err=True)
+    for name, count in boards.export(records, to).items():
+        click.echo(f"{to / name}.csv: {count} cells added or replaced")
+
+
+@main.command()
+@click.argument("record")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="An .npz file.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--tap", help="Default: the encoder's output.")
+@click.option("--pool", type=click.Choice(["average", "flat"]), default="average", show_default=True)
+@click.option("--data-dir", type=click.Path(path_type=Path), envvar="BENCH_DATA", default=Path("data"))
+@click.option("--dataset", help="Needed where the record does not hold it: 'folder[path=...]'.")
+def features(
+    record: str, output: Path, out: Path, tap: str | None, pool: str, data_dir: Path, dataset: str | None
+) -> None:
+    """Write the frozen feature vectors of a cell: train, test and their labels.
+
+    RECORD is a folder, a cell id or its beginning, or method/encoder/dataset/seed.
+    """
+    from benchmark.records import find_record
+    from benchmark.vectors import write_features
+
+    shapes = write_features(find_record(record, out), output, tap=tap, pool=pool, data_dir=data_dir, dataset=dataset)
+    click.echo(f"{output}: {', '.join(f'{name} {shape}' for name, shape in shapes.items())}")
+
+
+def _where(options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "out": options["out"],
+        "data_dir": options["data_dir"].expanduser(),
+        "device": options["device"],
+        "executor": options["executor"],
+        "threads": options["threads_per_cell"],
+        "rerun": options["rerun"],
+    }
+
+
+def _print_plan(options: dict[str, Any]) -> None:
+    from benchmark import listing, runner
+    from benchmark.catalog import load_catalog
+    from benchmark.plan import plan as make_plan
+
+    found = make_plan(_request(options), load_catalog())
+    errands = runner.survey(found, options["out"])
+    click.echo(listing.planned(errands, runner.due(errands, options["rerun"]), found.skips), nl=False)
+
+
+def _print_result(result: Any, form: str, verbose: bool) -> None:
+    if verbose:
+        for outcome in result.failed:
+            click.echo(outcome.traceback or outcome.reason, err=True)
+    if result.records or result.missing:
+        _print_records(result.records, result.missing, form)
+    for line in result.summary:
+        click.echo(line, err=True)
+
+
+def _print_records(records: Sequence[Record], missing: Sequence[Any], form: str) -> None:
+    from benchmark import tables
+
+    if form == "csv":
+        click.echo(tables.write_csv(records), nl=False)
+    elif form == "json":
+        click.echo(tables.records_as_json(records), nl=False)
+    elif form == "table" and sys.stdout.isatty():
+        from rich.console import Console
+
+        tables.print_tables(tables.tables(records, missing), Console())
+    else:
+        click.echo(tables.rendered(tables.tables(records, missing), form), nl=False)  # type: ignore[arg-type]  # a Choice

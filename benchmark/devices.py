@@ -1,0 +1,48 @@
+"""Which devices a command line means: `auto`, `cpu`, `cuda`, `cuda:0,1`. Imports torch only if it must look."""
+
+from __future__ import annotations
+
+import os
+
+from benchmark.errors import UsageError
+
+
+def resolve_devices(text: str) -> tuple[str, ...]:
+    """Names of the devices: `("cpu",)`, or one `cuda:N` for each GPU.
+
+    Args:
+        text: `auto` (all visible GPUs, else the CPU), `cpu`, `cuda` (all visible GPUs) or `cuda:0,1`.
+
+    Raises:
+        UsageError: no such device here.
+    """
+    if text == "cpu":
+        return ("cpu",)
+    if text not in ("auto", "cuda") and not text.startswith("cuda:"):
+        raise UsageError(f"--device {text}: there is auto, cpu, cuda and cuda:0,1 (numbers of GPUs)")
+    count = _gpus()
+    if text in ("auto", "cuda"):
+        if count == 0 and text == "cuda":
+            raise UsageError(
+                "--device cuda: torch sees no GPU here; use --device cpu, or install a driver and a CUDA torch"
+            )
+        return tuple(f"cuda:{index}" for index in range(count)) or ("cpu",)
+    indices = text.removeprefix("cuda:").split(",")
+    wrong = [index for index in indices if not index.strip().isdigit() or int(index) >= count]
+    if wrong:
+        there = f"GPUs 0 to {count - 1}" if count else "no GPU"
+        raise UsageError(f"--device {text}: there is no GPU '{wrong[0]}'; torch sees {there}. Use --device auto")
+    return tuple(f"cuda:{int(index)}" for index in indices)
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0

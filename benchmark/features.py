@@ -1,0 +1,113 @@
+"""From an encoder to feature vectors: frozen, in eval mode, without a graph, and proven unchanged afterwards.
+
+All taps that are wanted of a split are read in one pass over its images and kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.contracts import Layout, Pool
+from benchmark.encoder import NormalisedEncoder, pooled
+from benchmark.errors import FrozenError
+from benchmark.images import blocks, to_float
+
+BLOCK = 500
+"""Images encoded at once."""
+
+
+class FrozenFeatures:
+    """The features of a train and a test split, each computed when first asked for.
+
+    Args:
+        encoder: what is scored; left in eval mode.
+        train: (N, C, H, W) uint8 on the device.
+        test: (M, C, H, W) uint8 on the device.
+        wanted: (tap, pool) pairs that will be asked for: read in one pass.
+    """
+
+    def __init__(
+        self, encoder: NormalisedEncoder, train: Tensor, test: Tensor, wanted: Sequence[tuple[str, Pool]]
+    ) -> None:
+        self.encoder = encoder.eval()
+        self._images = {"train": train, "test": test}
+        self._wanted = list(dict.fromkeys(wanted))
+        self._kept: dict[tuple[str, str, Pool], Tensor] = {}
+
+    @property
+    def layout(self) -> Layout:
+        """The encoder's taps."""
+        return self.encoder.layout
+
+    def read(self, split: str, tap: str, pool: Pool) -> Tensor:
+        """(N, D) float32 features of a split at a tap.
+
+        Args:
+            split: `train` or `test`.
+            tap: a name of the layout.
+            pool: `average` or `flat`.
+
+        Raises:
+            KeyError: no such tap.
+        """
+        if (split, tap, pool) not in self._kept:
+            wanted = self._wanted if (tap, pool) in self._wanted else [(tap, pool)]
+            for pair, features in self._pass(self._images[split], wanted).items():
+                self._kept[(split, *pair)] = features
+        return self._kept[(split, tap, pool)]
+
+    @torch.no_grad()
+    def encode(self, images: Tensor, tap: str) -> Tensor:
+        """The tap's own shape for float32 images in [0, 1]; eval mode, no graph."""
+        self.encoder.eval()
+        features: Tensor = self.encoder(images, [tap])[tap]
+        return features
+
+    @torch.no_grad()
+    def _pass(self, images: Tensor, wanted: Sequence[tuple[str, Pool]]) -> dict[tuple[str, Pool], Tensor]:
+        self.encoder.eval()
+        taps = list(dict.fromkeys(tap for tap, _ in wanted))
+        kept = {
+            (tap, pool): torch.empty((len(images), self.layout.tap(tap).width(pool)), device=images.device)
+            for tap, pool in wanted
+        }
+        start = 0
+        for block in blocks(images, BLOCK):
+            found = self.encoder(to_float(block), taps)
+            for (tap, pool), features in kept.items():
+                features[start : start + len(block)] = pooled(found[tap], self.layout.tap(tap), pool)
+            start += len(block)
+        return kept
+
+
+@contextlib.contextmanager
+def frozen(encoder: nn.Module) -> Iterator[str]:
+    """Guards an encoder: whatever happens inside, its weights and buffers must be the same bytes afterwards.
+
+    Yields:
+        The checksum of its state.
+
+    Raises:
+        FrozenError: something changed: an evaluator trained it, or left its norm layers in train mode.
+    """
+    before = state_checksum(encoder)
+    yield before
+    if state_checksum(encoder) != before:
+        raise FrozenError(
+            "the encoder's weights or running statistics changed while it was scored: an evaluator must read features "
+            "through probe.features or probe.encode, and train nothing of the encoder"
+        )
+
+
+def state_checksum(module: nn.Module) -> str:
+    """SHA-256 over the names and bytes of all weights and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,88 @@
+"""What is installed and what is planned, as text for people."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from benchmark.catalog import KINDS, Catalog
+from benchmark.parameters import as_dict, expected
+from benchmark.plan import Skip
+from benchmark.runner import Errand
+
+
+def listed(catalog: Catalog, kind: str | None = None, verbose: bool = False) -> str:
+    """Names with a line each, their provider and paper; broken plugins with the reason."""
+    lines: list[str] = []
+    for each in KINDS:
+        if kind in (None, each):
+            lines += [*_entries(catalog, each, verbose), ""]
+    if kind in (None, "plugins"):
+        lines += [*_plugins(catalog), ""]
+    lines += _trouble(catalog, verbose)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def planned(errands: Sequence[Errand], due: Sequence[Errand], skips: Sequence[Skip]) -> str:
+    """One line for each cell with its state, then what is skipped and why."""
+    will = {errand.cell.id for errand in due}
+    rows = [
+        ("run" if errand.cell.id in will else "keep", errand.standing, errand.folder, errand.detail)
+        for errand in errands
+    ]
+    lines = _aligned(rows)
+    lines += [f"skip  {skip.title}: {skip.reason}" for skip in skips]
+    lines += dict.fromkeys(f"note  {note}" for errand in errands for note in errand.planned.notes)
+    lines.append(f"{len(errands)} cells, {len(due)} to run, {len(skips)} combinations skipped")
+    return "\n".join(lines) + "\n"
+
+
+def _entries(catalog: Catalog, kind: str, verbose: bool) -> Iterator[str]:
+    entries = getattr(catalog, kind)
+    yield f"{kind}:" if entries else f"{kind}: none installed"
+    rows = [
+        (f"  {e.spec.name}", e.spec.summary, f"{e.provider.distribution} {e.provider.version}", e.spec.paper)
+        for e in entries
+    ]
+    for line, entry in zip(_aligned(rows), entries, strict=True):
+        yield line
+        if verbose:
+            yield from _parameters(entry.spec)
+
+
+def _parameters(spec: Any) -> Iterator[str]:
+    hints = typing.get_type_hints(spec.params)
+    defaults = as_dict(spec.params())
+    rows = []
+    for field in dataclasses.fields(spec.params):
+        value = defaults[field.name]
+        shown = str(value).lower() if isinstance(value, bool) or value is None else str(value)
+        rows.append((f"      {field.name}={shown}", expected(hints[field.name]), field.metadata.get("help", "")))
+    yield from _aligned(rows)
+
+
+def _plugins(catalog: Catalog) -> Iterator[str]:
+    yield "plugins:" if catalog.plugins else "plugins: none installed; run pip install -e ."
+    rows = [(f"  {p.plugin}", f"{p.distribution} {p.version}", "") for p in catalog.plugins]
+    rows += [(f"  {name}", "blocked by BENCH_PLUGINS", "") for name in catalog.blocked]
+    yield from _aligned(rows)
+
+
+def _trouble(catalog: Catalog, verbose: bool) -> Iterator[str]:
+    if catalog.broken:
+        yield "broken plugins:"
+    for broken in catalog.broken:
+        yield f"  {broken.provider.plugin} ({broken.provider.distribution} {broken.provider.version}): {broken.reason}"
+        if verbose:
+            yield from (f"      {line}" for line in broken.traceback.splitlines())
+    yield from (f"clash: {sentence}" for sentence in catalog.clashes())
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Columns side by side; the last one ends where it ends."""
+    if not rows:
+        return []
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,388 @@
+"""From a request to cells: which method, encoder, dataset and seed go together, with which recipe, under which identity.
+
+Pure but for asking datasets what they are; imports no torch. What makes no sense is a skip that carries its reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmark.catalog import Catalog, Entry
+from benchmark.contracts import (
+    SMOKE_STEPS,
+    Cell,
+    DatasetInfo,
+    DatasetSpec,
+    EncoderSpec,
+    EvaluatorSpec,
+    Item,
+    Layout,
+    MethodSpec,
+    Pool,
+    Recipe,
+    ScoreRequest,
+    Setting,
+)
+from benchmark.errors import DataError, UnknownNameError, UnsupportedError, UsageError
+from benchmark.grammar import Selection
+from benchmark.parameters import as_dict, bind, label
+
+SMALLEST_SIDE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What somebody asked for."""
+
+    methods: Sequence[Selection]
+    encoders: Sequence[Selection]
+    datasets: Sequence[Selection]
+    evaluators: Sequence[Selection]
+    taps: Literal["default", "all"] | tuple[str, ...] = "default"
+    seeds: tuple[int, ...] = (0,)
+    budget: Literal["quick", "paper"] = "quick"
+    epochs: int | None = None
+    """Instead of the recipe's own number; its schedule is stretched or shrunk."""
+    overrides: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    """Recipe keys from --set."""
+    floors: bool = True
+    smoke: bool = False
+    data_dir: Path = Path("data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedCell:
+    """A cell with the scores that are wanted of it."""
+
+    cell: Cell
+    scores: tuple[ScoreRequest, ...]
+    notes: tuple[str, ...] = ()
+    """Taps that this encoder does not have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skip:
+    """A combination that makes no sense."""
+
+    title: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All cells, each once, in the order they were asked for, floors last."""
+
+    cells: tuple[PlannedCell, ...]
+    skips: tuple[Skip, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Chosen:
+    """A spec with its bound parameters."""
+
+    spec: Any
+    params: Any
+    item: Item
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ChosenDataset:
+    spec: DatasetSpec
+    info: DatasetInfo
+    item: Item
+    subset: int | None
+
+
+def plan(request: Request, catalog: Catalog) -> Plan:
+    """The cells of a request.
+
+    Raises:
+        UsageError: a name, parameter or recipe key that does not exist, or a dataset that cannot be had.
+    """
+    methods = _methods(request, catalog)
+    encoders = [_encoder(choice) for choice in _chosen(request.encoders, catalog, catalog.encoders, "encoder")]
+    evaluators = _evaluators(request, catalog)
+    datasets = [_dataset(entry, params, request.data_dir) for entry, params in _datasets(request, catalog)]
+    cells: dict[str, PlannedCell] = {}
+    skips: dict[str, Skip] = {}
+    for dataset in datasets:
+        for method in methods:
+            for encoder in _encoders_for(method, encoders):
+                found = _combination(request, method, encoder, dataset, evaluators)
+                if isinstance(found, Skip):
+                    skips.setdefault(found.title, found)
+                    continue
+                for planned in found:
+                    cells.setdefault(planned.cell.id, planned)
+    return Plan(cells=tuple(cells.values()), skips=tuple(skips.values()))
+
+
+# --- what was named ---------------------------------------------------------------------------------------------------
+
+
+def _chosen(
+    selections: Iterable[Selection], catalog: Catalog, entries: Sequence[Entry[Any]], kind: str
+) -> Iterator[tuple[Entry[Any], dict[str, object]]]:
+    for selection in selections:
+        for entry in catalog.match(entries, kind, selection.name):
+            yield entry, dict(selection.params)
+
+
+def _methods(request: Request, catalog: Catalog) -> list[_Chosen]:
+    asked = [_method(choice) for choice in _chosen(request.methods, catalog, catalog.methods, "method")]
+    if not request.floors:
+        return asked
+    names = {method.spec.name for method in asked}
+    floors = [e for e in catalog.methods if e.spec.floor and e.spec.name not in names]
+    return asked + [_method((entry, {})) for entry in floors]
+
+
+def _method(choice: tuple[Entry[MethodSpec], dict[str, object]]) -> _Chosen:
+    entry, given = choice
+    spec = entry.spec
+    params = bind(spec.params, given, f"method '{spec.name}'")
+    identity = dict(spec.identity(params)) if spec.identity else as_dict(params)
+    return _Chosen(spec=spec, params=params, item=_item(entry, as_dict(params), identity))
+
+
+def _encoder(choice: tuple[Entry[EncoderSpec], dict[str, object]]) -> _Chosen:
+    entry, given = choice
+    params = bind(entry.spec.params, given, f"encoder '{entry.spec.name}'")
+    return _Chosen(spec=entry.spec, params=params, item=_item(entry, as_dict(params), as_dict(params)))
+
+
+def _encoders_for(method: _Chosen, encoders: list[_Chosen]) -> list[_Chosen]:
+    own = method.spec.own_encoder
+    if own is None:
+        return encoders
+    params = own.params()
+    item = Item(name=own.name, params=as_dict(params), identity=as_dict(params), label=own.name, law=own.law)
+    return [_Chosen(spec=own, params=params, item=item)]
+
+
+def _evaluators(request: Request, catalog: Catalog) -> list[tuple[Pool, Item, str]]:
+    found = []
+    for entry, given in _chosen(request.evaluators, catalog, catalog.evaluators, "evaluator"):
+        spec: EvaluatorSpec = entry.spec
+        pool = given.pop("pool", "average")
+        if pool not in ("average", "flat"):
+            raise UsageError(f"evaluator '{spec.name}': pool={pool} cannot be; pool is average or flat")
+        params = as_dict(bind(spec.params, given, f"evaluator '{spec.name}'"))
+        found.append((_pool(pool), _item(entry, params, params), spec.protocol))
+    return found
+
+
+def _pool(word: object) -> Pool:
+    return "flat" if word == "flat" else "average"
+
+
+def _datasets(request: Request, catalog: Catalog) -> list[tuple[Entry[DatasetSpec], dict[str, object]]]:
+    return list(_chosen(request.datasets, catalog, catalog.datasets, "dataset"))
+
+
+def _dataset(entry: Entry[DatasetSpec], given: dict[str, object], data_dir: Path) -> _ChosenDataset:
+    spec = entry.spec
+    subset = given.pop("subset", None)
+    params = bind(spec.params, given, f"dataset '{spec.name}'")
+    info = spec.describe(params, data_dir)
+    if min(info.image_shape[1:]) < SMALLEST_SIDE:
+        height, width = info.image_shape[1:]
+        raise DataError(
+            f"dataset '{info.label}' has images of {width} x {height} pixels; the smallest side is {SMALLEST_SIDE}. "
+            "Choose a larger size"
+        )
+    if subset is not None and (not isinstance(subset, int) or isinstance(subset, bool) or subset < 1):
+        raise UsageError(
+            f"dataset '{spec.name}': subset={subset} cannot be; it is a number of training images, 1 or more"
+        )
+    if subset is not None and subset > info.num_train:
+        raise UsageError(f"dataset '{info.label}': subset={subset} is more than its {info.num_train} training images")
+    if subset is not None and subset < len(info.class_names):
+        raise UsageError(f"dataset '{info.label}': subset={subset} is fewer than its {len(info.class_names)} classes")
+    shown = info.label if subset is None else f"{info.label}[subset={subset}]"
+    item = dataclasses.replace(_item(entry, as_dict(params), {}), label=shown)
+    return _ChosenDataset(spec=spec, info=info, item=item, subset=subset)
+
+
+def _item(entry: Entry[Any], params: dict[str, object], identity: dict[str, object]) -> Item:
+    spec = entry.spec
+    return Item(
+        name=spec.name,
+        params=params,
+        identity=identity,
+        label=label(spec.name, _shortened(identity), as_dict(spec.params())),
+        provider=entry.provider.distribution,
+        law=getattr(spec, "law", 1),
+    )
+
+
+def _shortened(identity: Mapping[str, object]) -> dict[str, object]:
+    """Checksums cut to 12 digits: a label is read by people."""
+    return {
+        key: value[:12] if isinstance(value, str) and len(value) >= 32 and value.isalnum() else value
+        for key, value in identity.items()
+    }
+
+
+# --- combinations -----------------------------------------------------------------------------------------------------
+
+
+def _combination(
+    request: Request,
+    method: _Chosen,
+    encoder: _Chosen,
+    dataset: _ChosenDataset,
+    evaluators: Sequence[tuple[Pool, Item, str]],
+) -> list[PlannedCell] | Skip:
+    title = f"{method.item.label} / {encoder.item.label} / {dataset.item.label}"
+    side = min(dataset.info.image_shape[1:])
+    try:
+        if side < encoder.spec.min_side:
+            return Skip(
+                title=title, reason=f"images of {side} pixels; {encoder.spec.name} takes {encoder.spec.min_side}"
+            )
+        layout = encoder.spec.layout(encoder.params, dataset.info.image_shape)
+        setting = _setting(request, method, encoder, dataset, layout)
+        reason = method.spec.supports(setting)
+        if reason:
+            return Skip(title=title, reason=reason)
+        recipe = _recipe(request, method.spec, setting)
+    except UnsupportedError as error:
+        return Skip(title=title, reason=str(error))
+    taps, notes = _taps(request.taps, layout, method.spec.own_encoder is not None, encoder.item.label)
+    scores = tuple(
+        ScoreRequest(tap=tap, pool=pool, evaluator=item, protocol=protocol)
+        for tap in taps
+        for pool, item, protocol in evaluators
+    )
+    seeds: Sequence[int | None] = request.seeds if method.spec.seeded else (None,)
+    cells = _cells(method.item, encoder.item, dataset, recipe, request.smoke, seeds)
+    return [PlannedCell(cell=cell, scores=scores, notes=notes) for cell in cells]
+
+
+def _setting(request: Request, method: _Chosen, encoder: _Chosen, dataset: _ChosenDataset, layout: Layout) -> Setting:
+    return Setting(
+        method_params=method.params,
+        encoder=encoder.spec.name,
+        encoder_params=encoder.params,
+        layout=layout,
+        dataset=dataset.spec.name,
+        image_shape=dataset.info.image_shape,
+        num_images=dataset.subset or dataset.info.num_train,
+        num_classes=len(dataset.info.class_names),
+        budget=request.budget,
+    )
+
+
+def _recipe(request: Request, spec: MethodSpec, setting: Setting) -> Recipe:
+    """The method's recipe with --epochs and --set, every number resolved.
+
+    What is not trained has no schedule: only normalisation is left of the overrides.
+    """
+    for key in request.overrides:
+        if key not in Recipe.__dataclass_fields__:
+            raise UnknownNameError("recipe key", key, Recipe.__dataclass_fields__)
+    overrides = dict(request.overrides)
+    if not spec.trains:
+        overrides = {key: value for key, value in overrides.items() if key in ("mean", "std")}
+        recipe = Recipe(epochs=0)
+    else:
+        recipe = stretched(spec.recipe(setting), request.epochs)
+    changed: Recipe = bind(Recipe, {**as_dict(recipe), **overrides}, "the recipe (--set)")
+    _check_recipe(changed, setting, spec.trains)
+    return changed
+
+
+def stretched(recipe: Recipe, epochs: int | None) -> Recipe:
+    """The recipe over another number of epochs: milestones, warm-up and the start of the linear tail move in proportion."""
+    if epochs is None or recipe.epochs == 0:
+        return recipe
+    factor = epochs / recipe.epochs
+    return dataclasses.replace(
+        recipe,
+        epochs=epochs,
+        milestones=tuple(round(milestone * factor) for milestone in recipe.milestones),
+        linear_from=None if recipe.linear_from is None else round(recipe.linear_from * factor),
+        warmup=round(recipe.warmup * factor),
+    )
+
+
+def _check_recipe(recipe: Recipe, setting: Setting, trains: bool) -> None:
+    channels = setting.image_shape[0]
+    for key, values in (("mean", recipe.mean), ("std", recipe.std)):
+        if values is not None and len(values) != channels:
+            raise UnsupportedError(f"the recipe's {key} has {len(values)} numbers for images of {channels} channels")
+    if recipe.std is not None and min(recipe.std) <= 0:
+        raise UsageError(f"the recipe's std must be above 0, not {recipe.std}")
+    if trains and (recipe.epochs < 1 or recipe.batch < 2 or recipe.lr <= 0):
+        raise UsageError(
+            f"the recipe has epochs={recipe.epochs}, batch={recipe.batch}, lr={recipe.lr}; "
+            "training takes at least 1 epoch, 2 images a batch and a rate above 0"
+        )
+
+
+def _taps(
+    asked: Literal["default", "all"] | tuple[str, ...], layout: Layout, own: bool, encoder: str
+) -> tuple[list[str], tuple[str, ...]]:
+    names = [tap.name for tap in layout.taps]
+    wanted = {layout.probe, layout.output} if asked == "default" or own else set(names if asked == "all" else asked)
+    missing = sorted(wanted - set(names))
+    notes = tuple(f"{encoder} has no tap '{name}'; it has {', '.join(names)}" for name in missing)
+    return [name for name in names if name in wanted], notes
+
+
+# --- identity ---------------------------------------------------------------------------------------------------------
+
+
+def _cells(
+    method: Item,
+    encoder: Item,
+    dataset: _ChosenDataset,
+    recipe: Recipe,
+    smoke: bool,
+    seeds: Sequence[int | None],
+) -> Iterator[Cell]:
+    settings: dict[str, object] = {
+        "method": {"name": method.name, "params": method.identity},
+        "encoder": {"name": encoder.name, "params": encoder.identity},
+        "dataset": {"fingerprint": dataset.info.fingerprint, "subset": dataset.subset},
+        "recipe": as_dict(recipe),
+    }
+    if smoke:
+        settings["smoke"] = SMOKE_STEPS
+    for seed in seeds:
+        yield Cell(
+            id=_hash({**settings, "seed": seed}),
+            method=method,
+            encoder=encoder,
+            dataset=dataset.item,
+            fingerprint=dataset.info.fingerprint,
+            subset=dataset.subset,
+            seed=seed,
+            recipe=recipe,
+            smoke=smoke,
+        )
+
+
+def _hash(settings: Mapping[str, object]) -> str:
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def cell_folder(cell: Cell) -> str:
+    """The name of a cell's folder: `aet-resnet18-digits-s0-1a2b3c4d5e`, safe on every file system."""
+    seed = "none" if cell.seed is None else str(cell.seed)
+    parts = (_slug(cell.method.label), _slug(cell.encoder.label), _slug(cell.dataset.label), f"s{seed}", cell.id[:10])
+    return "-".join(parts)
+
+
+def _slug(text: str) -> str:
+    marks = "".join(mark if mark.isascii() and (mark.isalnum() or mark in "_.") else "-" for mark in text.lower())
+    words = "-".join(word for word in marks.split("-") if word.strip("."))
+    return words[:40].strip("-.") or "none"

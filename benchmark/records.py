@@ -1,0 +1,212 @@
+"""One folder for each cell, with a record.json that is whole or not there: written, read and checked here.
+
+A record holds numbers and words, never an object: nothing is unpickled. Files beside it: `model.safetensors` (weights),
+`curve.csv` (losses by epoch), `predictions.npz` (outcomes of each test image), `log.txt` (what was caught).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark.atomic import replaced
+from benchmark.contracts import Json, Pool, ScoreRequest, State
+from benchmark.errors import RecordError
+
+SCHEMA_VERSION = 1
+RECORD = "record.json"
+MODEL = "model.safetensors"
+CHECKPOINT = "checkpoint.pt"
+CURVE = "curve.csv"
+PREDICTIONS = "predictions.npz"
+LOG = "log.txt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One number with its conditions."""
+
+    tap: str
+    pool: Pool
+    evaluator: str
+    """As shown: the name with its non-default parameters."""
+    protocol: str
+    """`knn@1`: numbers of another protocol are not comparable."""
+    metric: str
+    """`accuracy`, `accuracy@k=20`, `map`."""
+    params: Json
+    """The evaluator's parameters, all of them."""
+    value: float
+    """Raw, never a percentage."""
+    ci_low: float | None
+    """95 % interval over test images; None where there is no calibrated one."""
+    ci_high: float | None
+    n: int
+    """Test images (queries) behind the value."""
+    outcomes: str | None
+    """Name of the array in predictions.npz; None where the value is no mean over images."""
+    details: Json = field(default_factory=dict)
+    """What the evaluator chose on the way: an L2 strength, a number of iterations."""
+    higher_is_better: bool = True
+    headline: bool = False
+    """Whether this is the evaluator's one number where there is room for one."""
+
+    def key(self) -> tuple[str, str, str, str, str]:
+        """What may stand only once in a record."""
+        return (self.tap, self.pool, self.evaluator, self.protocol, self.metric)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What one cell leaves behind."""
+
+    id: str
+    state: State
+    cell: Json
+    """method, encoder, dataset (name, label, params, law), seed, recipe."""
+    scores: tuple[Score, ...] = ()
+    cost: Json = field(default_factory=dict)
+    """train_seconds, images_seen, images_per_second, peak_memory_bytes."""
+    provenance: Json = field(default_factory=dict)
+    checks: Json = field(default_factory=dict)
+    """frozen, learned, trained."""
+    failure: Json | None = None
+    """stage, reason, traceback; None unless failed or interrupted."""
+    schema_version: int = SCHEMA_VERSION
+    folder: str = ""
+    """Where it was read from; not part of the file."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether the folder holds finished weights, whatever became of the scores."""
+        return bool(self.checks.get("trained"))
+
+    def missing(self, wanted: Sequence[ScoreRequest]) -> list[ScoreRequest]:
+        """Those requests that have no score yet under their protocol."""
+        have = {(score.tap, score.pool, score.evaluator, score.protocol) for score in self.scores}
+        return [r for r in wanted if (r.tap, r.pool, r.evaluator.label, r.protocol) not in have]
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Puts record.json into the folder, atomically.
+
+    Raises:
+        RecordError: the folder cannot be written.
+    """
+    body = dataclasses.asdict(record)
+    del body["folder"]
+    text = json.dumps(body, indent=1, allow_nan=False, default=_plain) + "\n"
+    with replaced(folder / RECORD) as file:
+        file.write(text.encode())
+
+
+def read_record(folder: Path) -> Record:
+    """The record of a cell's folder.
+
+    Raises:
+        RecordError: there is none, it is not whole, or another version of repbench wrote it.
+    """
+    path = folder / RECORD
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecordError(
+            f"{folder} holds no {RECORD}; a cell's folder looks like aet-resnet18-digits-s0-1a2b3c4d5e"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path} is not readable or not whole ({error}); bench run makes it again") from error
+    return from_json(body, path)
+
+
+def from_json(body: object, path: Path) -> Record:
+    """A record from its parsed file.
+
+    Raises:
+        RecordError: a key is missing or the schema version is another.
+    """
+    if not isinstance(body, dict) or "schema_version" not in body:
+        raise RecordError(f"{path} is no record: it has no schema_version")
+    if body["schema_version"] != SCHEMA_VERSION:
+        raise SchemaError(
+            f"{path} has schema version {body['schema_version']}, this repbench reads {SCHEMA_VERSION}; "
+            "use the version that wrote it, or another --out"
+        )
+    try:
+        fields = {f.name for f in dataclasses.fields(Record)} - {"folder", "scores"}
+        known = {key: value for key, value in body.items() if key in fields}
+        scores = tuple(Score(**score) for score in body.get("scores", ()))
+        return Record(**known, scores=scores, folder=str(path.parent))
+    except TypeError as error:
+        raise RecordError(f"{path} is not whole: {error}; bench run makes it again") from error
+
+
+class SchemaError(RecordError):
+    """A record of another schema version: never touched."""
+
+
+def read_records(out: Path) -> tuple[list[Record], list[str]]:
+    """Every record below a folder, sorted by folder name, and a sentence for each that could not be read."""
+    records: list[Record] = []
+    problems: list[str] = []
+    for path in sorted(out.glob(f"*/{RECORD}")):
+        try:
+            records.append(read_record(path.parent))
+        except RecordError as error:
+            problems.append(str(error))
+    return records, problems
+
+
+def set_aside(folder: Path) -> Path:
+    """Renames a record that cannot be read, so that the cell can be done again and nothing is lost."""
+    for number in range(1, 1000):
+        target = folder / f"{RECORD}.unreadable-{number}"
+        if not target.exists():
+            (folder / RECORD).replace(target)
+            return target
+    raise RecordError(f"{folder} holds a thousand unreadable records; look into it")
+
+
+def find_record(argument: str, out: Path) -> Record:
+    """The record that a command line names: a folder, a cell id or its unique prefix, or method/encoder/dataset/seed.
+
+    Raises:
+        RecordError: none or several fit.
+    """
+    if (Path(argument) / RECORD).is_file():
+        return read_record(Path(argument))
+    records, _ = read_records(out)
+    found = [r for r in records if _answers_to(r, argument)]
+    if len(found) == 1:
+        return found[0]
+    shown = ", ".join(Path(r.folder).name for r in (found or records)[:8]) or "none"
+    wrong = f"{len(found)} records fit" if found else "no record fits"
+    raise RecordError(
+        f"'{argument}': {wrong} under {out}; write a folder, a cell id or its beginning, "
+        f"or method/encoder/dataset/seed. {'They are' if found else 'There is'}: {shown}"
+    )
+
+
+def _answers_to(record: Record, argument: str) -> bool:
+    cell = record.cell
+    labels = [cell[kind]["label"] for kind in ("method", "encoder", "dataset")]
+    seed = "-" if cell["seed"] is None else str(cell["seed"])
+    return (len(argument) >= 4 and record.id.startswith(argument)) or argument in (
+        "/".join([*labels, seed]),
+        Path(record.folder).name,
+    )
+
+
+def by_score_key(scores: Sequence[Score]) -> Mapping[tuple[str, str, str, str, str], Score]:
+    """Scores by their key; a later one replaces an earlier."""
+    return {score.key(): score for score in scores}
+
+
+def _plain(value: Any) -> Any:
+    """Scalars of numpy as Python numbers."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be written into a record")

@@ -1,0 +1,202 @@
+"""Many cells: what is finished is skipped, the rest goes to an executor, and one that fails costs no other.
+
+Reads records to see what is there; writes one only for a cell that died without being able to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from benchmark import records
+from benchmark.catalog import Catalog
+from benchmark.contracts import Cell, ExecutorContext, Item, Job, Outcome
+from benchmark.errors import BenchError, RecordError, UsageError
+from benchmark.parameters import bind
+from benchmark.plan import Plan, PlannedCell, cell_folder
+from benchmark.progress import Reporter
+
+Rerun = Literal["none", "failed", "stale", "all"]
+_OTHER_PROTOCOL = "scored under another protocol than"
+Standing = Literal["new", "done", "failed", "interrupted", "scores missing", "stale", "unreadable"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where and how cells run."""
+
+    out: Path
+    data_dir: Path
+    executor: Item
+    devices: tuple[str, ...]
+    slots: int
+    """On each device."""
+    threads: int
+    """CPU threads of each cell."""
+    rerun: Rerun = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errand:
+    """A planned cell with what the output folder has of it."""
+
+    planned: PlannedCell
+    folder: str
+    standing: Standing
+    detail: str = ""
+    """Why it failed, what is missing, which law changed."""
+    retrain: bool = False
+    """Whether doing it again starts with training: finished cells and changed laws, not changed protocols."""
+
+    @property
+    def cell(self) -> Cell:
+        """The cell itself."""
+        return self.planned.cell
+
+
+def survey(plan: Plan, out: Path) -> list[Errand]:
+    """What the output folder has of each planned cell; nothing is changed.
+
+    Raises:
+        RecordError: a record of another schema version is in the way.
+    """
+    errands = []
+    for planned in plan.cells:
+        folder = cell_folder(planned.cell)
+        standing, detail = _standing(planned, out / folder)
+        retrain = standing == "done" or (standing == "stale" and not detail.startswith(_OTHER_PROTOCOL))
+        errand = Errand(planned=planned, folder=folder, standing=standing, detail=detail, retrain=retrain)
+        errands.append(errand)
+    return errands
+
+
+def due(errands: Sequence[Errand], rerun: Rerun) -> list[Errand]:
+    """Those that have to run: finished cells are left out, stale ones are kept unless they were asked for."""
+    always: set[Standing] = {"new", "interrupted", "scores missing", "unreadable"}
+    more: Mapping[Rerun, set[Standing]] = {
+        "none": set(),
+        "failed": {"failed"},
+        "stale": {"failed", "stale"},
+        "all": {"failed", "stale", "done"},
+    }
+    return [errand for errand in errands if errand.standing in always | more[rerun]]
+
+
+def run(errands: Sequence[Errand], catalog: Catalog, place: Place, reporter: Reporter) -> Iterator[Outcome]:
+    """Outcomes of all errands, as they end. Stopping to iterate stops what is running.
+
+    Raises:
+        UsageError: the output folder cannot be written, or there is no such executor.
+    """
+    check_writable(place.out)
+    executor_spec = catalog.find(catalog.executors, "executor", place.executor.name).spec
+    params = bind(executor_spec.params, place.executor.params, f"executor '{executor_spec.name}'")
+    context = ExecutorContext(params=params, devices=place.devices, slots=place.slots, threads=place.threads)
+    executor = executor_spec.build(context)
+    jobs = {errand.cell.id: _job(errand, place) for errand in errands}
+    outcomes = iter(executor.run(list(jobs.values()), reporter))
+    try:
+        for outcome in outcomes:
+            if outcome.state == "failed":
+                _keep_failure(jobs[outcome.cell_id], outcome)
+            yield outcome
+    finally:
+        close = getattr(outcomes, "close", None)
+        if close is not None:
+            close()
+
+
+def check_writable(out: Path) -> None:
+    """Makes the output folder and proves that it takes files.
+
+    Raises:
+        UsageError: it does not.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written ({error.strerror}); choose another folder") from error
+
+
+def _standing(planned: PlannedCell, folder: Path) -> tuple[Standing, str]:
+    if not (folder / records.RECORD).exists():
+        interrupted = (folder / records.CHECKPOINT).exists()
+        return ("interrupted", "has a checkpoint") if interrupted else ("new", "")
+    try:
+        record = records.read_record(folder)
+    except records.SchemaError as error:
+        raise UsageError(str(error)) from error
+    except RecordError as error:
+        return "unreadable", str(error)
+    return _standing_of(record, planned)
+
+
+def _standing_of(record: records.Record, planned: PlannedCell) -> tuple[Standing, str]:
+    changed = _changed_laws(record, planned.cell)
+    if changed:
+        return "stale", changed
+    if record.state == "failed":
+        return "failed", str((record.failure or {}).get("reason", ""))
+    if record.state == "interrupted":
+        return "interrupted", "trained, not scored" if record.trained else ""
+    missing = record.missing(planned.scores)
+    if not missing:
+        return "done", ""
+    have = {(s.tap, s.pool, s.evaluator) for s in record.scores}
+    stale = sorted({m.protocol for m in missing if (m.tap, m.pool, m.evaluator.label) in have})
+    if stale:
+        return "stale", f"{_OTHER_PROTOCOL} {', '.join(stale)}"
+    return "scores missing", ", ".join(f"{m.evaluator.label} at {m.tap}" for m in missing)
+
+
+def _changed_laws(record: records.Record, cell: Cell) -> str:
+    laws = record.provenance.get("law", {})
+    now = {"method": cell.method, "encoder": cell.encoder, "dataset": cell.dataset}
+    return ", ".join(
+        f"{kind} {item.label} had law {laws[kind]}, now {item.law}"
+        for kind, item in now.items()
+        if kind in laws and laws[kind] != item.law
+    )
+
+
+def _job(errand: Errand, place: Place) -> Job:
+    return Job(
+        cell=errand.cell,
+        scores=errand.planned.scores,
+        data_dir=str(place.data_dir),
+        out_dir=str(place.out),
+        folder=errand.folder,
+        threads=place.threads,
+        rerun=errand.retrain,
+    )
+
+
+def _keep_failure(job: Job, outcome: Outcome) -> None:
+    """A record for a cell whose process died before it could write one."""
+    folder = Path(job.out_dir) / job.folder
+    failure = {"stage": "process", "reason": outcome.reason, "traceback": outcome.traceback}
+    try:
+        record = records.read_record(folder)
+        if record.state in ("done", "failed"):
+            return
+        record = dataclasses.replace(record, state="failed", failure=failure)
+    except BenchError:
+        if (folder / records.RECORD).exists():
+            return
+        cell = job.cell
+        named = {"method": cell.method, "encoder": cell.encoder, "dataset": cell.dataset}
+        body = {
+            kind: {"name": item.name, "label": item.label, "params": dict(item.identity)}
+            for kind, item in named.items()
+        }
+        record = records.Record(id=cell.id, state="failed", cell={**body, "seed": cell.seed}, failure=failure)
+    try:
+        records.write_record(folder, record)
+    except RecordError:
+        return  # the outcome tells it; there is no room to write

@@ -1,0 +1,184 @@
+"""What `bench run` does from a request to records: plan, survey, run what is due, read back what is there."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark import runner, tables
+from benchmark.atomic import replaced
+from benchmark.catalog import Catalog, load_catalog
+from benchmark.contracts import Item, Outcome
+from benchmark.devices import cores, resolve_devices
+from benchmark.errors import RecordError, UsageError
+from benchmark.grammar import parse_items
+from benchmark.parameters import as_dict, bind
+from benchmark.plan import Plan, Request, plan
+from benchmark.progress import PlainReporter, Reporter, RichReporter, silent
+from benchmark.records import Record, read_record, read_records
+from benchmark.tables import MissingCell
+
+SCORES = "scores.csv"
+"""The CSV of all finished records below --out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Where a request is carried out, as typed."""
+
+    out: Path
+    data_dir: Path
+    device: str
+    """`auto`, `cpu`, `cuda`, `cuda:0,1`."""
+    executor: str
+    """An item: `local`, `inline`."""
+    threads: int
+    """CPU threads of each cell."""
+    rerun: runner.Rerun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What there is after a run."""
+
+    records: tuple[Record, ...]
+    """Of the request's cells, those that have scores."""
+    missing: tuple[MissingCell, ...]
+    """Of the request's cells, those that have none, with the reason."""
+    failed: tuple[Outcome, ...]
+    summary: tuple[str, ...]
+    """Lines for people: how many were done, skipped, failed; what was left out and why."""
+
+
+def run(request: Request, where: Where, *, quiet: bool = False, catalog: Catalog | None = None) -> Result:
+    """Carries out a request.
+
+    Raises:
+        UsageError: something asked for does not exist or cannot be; nothing was run.
+        KeyboardInterrupt: passes after the CSV of what is finished was written.
+    """
+    catalog = catalog or load_catalog()
+    found = plan(request, catalog)
+    if not found.cells:
+        reasons = "; ".join(f"{skip.title}: {skip.reason}" for skip in found.skips)
+        raise UsageError(f"nothing to run: {reasons or 'no method, encoder or dataset was named'}")
+    runner.check_writable(where.out)
+    errands = runner.survey(found, where.out)
+    todo = runner.due(errands, where.rerun)
+    outcomes: list[Outcome] = []
+    try:
+        if todo:
+            place = _place(where, catalog)
+            with _reporter(len(todo), quiet) as reporter:
+                for outcome in runner.run(todo, catalog, place, reporter):
+                    outcomes.append(outcome)
+                    _write_scores(where.out)
+    finally:
+        _write_scores(where.out)
+    return _result(found, errands, todo, outcomes, where)
+
+
+def _place(where: Where, catalog: Catalog) -> runner.Place:
+    chosen = parse_items([where.executor])
+    if len(chosen) != 1:
+        raise UsageError(f"--executor {where.executor}: name one executor")
+    spec = catalog.find(catalog.executors, "executor", chosen[0].name).spec
+    params = as_dict(bind(spec.params, dict(chosen[0].params), f"executor '{spec.name}'"))
+    devices = resolve_devices(where.device)
+    slots = max(1, cores() // where.threads) if devices == ("cpu",) else 1
+    return runner.Place(
+        out=where.out,
+        data_dir=where.data_dir,
+        executor=Item(name=chosen[0].name, params=params),
+        devices=devices,
+        slots=slots,
+        threads=where.threads,
+        rerun=where.rerun,
+    )
+
+
+@contextlib.contextmanager
+def _reporter(cells: int, quiet: bool) -> Iterator[Reporter]:
+    if quiet:
+        yield silent
+    elif sys.stderr.isatty():
+        with RichReporter(cells) as rich:
+            yield rich
+    else:
+        yield PlainReporter(cells)
+
+
+def _write_scores(out: Path) -> None:
+    records, _ = read_records(out)
+    with replaced(out / SCORES) as file:
+        file.write(tables.write_csv([r for r in records if r.state == "done"]).encode())
+
+
+def _result(
+    found: Plan,
+    errands: Sequence[runner.Errand],
+    todo: Sequence[runner.Errand],
+    outcomes: Sequence[Outcome],
+    where: Where,
+) -> Result:
+    records, missing = [], []
+    failed = {outcome.cell_id: outcome for outcome in outcomes if outcome.state == "failed"}
+    for errand in errands:
+        record = _readable(where.out / errand.folder)
+        if record is not None and record.scores:
+            records.append(record)
+        else:
+            missing.append(_missing(errand, failed))
+    missing += [_skipped(skip.title, skip.reason) for skip in found.skips]
+    return Result(
+        records=tuple(records),
+        missing=tuple(missing),
+        failed=tuple(failed.values()),
+        summary=tuple(_summary(found, errands, todo, outcomes, where)),
+    )
+
+
+def _readable(folder: Path) -> Record | None:
+    try:
+        return read_record(folder)
+    except RecordError:
+        return None
+
+
+def _missing(errand: runner.Errand, failed: dict[str, Outcome]) -> MissingCell:
+    cell = errand.cell
+    outcome = failed.get(cell.id)
+    reason = f"failed: {outcome.reason}" if outcome else f"{errand.standing}: {errand.detail}".rstrip(": ")
+    return MissingCell(
+        method=cell.method.label, encoder=cell.encoder.label, dataset=cell.dataset.label, seed=cell.seed, reason=reason
+    )
+
+
+def _skipped(title: str, reason: str) -> MissingCell:
+    method, encoder, dataset = (part.strip() for part in title.split(" / "))
+    return MissingCell(method=method, encoder=encoder, dataset=dataset, seed=None, reason=f"skipped: {reason}")
+
+
+def _summary(
+    found: Plan,
+    errands: Sequence[runner.Errand],
+    todo: Sequence[runner.Errand],
+    outcomes: Sequence[Outcome],
+    where: Where,
+) -> Iterator[str]:
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    done = len(outcomes) - len(failed)
+    kept = sum(errand.standing == "done" for errand in errands) - sum(errand.standing == "done" for errand in todo)
+    yield f"{done} cells done, {kept} finished before, {len(failed)} failed, {len(found.skips)} skipped; {where.out / SCORES}"
+    for outcome in failed:
+        yield f"failed: {outcome.folder}: {outcome.reason}"
+    asked = {errand.cell.id for errand in todo}
+    for errand in errands:
+        if errand.cell.id not in asked and errand.standing in ("stale", "failed"):
+            how = "--rerun stale" if errand.standing == "stale" else "--rerun failed"
+            yield f"{errand.standing}, left as it is ({how}): {errand.folder}: {errand.detail}"
+    for note in dict.fromkeys(note for planned in found.cells for note in planned.notes):
+        yield f"skipped: {note}"

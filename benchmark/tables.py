@@ -1,0 +1,352 @@
+"""Records become tables: one row per score for machines, one table per evaluator for people. The only place that rounds."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import tabulate
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from benchmark import stats
+from benchmark.records import Record
+
+Format = Literal["table", "md", "csv", "json", "latex"]
+
+COLUMNS = (
+    *("method", "encoder", "dataset", "seed", "epochs", "tap", "pool", "evaluator", "protocol", "metric"),
+    *("value", "ci_low", "ci_high", "n", "train_seconds", "device", "cell", "method_params", "law", "fingerprint"),
+    *("state", "version", "commit"),
+)
+"""Of a leaderboard CSV, in order."""
+SORT = ["dataset", "method", "encoder", "method_params", "epochs", "seed", "cell", "evaluator", "pool", "tap", "metric"]
+TIMES = ("train_seconds",)
+"""Columns that differ between two runs of the same cells."""
+DIGITS = 4
+"""Decimals of a fraction in a table for people."""
+WIDEST = 5
+"""Metrics in a table for people; all of them are in the CSV."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table for people: words, already rounded."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    best: frozenset[tuple[int, int]] = frozenset()
+    """(row, column) of the values to be marked."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissingCell:
+    """A cell that was asked for and has no scores."""
+
+    method: str
+    encoder: str
+    dataset: str
+    seed: int | None
+    reason: str
+
+
+# --- for machines -----------------------------------------------------------------------------------------------------
+
+
+def frame(records: Sequence[Record]) -> pd.DataFrame:
+    """One row per score, columns as in COLUMNS, raw fractions, sorted so that a diff is readable."""
+    rows = [row for record in records for row in _rows(record)]
+    found = pd.DataFrame(rows, columns=list(COLUMNS))
+    return found.sort_values(SORT, kind="stable", na_position="first", ignore_index=True) if len(found) else found
+
+
+def write_csv(records: Sequence[Record]) -> str:
+    """The leaderboard as CSV text: numbers to 6 significant places, so that the same record gives the same bytes."""
+    return frame(records).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def _rows(record: Record) -> list[dict[str, Any]]:
+    cell, provenance = record.cell, record.provenance
+    law = provenance.get("law", {})
+    shared = {
+        "method": cell["method"]["label"],
+        "encoder": cell["encoder"]["label"],
+        "dataset": cell["dataset"]["label"],
+        "seed": pd.NA if cell["seed"] is None else cell["seed"],
+        "epochs": cell.get("recipe", {}).get("epochs"),
+        "train_seconds": record.cost.get("train_seconds"),
+        "device": provenance.get("device_name") if provenance.get("device") == "cuda" else provenance.get("device"),
+        "cell": record.id[:10],
+        "method_params": json.dumps(cell["method"]["params"], sort_keys=True),
+        "law": ".".join(str(law.get(kind, "")) for kind in ("method", "encoder", "dataset")),
+        "fingerprint": str(cell["dataset"].get("fingerprint", ""))[:16],
+        "state": record.state if record.checks.get("learned") is not False else "did not learn",
+        "version": provenance.get("repbench"),
+        "commit": _commit(provenance),
+    }
+    return [
+        {
+            **shared,
+            "tap": score.tap,
+            "pool": score.pool,
+            "evaluator": score.evaluator,
+            "protocol": score.protocol,
+            "metric": score.metric,
+            "value": score.value,
+            "ci_low": score.ci_low,
+            "ci_high": score.ci_high,
+            "n": score.n,
+        }
+        for score in record.scores
+    ]
+
+
+def _commit(provenance: dict[str, Any]) -> str:
+    commit = str(provenance.get("commit") or "")[:10]
+    return f"{commit}+" if commit and provenance.get("dirty") else commit
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+
+
+def tables(records: Sequence[Record], missing: Sequence[MissingCell] = ()) -> list[Table]:
+    """One table for each dataset and evaluator, best headline first.
+
+    A value is the mean over seeds with its standard deviation; with one seed, the headline carries its 95 % interval
+    over test images. Cells without scores have a row that says why; they are never averaged over.
+    """
+    usable = [record for record in records if record.scores]
+    found = []
+    groups: dict[tuple[str, str, str, str], list[Record]] = {}
+    for record in usable:
+        for score in record.scores:
+            key = (record.cell["dataset"]["label"], score.evaluator, score.pool, score.protocol)
+            group = groups.setdefault(key, [])
+            if not group or group[-1] is not record:
+                group.append(record)
+    for (dataset, evaluator, pool, protocol), group in groups.items():
+        absent = [cell for cell in missing if cell.dataset == dataset]
+        found.append(_table(dataset, evaluator, pool, protocol, group, absent))
+    return found
+
+
+def _table(
+    dataset: str, evaluator: str, pool: str, protocol: str, records: Sequence[Record], missing: Sequence[MissingCell]
+) -> Table:
+    metrics, headline = _metrics(records, evaluator, pool, protocol)
+    lines = _lines(records, evaluator, pool, protocol)
+    lines.sort(key=lambda line: -line.mean(headline))
+    columns = ("method", "encoder", "tap", "epochs", "seeds", *metrics, "remarks")
+    rows = [line.row(metrics, headline) for line in lines]
+    rows += [
+        (m.method, m.encoder, "-", "-", "-" if m.seed is None else f"seed {m.seed}", *("-" for _ in metrics), m.reason)
+        for m in missing
+    ]
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    how = "" if pool == "average" else f", {pool} features"
+    return Table(
+        title=f"{evaluator} on {dataset} ({protocol}{how}, n = {_counts(records, evaluator)} test images)",
+        columns=columns,
+        rows=tuple(rows),
+        best=_best(lines, metrics),
+        notes=_notes(lines),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """One method on one encoder at one tap, over seeds."""
+
+    method: str
+    encoder: str
+    tap: str
+    epochs: int
+    seeds: tuple[int | None, ...]
+    values: dict[str, list[float]]
+    intervals: dict[str, tuple[float, float] | None]
+    higher: dict[str, bool]
+    remark: str
+
+    def mean(self, metric: str) -> float:
+        values = self.values.get(metric)
+        return stats.spread(values)[0] if values else float("-inf")
+
+    def row(self, metrics: Sequence[str], headline: str) -> tuple[str, ...]:
+        seeds = "-" if self.seeds == (None,) else str(len(self.seeds))
+        shown = (self._shown(metric, metric == headline) for metric in metrics)
+        return (self.method, self.encoder, self.tap, str(self.epochs), seeds, *shown, self.remark)
+
+    def _shown(self, metric: str, with_interval: bool) -> str:
+        values = self.values.get(metric)
+        if not values:
+            return "missing"
+        mean, spread, _ = stats.spread(values)
+        if spread is not None:
+            return f"{mean:.{DIGITS}f} ±{spread:.{DIGITS}f}"
+        interval = self.intervals.get(metric)
+        if with_interval and interval is not None:
+            return f"{mean:.{DIGITS}f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+        return f"{mean:.{DIGITS}f}"
+
+
+def _lines(records: Sequence[Record], evaluator: str, pool: str, protocol: str) -> list[_Line]:
+    groups: dict[tuple[str, ...], list[tuple[Record, str]]] = {}
+    for record in records:
+        taps = dict.fromkeys(
+            s.tap for s in record.scores if (s.evaluator, s.pool, s.protocol) == (evaluator, pool, protocol)
+        )
+        recipe = json.dumps(record.cell.get("recipe", {}), sort_keys=True)
+        subject = (record.cell["method"]["label"], record.cell["encoder"]["label"], recipe)
+        for tap in taps:
+            groups.setdefault((*subject, tap), []).append((record, tap))
+    return [_line([record for record, _ in group], key[-1], evaluator, pool, protocol) for key, group in groups.items()]
+
+
+def _line(records: Sequence[Record], tap: str, evaluator: str, pool: str, protocol: str) -> _Line:
+    values: dict[str, list[float]] = {}
+    intervals: dict[str, tuple[float, float] | None] = {}
+    higher: dict[str, bool] = {}
+    for record in records:
+        for score in record.scores:
+            if (score.tap, score.evaluator, score.pool, score.protocol) != (tap, evaluator, pool, protocol):
+                continue
+            values.setdefault(score.metric, []).append(score.value)
+            both = score.ci_low is not None and score.ci_high is not None
+            intervals[score.metric] = (score.ci_low or 0.0, score.ci_high or 0.0) if both else None
+            higher[score.metric] = score.higher_is_better
+    cell = records[0].cell
+    return _Line(
+        method=cell["method"]["label"],
+        encoder=cell["encoder"]["label"],
+        tap=tap,
+        epochs=cell.get("recipe", {}).get("epochs", 0),
+        seeds=tuple(record.cell["seed"] for record in records),
+        values=values,
+        intervals=intervals,
+        higher=higher,
+        remark=_remark(records),
+    )
+
+
+def _remark(records: Sequence[Record]) -> str:
+    words = []
+    dull = [record for record in records if record.checks.get("learned") is False]
+    if dull:
+        words.append("did not learn" if len(dull) == len(records) else f"{len(dull)} of {len(records)} did not learn")
+    if any(record.state == "smoke" for record in records):
+        words.append("smoke: no result")
+    if any(record.failure for record in records):
+        words.append("not all scores: " + str(next(r.failure for r in records if r.failure)["reason"]))
+    return "; ".join(words)
+
+
+def _metrics(records: Sequence[Record], evaluator: str, pool: str, protocol: str) -> tuple[list[str], str]:
+    """The metrics to show, headline first, then others of its kind, then in the order given; and the headline's name."""
+    scores = [s for r in records for s in r.scores if (s.evaluator, s.pool, s.protocol) == (evaluator, pool, protocol)]
+    names = list(dict.fromkeys(score.metric for score in scores))
+    headline = next((score.metric for score in scores if score.headline), names[0])
+    kind = headline.partition("@")[0]
+    others = sorted((name for name in names if name != headline), key=lambda name: name.partition("@")[0] != kind)
+    return [headline, *others][:WIDEST], headline
+
+
+def _counts(records: Sequence[Record], evaluator: str) -> str:
+    counts = sorted({score.n for record in records for score in record.scores if score.evaluator == evaluator})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _best(lines: Sequence[_Line], metrics: Sequence[str]) -> frozenset[tuple[int, int]]:
+    """The best mean of each column, among rows of two seeds or more; one run proves no winner."""
+    marked = set()
+    for column, metric in enumerate(metrics, start=5):
+        rows = [(line, number) for number, line in enumerate(lines) if len(line.values.get(metric, ())) >= 2]
+        if len(rows) >= 2:
+            sign = 1 if rows[0][0].higher.get(metric, True) else -1
+            marked.add((max(rows, key=lambda row: sign * row[0].mean(metric))[1], column))
+    return frozenset(marked)
+
+
+def _notes(lines: Sequence[_Line]) -> tuple[str, ...]:
+    counts = {len(line.seeds) for line in lines if line.seeds != (None,)}
+    if not counts:
+        return ()
+    fewest = min(counts)
+    if fewest == 1:
+        return (
+            "1 seed: [ ] is the 95 % interval over test images; how much training again would change is not known.",
+        )
+    small = f" Fewer than 3 seeds ({fewest}): the spread itself is hardly known." if fewest < 3 else ""
+    return (f"± is the standard deviation over seeds.{small}",)
+
+
+# --- formats ----------------------------------------------------------------------------------------------------------
+
+
+def rendered(found: Sequence[Table], form: Format, width: int | None = None) -> str:
+    """Tables for people as text: `table` for a terminal, `md`, or `latex` (booktabs)."""
+    if form == "table":
+        return _terminal(found, width)
+    kind, heading = ("github", "### {}\n\n") if form == "md" else ("latex_booktabs", "% {}\n")
+    parts = []
+    for table in found:
+        rows = [
+            [_marked(text, (i, j) in table.best, form) for j, text in enumerate(row)]
+            for i, row in enumerate(table.rows)
+        ]
+        body = tabulate.tabulate(rows, headers=table.columns, tablefmt=kind, disable_numparse=True)
+        notes = "".join(f"\n\n{note}" if form == "md" else f"\n% {note}" for note in table.notes)
+        parts.append(heading.format(table.title) + body + notes)
+    return "\n\n".join(parts) + "\n"
+
+
+def records_as_json(records: Sequence[Record]) -> str:
+    """The scores as JSON: a list of objects with the CSV's columns, missing values as null."""
+    found = frame(records)
+    return json.dumps(json.loads(found.to_json(orient="records", double_precision=15)), indent=1) + "\n"
+
+
+def _marked(text: str, best: bool, form: Format) -> str:
+    if not best:
+        return text
+    return f"**{text}**" if form == "md" else f">{text}<"
+
+
+def _terminal(found: Sequence[Table], width: int | None) -> str:
+    stream = io.StringIO()
+    console = Console(file=stream, width=width or 200, color_system=None)
+    print_tables(found, console)
+    return stream.getvalue()
+
+
+def print_tables(found: Sequence[Table], console: Console) -> None:
+    """Tables on a terminal; the best value of a column is bold where that may be said."""
+    for table in found:
+        shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        for number, column in enumerate(table.columns):
+            shown.add_column(column, justify="left" if number < 3 or column == "remarks" else "right", no_wrap=column != "remarks", overflow="fold")
+        for i, row in enumerate(table.rows):
+            shown.add_row(
+                *(f"[bold]{text}[/bold]" if (i, j) in table.best else _plain(text) for j, text in enumerate(row))
+            )
+        console.print(shown)
+        for note in table.notes:
+            console.print(note, markup=False, highlight=False)
+        console.print()
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def missing_csv_note(path: Path) -> str:
+    """What `bench table` says of a folder without records."""
+    return f"no record under {path}; bench run --out {path} makes some"

@@ -1,0 +1,433 @@
+"""The one training loop: a method, its recipe and images on the device become a trained encoder.
+
+A method never meets a label unless its spec declares `labels="all"`. Nothing is read back from the device inside an
+epoch: losses are summed there, and the first step that was not finite is remembered there.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from benchmark import images as image_functions
+from benchmark.atomic import replaced
+from benchmark.chance import derived_seed
+from benchmark.contracts import Batch, Losses, MethodContext, MethodSpec, Recipe
+from benchmark.encoder import NormalisedEncoder
+from benchmark.errors import PluginError, TrainingError
+from benchmark.progress import Event, Reporter
+
+STATISTICS_BATCH = 256
+"""Images a block when a method walks over the training images without training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What is trained on, on the device."""
+
+    images: Tensor
+    """(N, C, H, W) uint8."""
+    labels: Tensor | None
+    """(N,) int64; handed to the method only if its spec declares it."""
+    num_classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingTask:
+    """One cell's training."""
+
+    spec: MethodSpec
+    params: Any
+    recipe: Recipe
+    seed: int | None
+    title: str
+    """For progress and messages."""
+    checkpoint: Path | None = None
+    """Where to keep the state between epochs; None: nowhere."""
+    checkpoint_seconds: float = 20.0
+    """Least time between two checkpoints, in seconds."""
+    checkpoint_key: str = ""
+    """A checkpoint of another key is not resumed: cell id, law and versions."""
+    steps: int | None = None
+    """Stop after so many steps (--smoke); None: all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochLosses:
+    """Means over one epoch."""
+
+    epoch: int
+    """1 for the first."""
+    learning_rate: float
+    """In its last step."""
+    losses: Mapping[str, float]
+    """`total` and the method's parts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What training leaves."""
+
+    encoder: NormalisedEncoder
+    """To be scored, in eval mode."""
+    curve: tuple[EpochLosses, ...]
+    seconds: float
+    """Wall clock, the part before a resume included."""
+    images_seen: int
+    learned: bool | None
+    """Whether every declared part of the loss ended below its trivial predictor; None: nothing declared."""
+    trivial: Mapping[str, float]
+    resumed_from: int = 0
+    """Epochs that a checkpoint already had."""
+
+
+class _SupportsHooks(Protocol):
+    """The optional methods of a method, looked up by name."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]: ...
+
+
+def train(task: TrainingTask, data: TrainingData, encoder: NormalisedEncoder, reporter: Reporter) -> Trained:
+    """Trains the encoder by the recipe and returns the module that is to be scored.
+
+    The global torch seed is set inside and put back afterwards.
+
+    Raises:
+        TrainingError: a loss that is not finite, or that does not depend on the encoder.
+        PluginError: the method does not keep its contract.
+    """
+    device = data.images.device
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(derived_seed(task.seed, "method"))
+        loop = _Loop(task, data, encoder, reporter)
+        return loop.run()
+
+
+def optimiser_for(groups: list[dict[str, Any]], recipe: Recipe) -> Optimizer:
+    """The recipe's optimiser over parameter groups; fused, which changes speed alone."""
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(
+            groups,
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov and recipe.momentum > 0,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+    kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+    betas = (recipe.beta1, recipe.beta2)
+    return kind(groups, lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay, fused=True)
+
+
+def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+    """The rate of a step (0 for the first).
+
+    Milestones and their linear tail move per epoch, as the released schedules do; warm-up, cosine and linear per step.
+    """
+    epoch = step // steps_per_epoch
+    warmup = recipe.warmup * steps_per_epoch
+    if step < warmup:
+        return recipe.lr * (step + 1) / warmup
+    if recipe.schedule == "constant":
+        return recipe.lr
+    if recipe.schedule == "milestones":
+        return _milestone_rate(recipe, epoch)
+    length = max(1, recipe.epochs * steps_per_epoch - warmup)
+    done = (step - warmup) / length
+    remaining = 0.5 * (1 + math.cos(math.pi * done)) if recipe.schedule == "cosine" else 1 - done
+    return recipe.final_lr + (recipe.lr - recipe.final_lr) * remaining
+
+
+def _milestone_rate(recipe: Recipe, epoch: int) -> float:
+    def stepped(at: int) -> float:
+        return recipe.lr * recipe.factor ** sum(at >= milestone for milestone in recipe.milestones)
+
+    start = recipe.linear_from
+    if start is None or epoch <= start:
+        return stepped(epoch)
+    done = (epoch - start) / max(1, recipe.epochs - 1 - start)
+    return stepped(start) + (recipe.final_lr - stepped(start)) * done
+
+
+class _Loop:
+    """The state of one training: what is built once, and what moves."""
+
+    def __init__(self, task: TrainingTask, data: TrainingData, encoder: NormalisedEncoder, reporter: Reporter) -> None:
+        self.task = task
+        self.data = data
+        self.recipe = task.recipe
+        self.reporter = reporter
+        self.device = data.images.device
+        self.encoder = encoder
+        count = len(data.images)
+        self.batch = min(self.recipe.batch, count)
+        self.steps_per_epoch = max(1, count // self.batch if self.recipe.drop_last else math.ceil(count / self.batch))
+        self.total_steps = self.recipe.epochs * self.steps_per_epoch
+        self.method = self._build()
+        self.hooks = cast(_SupportsHooks, self.method)
+        self.labels = data.labels if task.spec.labels == "all" else None
+        self.curve: list[EpochLosses] = []
+        self.seconds = 0.0
+
+    def run(self) -> Trained:
+        """Resumes or prepares, trains what is left, and hands over the encoder to be scored."""
+        start = time.monotonic()
+        optimiser = self._optimiser() if self.task.spec.trains else None
+        first = self._resume(optimiser) if optimiser else 0
+        if first == 0 and self._has("before_training"):
+            self.hooks.before_training(self._walk())
+        before = self.seconds
+        if optimiser is not None:
+            self._train(optimiser, first, start - before)
+        self.seconds = before + time.monotonic() - start
+        return self._trained(first)
+
+    # --- building -----------------------------------------------------------------------------------------------------
+
+    def _build(self) -> nn.Module:
+        spec = self.task.spec
+        channels = self.data.images.shape[1]
+        context = MethodContext(
+            params=self.task.params,
+            encoder=self.encoder,
+            layout=self.encoder.layout,
+            image_shape=(channels, self.data.images.shape[2], self.data.images.shape[3]),
+            num_images=len(self.data.images),
+            num_classes=self.data.num_classes if spec.labels == "all" else None,
+            total_steps=self.total_steps,
+            mean=tuple(self.encoder.mean.flatten().tolist()),
+            std=tuple(self.encoder.std.flatten().tolist()),
+            generator=torch.Generator().manual_seed(derived_seed(self.task.seed, "build")),
+        )
+        method = spec.build(context)
+        if not isinstance(method, nn.Module):
+            raise PluginError(
+                f"method '{spec.name}': build gave {type(method).__name__}, but must give a torch.nn.Module"
+            )
+        if spec.trains and not callable(getattr(method, "loss", None)) and not callable(getattr(method, "step", None)):
+            raise PluginError(f"method '{spec.name}': the module has neither loss(batch) nor step(batch, optimiser)")
+        return method.to(self.device)
+
+    def _optimiser(self) -> Optimizer:
+        if self._has("parameter_groups"):
+            groups: list[dict[str, Any]] = self.hooks.parameter_groups()
+        else:
+            groups = [{"params": [p for p in self.method.parameters() if p.requires_grad]}]
+        for group in groups:
+            group.setdefault("lr_factor", 1.0)
+        return optimiser_for(groups, self.recipe)
+
+    def _has(self, name: str) -> bool:
+        return callable(getattr(self.method, name, None))
+
+    # --- epochs -------------------------------------------------------------------------------------------------------
+
+    def _train(self, optimiser: Optimizer, first: int, began: float) -> None:
+        limit = self.task.steps
+        epochs = self.recipe.epochs if limit is None else math.ceil(limit / self.steps_per_epoch)
+        saved = time.monotonic()
+        for epoch in range(first, min(epochs, self.recipe.epochs)):
+            started = time.monotonic()
+            steps = self.steps_per_epoch if limit is None else min(self.steps_per_epoch, limit)
+            row = self._epoch(optimiser, epoch, steps)
+            self.curve.append(row)
+            if self._has("after_epoch"):
+                self.hooks.after_epoch((epoch + 1) / self.recipe.epochs, self._walk())
+            speed = steps * self.batch / max(1e-9, time.monotonic() - started)
+            self._report(epoch + 1, epochs, {"loss": row.losses["total"], "images/s": speed})
+            if time.monotonic() - saved >= self.task.checkpoint_seconds and epoch + 1 < self.recipe.epochs:
+                self.seconds = time.monotonic() - began
+                self._save(optimiser, epoch + 1)
+                saved = time.monotonic()
+
+    def _report(self, done: int, total: int, values: Mapping[str, float]) -> None:
+        self.reporter(Event(kind="epoch", cell=self.task.title, stage="train", done=done, total=total, values=values))
+
+    def _epoch(self, optimiser: Optimizer, epoch: int, steps: int) -> EpochLosses:
+        self.method.train()
+        torch.manual_seed(derived_seed(self.task.seed, "layers", epoch))
+        order = torch.Generator().manual_seed(derived_seed(self.task.seed, "order", epoch))
+        draws = torch.Generator(self.device).manual_seed(derived_seed(self.task.seed, "draws", epoch))
+        permutation = torch.randperm(len(self.data.images), generator=order).to(self.device)
+        sums = _LossSums(self.device)
+        rate = self.recipe.lr
+        for number in range(steps):
+            step = epoch * self.steps_per_epoch + number
+            rate = learning_rate(self.recipe, step, self.steps_per_epoch)
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group["lr_factor"]
+            index = permutation[number * self.batch : (number + 1) * self.batch]
+            losses = self._step(optimiser, self._batch(index, step, draws), step)
+            sums.add(losses, number)
+        means = sums.means(steps, self.task.title, epoch, self.steps_per_epoch)
+        return EpochLosses(epoch=epoch + 1, learning_rate=rate, losses=means)
+
+    def _batch(self, index: Tensor, step: int, generator: torch.Generator) -> Batch:
+        raw = self.data.images[index]
+        augmented = image_functions.augment(raw, self.recipe.augment, self.recipe.pad, generator)
+        return Batch(
+            images=image_functions.to_float(augmented),
+            raw=raw,
+            index=index,
+            progress=step / self.total_steps,
+            generator=generator,
+            labels=None if self.labels is None else self.labels[index],
+        )
+
+    def _step(self, optimiser: Optimizer, batch: Batch, step: int) -> Losses:
+        if self._has("before_step"):
+            self.hooks.before_step(batch.progress)
+        if self._has("step"):
+            losses = cast(Losses, self.hooks.step(batch, optimiser))
+        else:
+            losses = cast(Losses, self.hooks.loss(batch))
+            self._check_losses(losses)
+            optimiser.zero_grad(set_to_none=True)
+            losses.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            if self.recipe.clip is not None:
+                torch.nn.utils.clip_grad_norm_(self.method.parameters(), self.recipe.clip)
+            if step == 0:
+                self._check_gradient()
+            optimiser.step()
+        if self._has("after_step"):
+            self.hooks.after_step((step + 1) / self.total_steps)
+        return losses
+
+    def _walk(self) -> Iterator[Tensor]:
+        """All training images once, in order, float32 in [0, 1], not augmented."""
+        for block in image_functions.blocks(self.data.images, STATISTICS_BATCH):
+            yield image_functions.to_float(block)
+
+    def _check_losses(self, losses: object) -> None:
+        name = self.task.spec.name
+        if not isinstance(losses, Losses) or not isinstance(losses.total, Tensor) or losses.total.numel() != 1:
+            raise PluginError(
+                f"method '{name}': loss(batch) must return benchmark.Losses with a scalar tensor as total"
+            )
+        if not losses.total.requires_grad:
+            raise TrainingError(f"method '{name}': its loss depends on no parameter, so nothing can be trained")
+
+    def _check_gradient(self) -> None:
+        gradients = [p.grad for p in self.encoder.parameters() if p.grad is not None]
+        if not any(bool((gradient != 0).any()) for gradient in gradients):
+            raise TrainingError(
+                f"method '{self.task.spec.name}': its loss does not depend on the encoder (no gradient reaches it in the "
+                "first step); compute the loss from context.encoder(...) without detach or no_grad"
+            )
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _trained(self, first: int) -> Trained:
+        encoder: object = self.hooks.trained_encoder() if self._has("trained_encoder") else self.encoder
+        if not isinstance(encoder, NormalisedEncoder):
+            raise PluginError(
+                f"method '{self.task.spec.name}': trained_encoder() gave {type(encoder).__name__}, but must give "
+                "context.encoder or a copy of it (copy.deepcopy), so that it can be saved and loaded"
+            )
+        trivial: Mapping[str, float] = self.hooks.trivial_losses() if self._has("trivial_losses") else {}
+        return Trained(
+            encoder=encoder.eval(),
+            curve=tuple(self.curve),
+            seconds=self.seconds,
+            images_seen=self._images_seen(),
+            learned=self._learned(trivial),
+            trivial=dict(trivial),
+            resumed_from=first,
+        )
+
+    def _images_seen(self) -> int:
+        if self.task.steps is not None:
+            return self.task.steps * self.batch
+        return len(self.curve) * min(self.steps_per_epoch * self.batch, len(self.data.images))
+
+    def _learned(self, trivial: Mapping[str, float]) -> bool | None:
+        if not trivial or not self.curve:
+            return None
+        last = self.curve[-1].losses
+        unknown = sorted(set(trivial) - set(last))
+        if unknown:
+            raise PluginError(
+                f"method '{self.task.spec.name}': trivial_losses names '{unknown[0]}', but the parts are {', '.join(last)}"
+            )
+        return all(last[part] < value for part, value in trivial.items())
+
+    # --- checkpoints --------------------------------------------------------------------------------------------------
+
+    def _save(self, optimiser: Optimizer, epochs_done: int) -> None:
+        path = self.task.checkpoint
+        if path is None:
+            return
+        state = {
+            "key": self.task.checkpoint_key,
+            "epochs_done": epochs_done,
+            "seconds": self.seconds,
+            "method": self.method.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "curve": [(row.epoch, row.learning_rate, dict(row.losses)) for row in self.curve],
+        }
+        with replaced(path) as file:
+            torch.save(state, file)
+
+    def _resume(self, optimiser: Optimizer) -> int:
+        """Epochs that the checkpoint has behind it; 0 where there is none that fits."""
+        path = self.task.checkpoint
+        if path is None or not path.is_file():
+            return 0
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except Exception as error:  # torch raises whatever a damaged file makes it raise
+            self._note(f"{path.name} is damaged ({type(error).__name__}); training starts again")
+            return 0
+        if state["key"] != self.task.checkpoint_key:
+            self._note(f"{path.name} is of another version of this cell; training starts again")
+            return 0
+        self.method.load_state_dict(state["method"])
+        optimiser.load_state_dict(state["optimiser"])
+        self.curve = [EpochLosses(epoch=e, learning_rate=rate, losses=losses) for e, rate, losses in state["curve"]]
+        self.seconds = float(state["seconds"])
+        return int(state["epochs_done"])
+
+    def _note(self, text: str) -> None:
+        self.reporter(Event(kind="note", cell=self.task.title, text=f"{self.task.title}: {text}"))
+
+
+class _LossSums:
+    """Losses of an epoch, summed on the device; the first step that was not finite is kept with its parts."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._sums: dict[str, Tensor] = {}
+        self._bad_step = torch.full((), -1, dtype=torch.int64, device=device)
+        self._bad: dict[str, Tensor] = {}
+
+    def add(self, losses: Losses, step: int) -> None:
+        """Takes the losses of a step; nothing is read back."""
+        values = {"total": losses.total.detach(), **{name: part.detach() for name, part in losses.parts.items()}}
+        if not self._sums:
+            self._sums = {name: torch.zeros((), dtype=torch.float64, device=self._device) for name in values}
+            self._bad = {name: torch.zeros((), device=self._device) for name in values}
+        first_bad = ~torch.isfinite(values["total"]) & (self._bad_step < 0)
+        self._bad_step = torch.where(first_bad, step, self._bad_step)
+        for name, value in values.items():
+            self._sums[name] += value
+            self._bad[name] = torch.where(first_bad, value.float(), self._bad[name])
+
+    def means(self, steps: int, title: str, epoch: int, steps_per_epoch: int) -> dict[str, float]:
+        """Mean of each part. Raises TrainingError if a total was not finite, with the step and the parts there."""
+        bad = int(self._bad_step)
+        if bad >= 0:
+            parts = ", ".join(f"{name} {float(value):g}" for name, value in self._bad.items())
+            raise TrainingError(
+                f"{title}: the loss was not finite in step {epoch * steps_per_epoch + bad + 1} (epoch {epoch + 1}): {parts}. "
+                "Try a smaller rate: --set lr=..."
+            )
+        return {name: float(total) / steps for name, total in self._sums.items()}

@@ -1,0 +1,61 @@
+"""How DIM is trained: the paper's settings for the paper's encoder, a short schedule for the others."""
+
+from __future__ import annotations
+
+import benchmark
+
+PAPER_ENCODER = "dim_conv"
+PAPER_DATASETS = ("cifar10", "cifar100", "stl10", "folder")
+SMALL = 5_000
+"""Training images up to which `quick` makes 6 passes; 20 above."""
+
+
+def recipe(setting: benchmark.Setting) -> benchmark.Recipe:
+    """The resolved recipe of a setting.
+
+    Raises:
+        UnsupportedError: `paper` for what the paper did not train.
+    """
+    return paper(setting) if setting.budget == "paper" else quick(setting)
+
+
+def paper(setting: benchmark.Setting) -> benchmark.Recipe:
+    """The authors' code for 32 x 32 images: 1000 epochs of Adam 1e-4 with betas .5 and .999, images in [-1, 1]."""
+    if setting.encoder != PAPER_ENCODER or setting.dataset not in PAPER_DATASETS:
+        raise benchmark.UnsupportedError(
+            f"DIM's paper recipe is for encoder {PAPER_ENCODER} on {', '.join(PAPER_DATASETS)}; "
+            f"asked for {setting.encoder} on {setting.dataset}. Use --budget quick or --epochs"
+        )
+    half = (0.5,) * setting.image_shape[0]
+    return benchmark.Recipe(
+        epochs=1000,
+        batch=64,
+        optimiser="adam",
+        lr=1e-4,
+        beta1=0.5,
+        beta2=0.999,
+        schedule="constant",
+        drop_last=True,
+        augment="none",
+        mean=half,
+        std=half,
+    )
+
+
+def quick(setting: benchmark.Setting) -> benchmark.Recipe:
+    """A short schedule on any encoder, with the paper's batch, betas and lack of augmentation.
+
+    Both views of DIM's pairs come from one forward of one image, so augmentation is not what it learns from. The rate
+    is higher than the paper's and falls to zero by a cosine, as there are tens of epochs at most.
+    """
+    return benchmark.Recipe(
+        epochs=6 if setting.num_images <= SMALL else 20,
+        batch=64,
+        optimiser="adam",
+        lr=1e-3,
+        beta1=0.5,
+        beta2=0.999,
+        schedule="cosine",
+        drop_last=True,
+        augment="none",
+    )

@@ -1,0 +1,22 @@
+"""Cells in this very process, one after another: a debugger stops in them, and tests see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import benchmark
+from benchmark.progress import Reporter
+
+
+class Inline:
+    """Runs every job on the first device."""
+
+    def __init__(self, context: benchmark.ExecutorContext) -> None:
+        self._device = context.devices[0]
+
+    def run(self, jobs: Sequence[benchmark.Job], reporter: Reporter) -> Iterator[benchmark.Outcome]:
+        """One outcome for each job, in order."""
+        from benchmark.cell import run_cell
+
+        for job in jobs:
+            yield run_cell(job, device=self._device, reporter=reporter)
