@@ -196,7 +196,7 @@ def _read(archive: Archive, root: Path, names: dict[str, Any]) -> Arrays | None:
     arrays: Arrays = {}
     try:
         with warnings.catch_warnings():
-            # The CIFAR files were pickled by a numpy that said 0 for False; today's numpy complains of it.
+            # The CIFAR files were pickled by a numpy that said 0 for False; numpy 2.4.0 to 2.4.4 complain of it.
             warnings.filterwarnings("ignore", message=r"dtype\(\): align")
             for split in ("train", "test"):
                 part = source(root, split=split) if is_stl else source(root, train=split == "train")

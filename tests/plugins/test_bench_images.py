@@ -161,7 +161,7 @@ def md5(content: bytes) -> str:
 
 
 def pickled(value: object) -> bytes:
-    """As Python 2's numpy wrote it: a data type's flags are the numbers 0 and 1, which today's numpy complains of."""
+    """As Python 2's numpy wrote it: a data type's flags are the numbers 0 and 1, which numpy 2.4.0 to 2.4.4 complain of."""
     content = pickle.dumps(value, protocol=2)
     return content.replace(b"\x89\x88\x87", b"K\x00K\x01\x87")
 
