@@ -332,7 +332,12 @@ def print_tables(found: Sequence[Table], console: Console) -> None:
     for table in found:
         shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         for number, column in enumerate(table.columns):
-            shown.add_column(column, justify="left" if number < 3 or column == "remarks" else "right", no_wrap=column != "remarks", overflow="fold")
+            shown.add_column(
+                column,
+                justify="left" if number < 3 or column == "remarks" else "right",
+                no_wrap=column != "remarks",
+                overflow="fold",
+            )
         for i, row in enumerate(table.rows):
             shown.add_row(
                 *(f"[bold]{text}[/bold]" if (i, j) in table.best else _plain(text) for j, text in enumerate(row))

@@ -486,7 +486,8 @@ def _global_state() -> Iterator[tuple[str, object]]:
     yield "the number of threads", torch.get_num_threads()
     yield "torch's random stream", bytes(torch.random.get_rng_state().numpy().tobytes())
     yield "deterministic algorithms", torch.are_deterministic_algorithms_enabled()
-    yield "numpy's random stream", np.random.get_state()[1].tobytes()  # type: ignore[union-attr, index, call-overload]
+    state: Any = np.random.get_state()
+    yield "numpy's random stream", state[1].tobytes()
 
 
 __all__ = [

@@ -105,7 +105,7 @@ def describe(archive: Archive, params: NoParams | UnlabelledParams, data_dir: Pa
     """Constants only: nothing is downloaded or opened."""
     unlabelled = _wants_unlabelled(params)
     return DatasetInfo(
-        label=f"{archive.name}[unlabelled=true]" if unlabelled else archive.name,
+        label=f"{archive.name}+unlabelled" if unlabelled else archive.name,
         # Methods see other training images, so it is another dataset.
         fingerprint=f"{archive.md5}+unlabelled" if unlabelled else archive.md5,
         image_shape=archive.image_shape,

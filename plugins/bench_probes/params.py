@@ -27,3 +27,23 @@ class NeighboursParams:
         _check_counts("k", self.k)
         if not self.temperature > 0:
             raise ValueError(f"temperature={self.temperature} cannot be; it is a number above 0, such as 0.07")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearParams:
+    """Parameters of `linear`."""
+
+    strengths: tuple[float, ...] = field(
+        default=(1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+        metadata={"help": "L2 strengths to choose from on a hold-out of train, written 0.001;0.1"},
+    )
+    """Each above 0: lambda in mean cross-entropy + lambda / 2 * |weights|^2."""
+    iterations: int = field(default=200, metadata={"help": "largest number of L-BFGS iterations of each fit"})
+    """1 or more. A fit that needs more is scored as it is; the details say so."""
+
+    def __post_init__(self) -> None:
+        if not self.strengths or not all(0 < strength < float("inf") for strength in self.strengths):
+            shown = ";".join(map(str, self.strengths))
+            raise ValueError(f"strengths={shown} cannot be; give numbers above 0, such as 0.001;0.1")
+        if self.iterations < 1:
+            raise ValueError(f"iterations={self.iterations} cannot be; it is a whole number of 1 or more, such as 200")

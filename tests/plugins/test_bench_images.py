@@ -29,6 +29,7 @@ from PIL import Image
 import bench_images
 from bench_images import archives, cache, decoding, digits, download, folder, listing
 from benchmark import DataError, Dataset, DatasetInfo, NoParams
+from benchmark.testing import check_dataset
 
 NOTHING = NoParams()
 
@@ -52,6 +53,12 @@ def test_the_plugin_gives_five_datasets() -> None:
     specs = list(bench_images.bench_datasets())
     assert [spec.name for spec in specs] == ["digits", "cifar10", "cifar100", "stl10", "folder"]
     assert all(spec.summary and spec.params() is not None for spec in specs)
+
+
+def test_digits_and_folders_keep_the_contract(tree: Path, tmp_path: Path) -> None:
+    specs = {spec.name: spec for spec in bench_images.bench_datasets()}
+    check_dataset(specs["digits"], data_dir=tmp_path)
+    check_dataset(specs["folder"], params=params_for(tree), data_dir=tmp_path)
 
 
 def assert_as_described(dataset: Dataset, info: DatasetInfo) -> None:
@@ -123,7 +130,7 @@ def test_unlabelled_images_make_another_dataset() -> None:
         archives.describe(archives.STL10, archives.UnlabelledParams(unlabelled=unlabelled), Path("/nowhere"))
         for unlabelled in (False, True)
     )
-    assert (plain.label, more.label) == ("stl10", "stl10[unlabelled=true]")
+    assert (plain.label, more.label) == ("stl10", "stl10+unlabelled")
     assert plain.fingerprint != more.fingerprint
 
 
