@@ -97,6 +97,7 @@ def run(errands: Sequence[Errand], catalog: Catalog, place: Place, reporter: Rep
     params = bind(executor_spec.params, place.executor.params, f"executor '{executor_spec.name}'")
     context = ExecutorContext(params=params, devices=place.devices, slots=place.slots, threads=place.threads)
     executor = executor_spec.build(context)
+    _fetch_datasets(errands, catalog, place.data_dir)
     jobs = {errand.cell.id: _job(errand, place) for errand in errands}
     outcomes = iter(executor.run(list(jobs.values()), reporter))
     try:
@@ -108,6 +109,18 @@ def run(errands: Sequence[Errand], catalog: Catalog, place: Place, reporter: Rep
         close = getattr(outcomes, "close", None)
         if close is not None:
             close()
+
+
+def _fetch_datasets(errands: Sequence[Errand], catalog: Catalog, data_dir: Path) -> None:
+    """Downloads, decodes and caches each dataset once, before cells would do so side by side.
+
+    Raises:
+        DataError: a dataset cannot be had or holds a broken image; no cell was started.
+    """
+    datasets = {errand.cell.fingerprint: errand.cell.dataset for errand in errands}
+    for item in datasets.values():
+        spec = catalog.find(catalog.datasets, "dataset", f"{item.provider}:{item.name}").spec
+        spec.load(bind(spec.params, item.params, f"dataset '{spec.name}'"), data_dir)
 
 
 def check_writable(out: Path) -> None:
