@@ -94,7 +94,7 @@ class Catalog:
 
     def match(self, entries: Sequence[Entry[SpecT]], kind: str, pattern: str) -> list[Entry[SpecT]]:
         """The entries that a name or glob means, in catalogue order. Raises like `find`; a glob must match something."""
-        if not any(mark in pattern for mark in "*?"):
+        if not is_glob(pattern):
             return [self.find(entries, kind, pattern)]
         names = dict.fromkeys(e.spec.name for e in entries if fnmatch.fnmatchcase(e.spec.name, pattern))
         if not names:
@@ -121,6 +121,11 @@ class Catalog:
         if not self.plugins:
             return "no plugin is installed; run pip install -e ."
         return ""
+
+
+def is_glob(name: str) -> bool:
+    """Whether a name may mean several; `[` is never part of a glob, it opens parameters."""
+    return "*" in name or "?" in name
 
 
 def load_catalog(selection: str | None = None) -> Catalog:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchmark.catalog import KINDS, Catalog
-from benchmark.parameters import as_dict, expected
+from benchmark.parameters import as_dict, expected, shown
 from benchmark.plan import Skip
 from benchmark.runner import Errand
 
@@ -57,9 +57,13 @@ def _parameters(spec: Any) -> Iterator[str]:
     defaults = as_dict(spec.params())
     rows = []
     for field in dataclasses.fields(spec.params):
-        value = defaults[field.name]
-        shown = str(value).lower() if isinstance(value, bool) or value is None else str(value)
-        rows.append((f"      {field.name}={shown}", expected(hints[field.name]), field.metadata.get("help", "")))
+        rows.append(
+            (
+                f"      {field.name}={shown(defaults[field.name])}",
+                expected(hints[field.name]),
+                field.metadata.get("help", ""),
+            )
+        )
     yield from _aligned(rows)
 
 

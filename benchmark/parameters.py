@@ -32,7 +32,7 @@ def bind(params: type, given: Mapping[str, object], owner: str) -> Any:
             values[key] = _converted(value, hints[key])
         except ValueError:
             raise UsageError(
-                f"{owner}: {key}={_shown(value)} cannot be; {key} is {expected(hints[key])}. "
+                f"{owner}: {key}={shown(value)} cannot be; {key} is {expected(hints[key])}. "
                 f"Write {key}={_example(hints[key])}, for instance"
             ) from None
     try:
@@ -51,13 +51,13 @@ def label(name: str, values: Mapping[str, object], defaults: Mapping[str, object
     changed = {key: value for key, value in values.items() if key not in defaults or defaults[key] != value}
     if not changed:
         return name
-    return f"{name}[{','.join(f'{key}={_shown(changed[key])}' for key in sorted(changed))}]"
+    return f"{name}[{','.join(f'{key}={shown(changed[key])}' for key in sorted(changed))}]"
 
 
 def expected(hint: Any) -> str:
     """What a field takes, in words: "one of local, global, both", "a whole number or none"."""
     if get_origin(hint) is Literal:
-        return "one of " + ", ".join(_shown(value) for value in get_args(hint))
+        return "one of " + ", ".join(shown(value) for value in get_args(hint))
     if get_origin(hint) in (Union, types.UnionType):
         return " or ".join(expected(option) for option in get_args(hint))
     if get_origin(hint) is tuple:
@@ -123,18 +123,19 @@ def _sequence(value: object, hint: Any) -> tuple[object, ...]:
     return tuple(_converted(part, hint) for part in parts)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as it would be typed: true, none, 1;5;20, 'text with spaces'."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, tuple | list):
-        return ";".join(_shown(part) for part in value)
+        return ";".join(shown(part) for part in value)
     text = str(value)
     return f"'{text}'" if isinstance(value, str) and any(mark in text for mark in ",[]|= ") else text
 
 
 def _example(hint: Any) -> str:
     if get_origin(hint) is Literal:
-        return _shown(get_args(hint)[0])
+        return shown(get_args(hint)[0])
     if get_origin(hint) in (Union, types.UnionType):
         return _example(get_args(hint)[0])
     if get_origin(hint) is tuple:

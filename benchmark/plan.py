@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from benchmark.catalog import Catalog, Entry
+from benchmark.catalog import Catalog, Entry, SpecT, is_glob
 from benchmark.contracts import (
     SMOKE_STEPS,
     Cell,
@@ -34,6 +34,7 @@ from benchmark.grammar import Selection
 from benchmark.parameters import as_dict, bind, label
 
 SMALLEST_SIDE = 8
+ChoiceT = TypeVar("ChoiceT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,12 +106,16 @@ def plan(request: Request, catalog: Catalog) -> Plan:
     Raises:
         UsageError: a name, parameter or recipe key that does not exist, or a dataset that cannot be had.
     """
-    methods = _methods(request, catalog)
-    encoders = [_encoder(choice) for choice in _chosen(request.encoders, catalog, catalog.encoders, "encoder")]
-    evaluators = _evaluators(request, catalog)
-    datasets = [_dataset(entry, params, request.data_dir) for entry, params in _datasets(request, catalog)]
-    cells: dict[str, PlannedCell] = {}
     skips: dict[str, Skip] = {}
+    methods = _methods(request, catalog, skips)
+    encoders = _chosen(request.encoders, catalog, catalog.encoders, "encoder", _encoder, skips)
+    evaluators = _chosen(request.evaluators, catalog, catalog.evaluators, "evaluator", _evaluator, skips)
+
+    def dataset_of(entry: Entry[DatasetSpec], given: dict[str, object]) -> _ChosenDataset:
+        return _dataset(entry, given, request.data_dir)
+
+    datasets = _chosen(request.datasets, catalog, catalog.datasets, "dataset", dataset_of, skips)
+    cells: dict[str, PlannedCell] = {}
     for dataset in datasets:
         for method in methods:
             for encoder in _encoders_for(method, encoders):
@@ -127,32 +132,43 @@ def plan(request: Request, catalog: Catalog) -> Plan:
 
 
 def _chosen(
-    selections: Iterable[Selection], catalog: Catalog, entries: Sequence[Entry[Any]], kind: str
-) -> Iterator[tuple[Entry[Any], dict[str, object]]]:
+    selections: Iterable[Selection],
+    catalog: Catalog,
+    entries: Sequence[Entry[SpecT]],
+    kind: str,
+    make: Callable[[Entry[SpecT], dict[str, object]], ChoiceT],
+    skips: dict[str, Skip],
+) -> list[ChoiceT]:
+    """What the selections name, made ready. What only a glob named and cannot do without a parameter is a skip."""
+    found = []
     for selection in selections:
         for entry in catalog.match(entries, kind, selection.name):
-            yield entry, dict(selection.params)
+            try:
+                found.append(make(entry, dict(selection.params)))
+            except UsageError as error:
+                if not is_glob(selection.name) or selection.params:
+                    raise
+                skips.setdefault(entry.spec.name, Skip(title=f"{kind} {entry.spec.name}", reason=str(error)))
+    return found
 
 
-def _methods(request: Request, catalog: Catalog) -> list[_Chosen]:
-    asked = [_method(choice) for choice in _chosen(request.methods, catalog, catalog.methods, "method")]
+def _methods(request: Request, catalog: Catalog, skips: dict[str, Skip]) -> list[_Chosen]:
+    asked = _chosen(request.methods, catalog, catalog.methods, "method", _method, skips)
     if not request.floors:
         return asked
     names = {method.spec.name for method in asked}
     floors = [e for e in catalog.methods if e.spec.floor and e.spec.name not in names]
-    return asked + [_method((entry, {})) for entry in floors]
+    return asked + [_method(entry, {}) for entry in floors]
 
 
-def _method(choice: tuple[Entry[MethodSpec], dict[str, object]]) -> _Chosen:
-    entry, given = choice
+def _method(entry: Entry[MethodSpec], given: dict[str, object]) -> _Chosen:
     spec = entry.spec
     params = bind(spec.params, given, f"method '{spec.name}'")
     identity = dict(spec.identity(params)) if spec.identity else as_dict(params)
     return _Chosen(spec=spec, params=params, item=_item(entry, as_dict(params), identity))
 
 
-def _encoder(choice: tuple[Entry[EncoderSpec], dict[str, object]]) -> _Chosen:
-    entry, given = choice
+def _encoder(entry: Entry[EncoderSpec], given: dict[str, object]) -> _Chosen:
     params = bind(entry.spec.params, given, f"encoder '{entry.spec.name}'")
     return _Chosen(spec=entry.spec, params=params, item=_item(entry, as_dict(params), as_dict(params)))
 
@@ -166,24 +182,17 @@ def _encoders_for(method: _Chosen, encoders: list[_Chosen]) -> list[_Chosen]:
     return [_Chosen(spec=own, params=params, item=item)]
 
 
-def _evaluators(request: Request, catalog: Catalog) -> list[tuple[Pool, Item, str]]:
-    found = []
-    for entry, given in _chosen(request.evaluators, catalog, catalog.evaluators, "evaluator"):
-        spec: EvaluatorSpec = entry.spec
-        pool = given.pop("pool", "average")
-        if pool not in ("average", "flat"):
-            raise UsageError(f"evaluator '{spec.name}': pool={pool} cannot be; pool is average or flat")
-        params = as_dict(bind(spec.params, given, f"evaluator '{spec.name}'"))
-        found.append((_pool(pool), _item(entry, params, params), spec.protocol))
-    return found
+def _evaluator(entry: Entry[EvaluatorSpec], given: dict[str, object]) -> tuple[Pool, Item, str]:
+    spec = entry.spec
+    pool = given.pop("pool", "average")
+    if pool not in ("average", "flat"):
+        raise UsageError(f"evaluator '{spec.name}': pool={pool} cannot be; pool is average or flat")
+    params = as_dict(bind(spec.params, given, f"evaluator '{spec.name}'"))
+    return _pool(pool), _item(entry, params, params), spec.protocol
 
 
 def _pool(word: object) -> Pool:
     return "flat" if word == "flat" else "average"
-
-
-def _datasets(request: Request, catalog: Catalog) -> list[tuple[Entry[DatasetSpec], dict[str, object]]]:
-    return list(_chosen(request.datasets, catalog, catalog.datasets, "dataset"))
 
 
 def _dataset(entry: Entry[DatasetSpec], given: dict[str, object], data_dir: Path) -> _ChosenDataset:

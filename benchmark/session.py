@@ -158,7 +158,7 @@ def _missing(errand: runner.Errand, failed: dict[str, Outcome]) -> MissingCell:
 
 
 def _skipped(title: str, reason: str) -> MissingCell:
-    method, encoder, dataset = (part.strip() for part in title.split(" / "))
+    method, encoder, dataset = [*title.split(" / "), "-", "-"][:3]
     return MissingCell(method=method, encoder=encoder, dataset=dataset, seed=None, reason=f"skipped: {reason}")
 
 
@@ -180,5 +180,7 @@ def _summary(
         if errand.cell.id not in asked and errand.standing in ("stale", "failed"):
             how = "--rerun stale" if errand.standing == "stale" else "--rerun failed"
             yield f"{errand.standing}, left as it is ({how}): {errand.folder}: {errand.detail}"
+    for skip in found.skips:
+        yield f"skipped: {skip.title}: {skip.reason}"
     for note in dict.fromkeys(note for planned in found.cells for note in planned.notes):
         yield f"skipped: {note}"
