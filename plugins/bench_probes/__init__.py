@@ -1,16 +1,27 @@
-"""Evaluators of frozen features: nearest neighbours."""
+"""Evaluators of frozen features: a linear classifier, nearest neighbours, retrieval.
+
+None of them lets a test label choose anything: strengths are chosen on a hold-out of train, every k is reported.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import benchmark
-from bench_probes.params import NeighboursParams
+from bench_probes.params import LinearParams, NeighboursParams, RetrievalParams
 
 
 @benchmark.hookimpl
 def bench_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
-    """Nearest neighbours."""
+    """`linear`, `knn` and `retrieval`."""
+    yield benchmark.EvaluatorSpec(
+        name="linear",
+        summary="multinomial logistic regression on standardised features",
+        evaluate=_linear,
+        params=LinearParams,
+        metrics=(benchmark.Metric(name="accuracy", headline="accuracy"),),
+        paper="Alain, Bengio: Understanding intermediate layers using linear classifier probes, 2016",
+    )
     yield benchmark.EvaluatorSpec(
         name="knn",
         summary="nearest training images by cosine vote for a class",
@@ -22,9 +33,34 @@ def bench_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
         ),
         paper="Wu, Xiong, Yu, Lin: Unsupervised feature learning via non-parametric instance discrimination, 2018",
     )
+    yield benchmark.EvaluatorSpec(
+        name="retrieval",
+        summary="test images retrieve each other by cosine",
+        evaluate=_retrieval,
+        params=RetrievalParams,
+        metrics=(
+            benchmark.Metric(name="map", headline="map"),
+            benchmark.Metric(name="r_precision"),
+            benchmark.Metric(name="precision"),
+            benchmark.Metric(name="recall"),
+        ),
+        paper="Manning, Raghavan, Schuetze: Introduction to Information Retrieval, 2008, chapter 8",
+    )
+
+
+def _linear(probe: benchmark.Probe, params: LinearParams) -> benchmark.Evaluation:
+    from bench_probes.linear import evaluate_linear
+
+    return evaluate_linear(probe, params)
 
 
 def _knn(probe: benchmark.Probe, params: NeighboursParams) -> benchmark.Evaluation:
     from bench_probes.knn import evaluate_knn
 
     return evaluate_knn(probe, params)
+
+
+def _retrieval(probe: benchmark.Probe, params: RetrievalParams) -> benchmark.Evaluation:
+    from bench_probes.retrieval import evaluate_retrieval
+
+    return evaluate_retrieval(probe, params)

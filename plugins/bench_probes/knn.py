@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import benchmark
-from bench_probes.neighbours import blocks, nearest, rows_per_block, unit_length
+from bench_probes.neighbours import blocks, nearest, rows_per_block, unit_length, up_to
 from bench_probes.params import NeighboursParams
 
 
@@ -19,7 +19,7 @@ def evaluate_knn(probe: benchmark.Probe, params: NeighboursParams) -> benchmark.
     member wins, and of equally near members the one with the lower index in train.
     """
     labels, truth = probe.train.labels.cpu(), probe.test.labels.cpu()
-    counts = sorted(k for k in params.k if k <= len(labels)) or [len(labels)]
+    counts = up_to(len(labels), params.k)
     similarities, indices = nearest(
         unit_length(probe.test.features()), unit_length(probe.train.features()), max(counts)
     )

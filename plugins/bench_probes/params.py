@@ -47,3 +47,21 @@ class LinearParams:
             raise ValueError(f"strengths={shown} cannot be; give numbers above 0, such as 0.001;0.1")
         if self.iterations < 1:
             raise ValueError(f"iterations={self.iterations} cannot be; it is a whole number of 1 or more, such as 200")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalParams:
+    """Parameters of `retrieval`."""
+
+    precision_at: tuple[int, ...] = field(
+        default=(10,), metadata={"help": "how many retrieved images precision is taken over, written 1;10"}
+    )
+    """Each of 1 or more. Those larger than the gallery are left out; if all are, it is the gallery's size."""
+    recall_at: tuple[int, ...] = field(
+        default=(1, 5, 10), metadata={"help": "among how many retrieved images a hit counts, written 1;5;10"}
+    )
+    """As `precision_at`."""
+
+    def __post_init__(self) -> None:
+        _check_counts("precision_at", self.precision_at)
+        _check_counts("recall_at", self.recall_at)

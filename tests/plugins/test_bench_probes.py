@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
+from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 import bench_probes
-from bench_probes import knn, neighbours
-from bench_probes.params import NeighboursParams
+import benchmark
+from bench_probes import knn, linear, neighbours, retrieval
+from bench_probes.params import LinearParams, NeighboursParams, RetrievalParams
 
 
 @dataclasses.dataclass
@@ -66,6 +69,36 @@ def test_the_package_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize("name", ["linear", "knn", "retrieval"])
+def test_permuted_test_labels_leave_predictions_alone(name: str) -> None:
+    train, test = clusters(60, 0), clusters(40, 1)
+    once = evaluate(name, fake_probe(*train, *test))
+    again = evaluate(name, fake_probe(*train, test[0], test[1].flip(0)))
+    assert scores(once) != scores(again)
+    assert once.predictions.keys() == again.predictions.keys()
+    assert all((once.predictions[key] == again.predictions[key]).all() for key in once.predictions)
+
+
+@pytest.mark.parametrize("name", ["linear", "knn", "retrieval"])
+def test_scores_are_the_means_of_their_outcomes_and_declared(name: str) -> None:
+    evaluation = evaluate(name, fake_probe(*clusters(60, 0), *clusters(40, 1)))
+    declared = {metric.name for metric in spec(name).metrics}
+    headline = next(metric.headline for metric in spec(name).metrics if metric.headline)
+    assert headline in scores(evaluation)
+    assert {measurement.metric.partition("@")[0] for measurement in evaluation.measurements} == declared
+    for measurement in evaluation.measurements:
+        assert measurement.outcomes.shape == (40,)
+        assert measurement.n == 40
+        assert measurement.value == pytest.approx(measurement.outcomes.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["linear", "knn", "retrieval"])
+def test_the_same_features_give_the_same_evaluation(name: str) -> None:
+    once, again = (evaluate(name, fake_probe(*clusters(60, 0), *clusters(40, 1))) for _ in range(2))
+    assert scores(once) == scores(again)
+    assert once.details == again.details
+
+
 # --- neighbours -------------------------------------------------------------------------------------------------------
 
 
@@ -88,6 +121,13 @@ def test_ties_go_to_the_lower_gallery_index(search: str, k: int, monkeypatch: py
     queries = torch.tensor([[1.0, 0.0]]).repeat(30, 1)
     _, indices = neighbours.nearest(queries, gallery, k)
     assert torch.equal(indices, torch.arange(1, 2 * k, 2).expand(30, k))
+
+
+def test_ranking_is_a_stable_sort_of_either_sign() -> None:
+    similarities = torch.randint(-3, 4, (20, 50), generator=torch.Generator().manual_seed(0)) / 4.0
+    similarities[3, 7], similarities[4, 9] = -torch.inf, -0.0
+    expected = similarities.sort(dim=1, descending=True, stable=True).indices
+    assert torch.equal(neighbours.ranked(similarities), expected)
 
 
 def test_zero_vectors_stay_zero() -> None:
@@ -162,3 +202,180 @@ def test_a_tiny_temperature_does_not_overflow() -> None:
 def test_impossible_neighbours_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}="):
         NeighboursParams(**wrong)
+
+
+# --- linear -----------------------------------------------------------------------------------------------------------
+
+
+def test_separated_clusters_are_told_apart() -> None:
+    train, test = clusters(200, 0, noise=0.1), clusters(50, 1, noise=0.1)
+    evaluation = evaluate("linear", fake_probe(*train, *test))
+    assert scores(evaluation) == {"accuracy": 1.0}
+    assert evaluation.predictions["linear"].tolist() == test[1].tolist()
+    assert evaluation.details["converged"]
+
+
+def test_the_chosen_strength_lies_inside_the_grid_for_digits() -> None:
+    images, labels = load_digits(return_X_y=True)
+    images = torch.from_numpy(images).float()
+    weights = torch.randn(64, 96, generator=torch.Generator().manual_seed(0))
+    for features in (images, (images @ weights).relu()):
+        evaluation = evaluate("linear", fake_probe(features[:1437], labels[:1437], features[1437:], labels[1437:]))
+        assert not evaluation.details["at_edge"]
+        assert evaluation.details["all_converged"]
+        assert scores(evaluation)["accuracy"] > 0.88
+
+
+def test_the_strength_weighs_squared_weights_against_mean_cross_entropy() -> None:
+    # At the optimum the gradient of mean cross-entropy + strength / 2 * |weights|^2 is zero.
+    features, labels = clusters(90, 0)
+    classifier = linear.LogisticRegression(tol=1e-8, max_iter=1000)
+    assert linear.fit(classifier, features.double().numpy(), labels.numpy(), 0.03)
+    weights = torch.tensor(classifier.coef_, requires_grad=True)
+    logits = features.double() @ weights.T + torch.tensor(classifier.intercept_)
+    (torch.nn.functional.cross_entropy(logits, labels) + 0.03 / 2 * weights.square().sum()).backward()
+    torch.testing.assert_close(weights.grad, torch.zeros_like(weights), rtol=0, atol=1e-6)
+
+
+def test_the_scale_and_shift_of_a_feature_change_nothing() -> None:
+    (train, train_labels), (test, test_labels) = clusters(120, 0, noise=2.0), clusters(60, 1, noise=2.0)
+    scale, shift = torch.logspace(-3, 3, 6), torch.tensor([5.0, -3.0, 0.0, 1.0, 2.0, -40.0])
+    once = evaluate("linear", fake_probe(train, train_labels, test, test_labels))
+    again = evaluate("linear", fake_probe(train * scale + shift, train_labels, test * scale + shift, test_labels))
+    assert (once.predictions["linear"] == again.predictions["linear"]).mean() >= 0.98
+    assert once.details["strength"] == again.details["strength"]
+
+
+def test_constant_features_do_no_harm() -> None:
+    (train, train_labels), (test, test_labels) = clusters(120, 0), clusters(60, 1)
+    once = evaluate("linear", fake_probe(train, train_labels, test, test_labels))
+    train, test = (
+        torch.cat([part, torch.full((len(part), 2), 7.3), torch.zeros(len(part), 1)], 1) for part in (train, test)
+    )
+    assert scores(evaluate("linear", fake_probe(train, train_labels, test, test_labels))) == scores(once)
+
+
+def test_a_tenth_of_each_class_is_held_out() -> None:
+    labels = np.repeat([0, 1, 2], [100, 40, 10])
+    assert np.bincount(labels[linear.hold_out(labels)]).tolist() == [10, 4, 1]
+    assert (linear.hold_out(labels) == linear.hold_out(labels)).all()
+
+
+def test_a_class_with_one_image_is_never_held_out() -> None:
+    labels = np.array([0, 0, 1, 2, 2, 2])
+    assert np.bincount(labels[linear.hold_out(labels)], minlength=3).tolist() == [1, 0, 1]
+    features = torch.randn(6, 20, generator=torch.Generator().manual_seed(0))
+    assert scores(evaluate("linear", fake_probe(features, labels, features, labels)))["accuracy"] == 1.0
+
+
+def test_the_strongest_is_taken_where_nothing_can_be_held_out() -> None:
+    features = torch.eye(3)
+    evaluation = evaluate("linear", fake_probe(features, [0, 1, 2], features, [0, 1, 2]))
+    assert evaluation.details["strength"] == 1.0
+    assert not evaluation.details["at_edge"]
+
+
+def test_of_equally_accurate_strengths_the_strongest_is_chosen() -> None:
+    train = clusters(100, 0, noise=0.01)
+    evaluation = evaluate("linear", fake_probe(*train, *train), strengths=(1e-3, 1e-1, 1e-2))
+    assert set(evaluation.details["hold_out_accuracy"].values()) == {1.0}
+    assert evaluation.details["strength"] == 0.1
+    assert evaluation.details["at_edge"]
+
+
+def test_two_classes_are_enough_and_fewer_images_than_features_too() -> None:
+    train, test = clusters(20, 0, classes=2, width=50), clusters(30, 1, classes=2, width=50)
+    assert scores(evaluate("linear", fake_probe(*train, *test)))["accuracy"] > 0.9
+
+
+def test_one_class_is_refused() -> None:
+    features = torch.ones(4, 2)
+    with pytest.raises(benchmark.UnsupportedError, match="one class"):
+        evaluate("linear", fake_probe(features, [0] * 4, features, [0] * 4))
+
+
+def test_a_fit_that_is_cut_short_says_so_without_a_warning() -> None:
+    train = clusters(100, 0)
+    details = evaluate("linear", fake_probe(*train, *train), iterations=1).details
+    assert (details["converged"], details["all_converged"], details["iterations"]) == (False, False, 1)
+
+
+@pytest.mark.parametrize("wrong", [{"strengths": ()}, {"strengths": (0.0,)}, {"iterations": 0}])
+def test_impossible_fits_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}="):
+        LinearParams(**wrong)
+
+
+# --- retrieval --------------------------------------------------------------------------------------------------------
+
+
+def test_a_ranking_by_hand() -> None:
+    # Relevant at ranks 1, 3 and 4: average precision (1 + 2/3 + 3/4) / 3; two of the first three are relevant.
+    hits = torch.tensor([[True, False, True, True, False], [False, True, False, False, False], [False] * 5])
+    found = retrieval.ranking_scores(hits, RetrievalParams(precision_at=(2,), recall_at=(1, 2)))
+    nan = float("nan")
+    expected = {
+        "map": [(1 + 2 / 3 + 3 / 4) / 3, 1 / 2, nan],
+        "r_precision": [2 / 3, 0.0, nan],
+        "precision@k=2": [1 / 2, 1 / 2, nan],
+        "recall@k=1": [1.0, 0.0, nan],
+        "recall@k=2": [1.0, 1.0, nan],
+    }
+    assert found.keys() == expected.keys()
+    for metric, values in expected.items():
+        assert found[metric].tolist() == pytest.approx(values, nan_ok=True)
+
+
+def test_average_precision_is_scikit_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "BLOCK_BYTES", 32 * 60 * 7)  # blocks of 7 queries
+    features, labels = clusters(60, 0, noise=2.0)
+    evaluation = evaluate("retrieval", fake_probe(features, labels, features, labels))
+    cosines = torch.nn.functional.cosine_similarity(features[:, None], features[None], dim=2).double()
+    for query, average_precision in enumerate(evaluation.measurements[0].outcomes):
+        others = torch.arange(60) != query
+        expected = average_precision_score((labels == labels[query])[others], cosines[query][others])
+        assert average_precision == pytest.approx(expected, abs=1e-6)
+    nearest = (cosines - 9 * torch.eye(60)).argsort(dim=1, descending=True)[:, :10]
+    assert evaluation.predictions["neighbours"].tolist() == nearest.tolist()
+
+
+def test_a_query_never_retrieves_itself_even_among_duplicates() -> None:
+    features = torch.ones(30, 3)
+    neighbour_ids = evaluate("retrieval", fake_probe(features, [0] * 30, features, [0] * 30)).predictions["neighbours"]
+    assert neighbour_ids[0].tolist() == list(range(1, 11))
+    assert neighbour_ids[20].tolist() == list(range(10))
+    assert not (neighbour_ids == np.arange(30)[:, None]).any()
+
+
+def test_queries_alone_in_their_class_are_left_out() -> None:
+    features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])
+    evaluation = evaluate("retrieval", fake_probe(features, [0, 0, 1], features, [0, 0, 1]))
+    assert scores(evaluation) == {
+        "map": 1.0,
+        "r_precision": 1.0,
+        "precision@k=2": 0.5,
+        "recall@k=1": 1.0,
+    }
+    for measurement in evaluation.measurements:
+        assert measurement.n == 2
+        assert np.isnan(measurement.outcomes).tolist() == [False, False, True]
+
+
+def test_hits_are_yes_or_no_where_every_query_has_one() -> None:
+    features, labels = clusters(40, 0)
+    evaluation = evaluate("retrieval", fake_probe(features, labels, features, labels))
+    kinds = {measurement.metric: measurement.outcomes.dtype for measurement in evaluation.measurements}
+    assert kinds["recall@k=1"] == np.bool_
+    assert kinds["map"] == np.float32
+
+
+def test_classes_of_one_image_each_are_refused() -> None:
+    features = torch.eye(3)
+    with pytest.raises(benchmark.UnsupportedError, match="two test images"):
+        evaluate("retrieval", fake_probe(features, [0, 1, 2], features, [0, 1, 2]))
+
+
+@pytest.mark.parametrize("wrong", [{"precision_at": (0,)}, {"recall_at": ()}])
+def test_impossible_cuts_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}="):
+        RetrievalParams(**wrong)
