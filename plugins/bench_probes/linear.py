@@ -91,7 +91,8 @@ def choose_strength(features: Floats, labels: Labels, params: LinearParams) -> C
     held_out = hold_out(labels)
     if len(strengths) == 1 or not held_out.any():
         return Choice(strength=strengths[0], classifier=classifier)
-    scaler = StandardScaler()
+    # Indexing has copied already, so these may be overwritten.
+    scaler = StandardScaler(copy=False)
     fitted_on, queries = scaler.fit_transform(features[~held_out]), scaler.transform(features[held_out])
     tried: dict[float, Any] = {}
     accuracies: dict[float, float] = {}

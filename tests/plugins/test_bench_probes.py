@@ -93,6 +93,14 @@ def test_scores_are_the_means_of_their_outcomes_and_declared(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["linear", "knn", "retrieval"])
+def test_features_are_left_as_they_were(name: str) -> None:
+    (train, train_labels), (test, test_labels) = clusters(60, 0), clusters(40, 1)
+    evaluate(name, fake_probe(train, train_labels, test, test_labels))
+    assert torch.equal(train, clusters(60, 0)[0])
+    assert torch.equal(test, clusters(40, 1)[0])
+
+
+@pytest.mark.parametrize("name", ["linear", "knn", "retrieval"])
 def test_the_same_features_give_the_same_evaluation(name: str) -> None:
     once, again = (evaluate(name, fake_probe(*clusters(60, 0), *clusters(40, 1))) for _ in range(2))
     assert scores(once) == scores(again)
