@@ -28,7 +28,7 @@ def resolve_devices(text: str) -> tuple[str, ...]:
             )
         return tuple(f"cuda:{index}" for index in range(count)) or ("cpu",)
     indices = text.removeprefix("cuda:").split(",")
-    wrong = [index for index in indices if not index.strip().isdigit() or int(index) >= count]
+    wrong = [index for index in indices if not index.strip().isdecimal() or int(index) >= count]
     if wrong:
         there = f"GPUs 0 to {count - 1}" if count else "no GPU"
         raise UsageError(f"--device {text}: there is no GPU '{wrong[0]}'; torch sees {there}. Use --device auto")

@@ -9,6 +9,7 @@ Items are separated by commas or spaces. Commas and spaces inside brackets or qu
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -40,19 +41,31 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, object]:
 
 
 def parse_value(text: str) -> object:
-    """A value as typed: int, float, bool, None or str."""
+    """A value as typed: int, float, bool, None or str.
+
+    What would not come back as it was typed stays text: `007`, `1_000`, `nan`.
+    """
     text = text.strip()
     if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
         return text[1:-1]
     words: dict[str, object] = {"true": True, "false": False, "none": None}
     if text.lower() in words:
         return words[text.lower()]
+    number = _number(text)
+    return text if number is None else number
+
+
+def _number(text: str) -> int | float | None:
+    digits = text.lstrip("+-")
+    if "_" in text or (digits.isdecimal() and digits != "0" and digits.startswith("0")):
+        return None
     for kind in (int, float):
         try:
-            return kind(text)
+            number = kind(text)
         except ValueError:
             continue
-    return text
+        return number if isinstance(number, int) or math.isfinite(number) else None
+    return None
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -62,7 +75,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         UsageError: not whole numbers of 0 or more, or none at all.
     """
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() for part in parts if part) or not any(parts):
+    if not all(part.isdecimal() for part in parts if part) or not any(parts):
         raise UsageError(f"--seeds {text}: seeds are whole numbers; write 5 for seeds 0 to 4, or 0,3 for these two")
     if len(parts) == 1:
         count = int(parts[0])
@@ -111,6 +124,8 @@ def _split(text: str, separators: Sequence[str]) -> list[str]:
             quote = mark
         elif mark in "[]":
             depth += 1 if mark == "[" else -1
+            if depth < 0:
+                raise UsageError(f"'{text}': a bracket closes that was not open")
         elif depth == 0 and mark in separators:
             parts.append(current)
             current = ""

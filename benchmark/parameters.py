@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from benchmark.errors import UnknownNameError, UsageError
+from benchmark.grammar import parse_value
 
 
-def bind(params: type, given: Mapping[str, object], owner: str) -> Any:
+def bind(params: type, given: Mapping[str, object], owner: str, others: Iterable[str] = ()) -> Any:
     """An instance of the dataclass `params` with `given` over its defaults.
 
     Args:
         params: a frozen dataclass; its annotations say which values are right.
         given: field name -> value as parsed from the command line or a file.
         owner: whose parameters they are, for the messages: "method 'aet'".
+        others: keys that the caller takes itself, named where a key is unknown.
 
     Raises:
         UsageError: an unknown field (with the nearest name), a value of the wrong type, or one that the dataclass
             itself refuses.
     """
     hints = _hints(params)
-    values: dict[str, object] = {}
+    values = _defaults(params, hints)
     for key, value in given.items():
         if key not in hints:
-            raise UnknownNameError(f"parameter of {owner}", key, hints)
+            raise UnknownNameError(f"parameter of {owner}", key, {*hints, *others})
         try:
             values[key] = _converted(value, hints[key])
         except ValueError:
@@ -57,11 +60,12 @@ def label(name: str, values: Mapping[str, object], defaults: Mapping[str, object
 def expected(hint: Any) -> str:
     """What a field takes, in words: "one of local, global, both", "a whole number or none"."""
     if get_origin(hint) is Literal:
-        return "one of " + ", ".join(shown(value) for value in get_args(hint))
+        choices = get_args(hint)
+        return "one of " + ", ".join(choice if isinstance(choice, str) else shown(choice) for choice in choices)
     if get_origin(hint) in (Union, types.UnionType):
         return " or ".join(expected(option) for option in get_args(hint))
     if get_origin(hint) is tuple:
-        return f"a list of {expected(get_args(hint)[0])}s, written 1;2;3"
+        return f"a list of {expected(get_args(hint)[0]).removeprefix('a ')}s, written 1;2;3"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", types.NoneType: "none"}
     return words.get(hint, str(hint))
 
@@ -72,6 +76,15 @@ def _hints(params: type) -> dict[str, Any]:
         raise UsageError(f"{params.__name__} is no dataclass; a spec's params must be a frozen dataclass with defaults")
     hints = get_type_hints(params)
     return {field.name: hints[field.name] for field in dataclasses.fields(params) if field.init}
+
+
+def _defaults(params: type, hints: Mapping[str, Any]) -> dict[str, object]:
+    """Whole numbers that stand as the default of a number, as numbers: `gamma: float = 1` and gamma=1 are one cell."""
+    return {
+        field.name: float(field.default)
+        for field in dataclasses.fields(params)
+        if hints.get(field.name) is float and type(field.default) is int
+    }
 
 
 def _converted(value: object, hint: Any) -> object:
@@ -89,6 +102,8 @@ def _converted(value: object, hint: Any) -> object:
         return int(value)
     if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
+    if hint is float and isinstance(value, float) and not math.isfinite(value):
+        raise ValueError
     if hint in (int, float, bool, str, types.NoneType) and type(value) is hint:
         return value
     raise ValueError
@@ -97,6 +112,10 @@ def _converted(value: object, hint: Any) -> object:
 def _choice(value: object, choices: tuple[object, ...]) -> object:
     for choice in choices:
         if type(choice) is type(value) and choice == value:
+            return choice
+    for choice in choices:
+        # `augment=none` was read as no value at all, but the choice is a word of that spelling.
+        if isinstance(choice, str) and not isinstance(value, str) and choice == shown(value):
             return choice
     raise ValueError
 
@@ -113,8 +132,6 @@ def _first_that_fits(value: object, options: tuple[Any, ...]) -> object:
 
 def _sequence(value: object, hint: Any) -> tuple[object, ...]:
     if isinstance(value, str):
-        from benchmark.grammar import parse_value
-
         parts: tuple[object, ...] = tuple(parse_value(part) for part in value.split(";") if part.strip())
     elif isinstance(value, list | tuple):
         parts = tuple(value)
@@ -129,8 +146,11 @@ def shown(value: object) -> str:
         return str(value).lower()
     if isinstance(value, tuple | list):
         return ";".join(shown(part) for part in value)
-    text = str(value)
-    return f"'{text}'" if isinstance(value, str) and any(mark in text for mark in ",[]|= ") else text
+    if not isinstance(value, str):
+        return str(value)
+    if value and parse_value(value) == value and not any(mark in value for mark in ",[]|= '\""):
+        return value
+    return f'"{value}"' if "'" in value else f"'{value}'"
 
 
 def _example(hint: Any) -> str:
