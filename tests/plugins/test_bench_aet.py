@@ -17,6 +17,7 @@ from bench_aet import AETParams, bench_methods, build, recipe, supports
 from bench_aet.transforms import FAMILIES, Affine, Projective, Similarity, constant_loss
 from bench_encoders import bench_encoders
 from benchmark.encoder import NormalisedEncoder
+from benchmark.testing import check_method
 from benchmark.warp import homography
 
 WIDTH = 16
@@ -95,6 +96,12 @@ def random_images(count: int = 8, side: int = 8) -> Tensor:
 def drawn(family: Any, count: int = 400_000) -> Tensor:
     parameters: Tensor = family.draw(count, torch.Generator().manual_seed(0))
     return parameters
+
+
+@pytest.mark.parametrize("transform", ["affine", "projective", "similarity"])
+def test_the_method_keeps_the_contract(transform: Any) -> None:
+    (spec,) = bench_methods()
+    check_method(spec, AETParams(transform=transform))
 
 
 # --- the laws -----------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import benchmark
 from bench_rotation import RotationParams, bench_methods, build, recipe, supports
 from bench_rotation.method import all_rotations
 from benchmark.encoder import NormalisedEncoder
+from benchmark.testing import check_method
 
 WIDTH = 16
 LAYOUT = benchmark.Layout(
@@ -79,6 +80,12 @@ def make_setting(**changes: Any) -> benchmark.Setting:
 
 def random_images(count: int = 3, channels: int = 1, side: int = 8) -> Tensor:
     return torch.rand((count, channels, side, side), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("turns", [2, 4, 8])
+def test_the_method_keeps_the_contract(turns: Any) -> None:
+    (spec,) = bench_methods()
+    check_method(spec, RotationParams(turns=turns))
 
 
 def test_label_one_is_a_quarter_turn_counter_clockwise() -> None:
