@@ -107,6 +107,7 @@ def plan(request: Request, catalog: Catalog) -> Plan:
         UsageError: a name, parameter or recipe key that does not exist, or a dataset that cannot be had.
     """
     skips: dict[str, Skip] = {}
+    _check_overrides(request.overrides)
     methods = _methods(request, catalog, skips)
     encoders = _chosen(request.encoders, catalog, catalog.encoders, "encoder", _encoder, skips)
     evaluators = _chosen(request.evaluators, catalog, catalog.evaluators, "evaluator", _evaluator, skips)
@@ -187,7 +188,7 @@ def _evaluator(entry: Entry[EvaluatorSpec], given: dict[str, object]) -> tuple[P
     pool = given.pop("pool", "average")
     if pool not in ("average", "flat"):
         raise UsageError(f"evaluator '{spec.name}': pool={pool} cannot be; pool is average or flat")
-    params = as_dict(bind(spec.params, given, f"evaluator '{spec.name}'"))
+    params = as_dict(bind(spec.params, given, f"evaluator '{spec.name}'", others=("pool",)))
     return _pool(pool), _item(entry, params, params), spec.protocol
 
 
@@ -198,7 +199,7 @@ def _pool(word: object) -> Pool:
 def _dataset(entry: Entry[DatasetSpec], given: dict[str, object], data_dir: Path) -> _ChosenDataset:
     spec = entry.spec
     subset = given.pop("subset", None)
-    params = bind(spec.params, given, f"dataset '{spec.name}'")
+    params = bind(spec.params, given, f"dataset '{spec.name}'", others=("subset",))
     info = spec.describe(params, data_dir)
     if min(info.image_shape[1:]) < SMALLEST_SIDE:
         height, width = info.image_shape[1:]
@@ -265,14 +266,16 @@ def _combination(
     except UnsupportedError as error:
         return Skip(title=title, reason=str(error))
     taps, notes = _taps(request.taps, layout, method.spec.own_encoder is not None, encoder.item.label)
-    scores = tuple(
-        ScoreRequest(tap=tap, pool=pool, evaluator=item, protocol=protocol)
+    if not taps:
+        return Skip(title=title, reason="; ".join(notes) or "no tap was named")
+    scores = {
+        (tap, pool, item.label): ScoreRequest(tap=tap, pool=pool, evaluator=item, protocol=protocol)
         for tap in taps
         for pool, item, protocol in evaluators
-    )
+    }
     seeds: Sequence[int | None] = request.seeds if method.spec.seeded else (None,)
     cells = _cells(method.item, encoder.item, dataset, recipe, request.smoke, seeds)
-    return [PlannedCell(cell=cell, scores=scores, notes=notes) for cell in cells]
+    return [PlannedCell(cell=cell, scores=tuple(scores.values()), notes=notes) for cell in cells]
 
 
 def _setting(request: Request, method: _Chosen, encoder: _Chosen, dataset: _ChosenDataset, layout: Layout) -> Setting:
@@ -294,9 +297,6 @@ def _recipe(request: Request, spec: MethodSpec, setting: Setting) -> Recipe:
 
     What is not trained has no schedule: only normalisation is left of the overrides.
     """
-    for key in request.overrides:
-        if key not in Recipe.__dataclass_fields__:
-            raise UnknownNameError("recipe key", key, Recipe.__dataclass_fields__)
     overrides = dict(request.overrides)
     if not spec.trains:
         overrides = {key: value for key, value in overrides.items() if key in ("mean", "std")}
@@ -306,6 +306,14 @@ def _recipe(request: Request, spec: MethodSpec, setting: Setting) -> Recipe:
     changed: Recipe = bind(Recipe, {**as_dict(recipe), **overrides}, "the recipe (--set)")
     _check_recipe(changed, setting, spec.trains)
     return changed
+
+
+def _check_overrides(overrides: Mapping[str, object]) -> None:
+    """Names and types of --set, before any cell: a slip must not pass because every cell is skipped or not trained."""
+    for key in overrides:
+        if key not in Recipe.__dataclass_fields__:
+            raise UnknownNameError("recipe key", key, Recipe.__dataclass_fields__)
+    bind(Recipe, overrides, "the recipe (--set)")
 
 
 def stretched(recipe: Recipe, epochs: int | None) -> Recipe:
@@ -329,11 +337,26 @@ def _check_recipe(recipe: Recipe, setting: Setting, trains: bool) -> None:
             raise UnsupportedError(f"the recipe's {key} has {len(values)} numbers for images of {channels} channels")
     if recipe.std is not None and min(recipe.std) <= 0:
         raise UsageError(f"the recipe's std must be above 0, not {recipe.std}")
+    wrong = [key for key, right in _ranges(recipe).items() if not right]
+    if wrong:
+        raise UsageError(
+            f"the recipe has {', '.join(f'{key}={getattr(recipe, key)}' for key in wrong)}; rates, borders, warm-up and decay "
+            "are 0 or more, momentum and betas below 1, clip above 0"
+        )
     if trains and (recipe.epochs < 1 or recipe.batch < 2 or recipe.lr <= 0):
         raise UsageError(
             f"the recipe has epochs={recipe.epochs}, batch={recipe.batch}, lr={recipe.lr}; "
             "training takes at least 1 epoch, 2 images a batch and a rate above 0"
         )
+
+
+def _ranges(recipe: Recipe) -> dict[str, bool]:
+    """Whether each number of the recipe can be: a wrong one would only be found while training."""
+    return {
+        **{key: getattr(recipe, key) >= 0 for key in ("pad", "warmup", "weight_decay", "factor", "final_lr")},
+        **{key: 0 <= getattr(recipe, key) < 1 for key in ("momentum", "beta1", "beta2")},
+        "clip": recipe.clip is None or recipe.clip > 0,
+    }
 
 
 def _taps(

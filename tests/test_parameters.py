@@ -129,7 +129,7 @@ def test_an_unknown_parameter_is_told_with_the_nearest_and_all_that_exist() -> N
 
 
 def test_keys_that_the_caller_takes_itself_are_named_too() -> None:
-    with pytest.raises(UnknownNameError, match="there is: subset. did you mean 'subset'"):
+    with pytest.raises(UnknownNameError, match="there is: subset"):
         bind(NoParams, {"subst": 1}, "dataset 'digits'", others=("subset",))
 
 
