@@ -88,28 +88,35 @@ class Catalog:
         if not found:
             raise UnknownNameError(kind, name, {e.spec.name for e in entries}, self._hint())
         if len(found) > 1:
-            both = " or ".join(f"{e.provider.distribution}:{bare}" for e in found)
-            raise UsageError(f"{kind} '{name}' is given by {len(found)} distributions; write {both}")
+            raise UsageError(f"{kind} '{name}' is given by {_ways_out(bare, [e.provider for e in found])}")
         return found[0]
 
     def match(self, entries: Sequence[Entry[SpecT]], kind: str, pattern: str) -> list[Entry[SpecT]]:
-        """The entries that a name or glob means, in catalogue order. Raises like `find`; a glob must match something."""
+        """The entries that a name or glob means, in catalogue order; either may begin with `distribution:`.
+
+        Raises like `find`; a glob must match something.
+        """
         if not is_glob(pattern):
             return [self.find(entries, kind, pattern)]
-        names = dict.fromkeys(e.spec.name for e in entries if fnmatch.fnmatchcase(e.spec.name, pattern))
+        distribution, colon, bare = pattern.rpartition(":")
+        names = dict.fromkeys(
+            f"{distribution}{colon}{e.spec.name}"
+            for e in entries
+            if fnmatch.fnmatchcase(e.spec.name, bare) and (not colon or e.provider.distribution == distribution)
+        )
         if not names:
             raise UnknownNameError(kind, pattern, {e.spec.name for e in entries}, self._hint())
         return [self.find(entries, kind, name) for name in names]
 
     def clashes(self) -> list[str]:
-        """One sentence for each name that two distributions give."""
+        """One sentence for each name that two plugins give."""
         found = []
         for kind in KINDS:
-            names: dict[str, list[str]] = {}
+            names: dict[str, list[Provider]] = {}
             for entry in getattr(self, kind):
-                names.setdefault(entry.spec.name, []).append(entry.provider.distribution)
+                names.setdefault(entry.spec.name, []).append(entry.provider)
             found += [
-                f"{kind.removesuffix('s')} '{name}' is given by {' and '.join(givers)}: write <distribution>:{name}"
+                f"{kind.removesuffix('s')} '{name}' is given by {_ways_out(name, givers)}"
                 for name, givers in names.items()
                 if len(givers) > 1
             ]
@@ -192,7 +199,10 @@ def _given(point: EntryPoint) -> list[tuple[str, Spec]]:
     given: list[tuple[str, Spec]] = []
     for hook, expected in hookspecs.HOOKS.items():
         for implementation in getattr(manager.hook, hook).get_hookimpls():
-            given += [(hook, _checked(hook, spec, expected)) for spec in implementation.function()]
+            specs = implementation.function()
+            if not isinstance(specs, Iterable):
+                raise PluginError(f"{hook} returned {type(specs).__name__}, but must yield {expected.__name__}")
+            given += [(hook, _checked(hook, spec, expected)) for spec in specs]
     _check_unique(given)
     return given
 
@@ -219,6 +229,17 @@ def _check_unique(given: Iterable[tuple[str, Spec]]) -> None:
         if (hook, spec.name) in seen:
             raise PluginError(f"{hook} yielded the name '{spec.name}' twice")
         seen.add((hook, spec.name))
+
+
+def _ways_out(name: str, givers: Sequence[Provider]) -> str:
+    """Who gives the name, and how to mean one of them."""
+    distributions = dict.fromkeys(giver.distribution for giver in givers)
+    if len(distributions) == len(givers):
+        written = " or ".join(f"{distribution}:{name}" for distribution in distributions)
+        return f"{' and '.join(distributions)}; write {written}"
+    plugins = [giver.plugin for giver in givers]
+    blocked = " or ".join(f"BENCH_PLUGINS=-{plugin}" for plugin in plugins)
+    return f"the plugins {' and '.join(plugins)} of {' and '.join(distributions)}; keep one out with {blocked}"
 
 
 def _provider(point: EntryPoint) -> Provider:

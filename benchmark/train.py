@@ -175,6 +175,7 @@ class _Loop:
         self.method = self._build()
         self.hooks = cast(_SupportsHooks, self.method)
         self.labels = data.labels if task.spec.labels == "all" else None
+        self.parts: tuple[str, ...] | None = None
         self.curve: list[EpochLosses] = []
         self.seconds = 0.0
 
@@ -215,6 +216,11 @@ class _Loop:
             )
         if spec.trains and not callable(getattr(method, "loss", None)) and not callable(getattr(method, "step", None)):
             raise PluginError(f"method '{spec.name}': the module has neither loss(batch) nor step(batch, optimiser)")
+        if spec.trains and not any(module is self.encoder for module in method.modules()):
+            raise PluginError(
+                f"method '{spec.name}': context.encoder is no submodule, so it would be neither trained nor saved; "
+                "keep it as an attribute of the module (self.encoder = context.encoder)"
+            )
         return method.to(self.device)
 
     def _optimiser(self) -> Optimizer:
@@ -237,7 +243,8 @@ class _Loop:
         saved = time.monotonic()
         for epoch in range(first, min(epochs, self.recipe.epochs)):
             started = time.monotonic()
-            steps = self.steps_per_epoch if limit is None else min(self.steps_per_epoch, limit)
+            left = self.steps_per_epoch if limit is None else limit - epoch * self.steps_per_epoch
+            steps = min(self.steps_per_epoch, left)
             row = self._epoch(optimiser, epoch, steps)
             self.curve.append(row)
             if self._has("after_epoch"):
@@ -288,9 +295,13 @@ class _Loop:
             self.hooks.before_step(batch.progress)
         if self._has("step"):
             losses = cast(Losses, self.hooks.step(batch, optimiser))
+            self._check_losses(losses, "step(batch, optimiser)")
         else:
             losses = cast(Losses, self.hooks.loss(batch))
-            self._check_losses(losses)
+            self._check_losses(losses, "loss(batch)")
+            if not losses.total.requires_grad:
+                name = self.task.spec.name
+                raise TrainingError(f"method '{name}': its loss depends on no parameter, so nothing can be trained")
             optimiser.zero_grad(set_to_none=True)
             losses.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             if self.recipe.clip is not None:
@@ -307,14 +318,19 @@ class _Loop:
         for block in image_functions.blocks(self.data.images, STATISTICS_BATCH):
             yield image_functions.to_float(block)
 
-    def _check_losses(self, losses: object) -> None:
+    def _check_losses(self, losses: object, giver: str) -> None:
         name = self.task.spec.name
-        if not isinstance(losses, Losses) or not isinstance(losses.total, Tensor) or losses.total.numel() != 1:
-            raise PluginError(
-                f"method '{name}': loss(batch) must return benchmark.Losses with a scalar tensor as total"
-            )
-        if not losses.total.requires_grad:
-            raise TrainingError(f"method '{name}': its loss depends on no parameter, so nothing can be trained")
+        if not isinstance(losses, Losses) or not _is_scalar(losses.total):
+            raise PluginError(f"method '{name}': {giver} must return benchmark.Losses with a scalar tensor as total")
+        wrong = [part for part, value in losses.parts.items() if not _is_scalar(value)]
+        if wrong:
+            raise PluginError(f"method '{name}': {giver} gave a part '{wrong[0]}' that is no scalar tensor")
+        parts = tuple(losses.parts)
+        if self.parts is None:
+            self.parts = parts
+        elif set(parts) != set(self.parts):
+            one, other = (", ".join(names) or "none" for names in (self.parts, parts))
+            raise PluginError(f"method '{name}': its parts were {one} and now are {other}; give the same in every step")
 
     def _check_gradient(self) -> None:
         gradients = [p.grad for p in self.encoder.parameters() if p.grad is not None]
@@ -333,6 +349,7 @@ class _Loop:
                 f"method '{self.task.spec.name}': trained_encoder() gave {type(encoder).__name__}, but must give "
                 "context.encoder or a copy of it (copy.deepcopy), so that it can be saved and loaded"
             )
+        self._check_weights(encoder)
         trivial: Mapping[str, float] = self.hooks.trivial_losses() if self._has("trivial_losses") else {}
         return Trained(
             encoder=encoder.eval(),
@@ -344,10 +361,19 @@ class _Loop:
             resumed_from=first,
         )
 
+    def _check_weights(self, encoder: NormalisedEncoder) -> None:
+        """The last step's gradient is in no loss, so a loss that was always finite does not tell."""
+        for name, tensor in encoder.state_dict().items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise TrainingError(
+                    f"{self.task.title}: after training, the encoder's '{name}' is not finite. "
+                    "Try a smaller rate: --set lr=..."
+                )
+
     def _images_seen(self) -> int:
-        if self.task.steps is not None:
-            return self.task.steps * self.batch
-        return len(self.curve) * min(self.steps_per_epoch * self.batch, len(self.data.images))
+        steps = len(self.curve) * self.steps_per_epoch
+        epochs, rest = divmod(min(steps, self.task.steps or steps), self.steps_per_epoch)
+        return epochs * min(self.steps_per_epoch * self.batch, len(self.data.images)) + rest * self.batch
 
     def _learned(self, trivial: Mapping[str, float]) -> bool | None:
         if not trivial or not self.curve:
@@ -384,20 +410,36 @@ class _Loop:
             return 0
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
+            if state["key"] == self.task.checkpoint_key:
+                return self._restore(state, optimiser)
+            problem = "is of another version of this cell"
         except Exception as error:  # torch raises whatever a damaged file makes it raise
-            self._note(f"{path.name} is damaged ({type(error).__name__}); training starts again")
-            return 0
-        if state["key"] != self.task.checkpoint_key:
-            self._note(f"{path.name} is of another version of this cell; training starts again")
-            return 0
-        self.method.load_state_dict(state["method"])
+            problem = f"is damaged or does not fit the method ({type(error).__name__})"
+        self._note(f"{path.name} {problem}; training starts again")
+        return 0
+
+    def _restore(self, state: Mapping[str, Any], optimiser: Optimizer) -> int:
+        """Takes over all of a checkpoint, or raises with nothing changed."""
+        epochs = int(state["epochs_done"])
+        seconds = float(state["seconds"])
+        curve = [EpochLosses(epoch=e, learning_rate=rate, losses=losses) for e, rate, losses in state["curve"]]
+        if _shapes(state["method"]) != _shapes(self.method.state_dict()):
+            raise ValueError("other weights")
         optimiser.load_state_dict(state["optimiser"])
-        self.curve = [EpochLosses(epoch=e, learning_rate=rate, losses=losses) for e, rate, losses in state["curve"]]
-        self.seconds = float(state["seconds"])
-        return int(state["epochs_done"])
+        self.method.load_state_dict(state["method"])
+        self.seconds, self.curve = seconds, curve
+        return epochs
 
     def _note(self, text: str) -> None:
         self.reporter(Event(kind="note", cell=self.task.title, text=f"{self.task.title}: {text}"))
+
+
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, Tensor) and value.numel() == 1
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, object]:
+    return {name: getattr(value, "shape", None) for name, value in state.items()}
 
 
 class _LossSums:

@@ -1,0 +1,5 @@
+"""A plugin that was written as a script: it leaves when it is imported."""
+
+import sys
+
+sys.exit(4)

@@ -1,0 +1,28 @@
+"""A plugin that takes a name that repbench has given already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import benchmark
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@benchmark.hookimpl
+def bench_methods() -> Iterator[benchmark.MethodSpec]:
+    """Another `rotation`, which is really mean colours."""
+    yield benchmark.MethodSpec(
+        name="rotation",
+        summary="a stranger's own",
+        build=_build,
+        recipe=lambda setting: benchmark.Recipe(epochs=1, batch=16, augment="none"),
+    )
+
+
+def _build(context: benchmark.MethodContext) -> nn.Module:
+    from bench_stranger.mean_colour import MeanColour
+
+    return MeanColour(context.encoder, context.layout, context.image_shape, "left")
