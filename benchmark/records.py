@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +96,15 @@ def write_record(folder: Path, record: Record) -> None:
     """Puts record.json into the folder, atomically.
 
     Raises:
-        RecordError: the folder cannot be written.
+        RecordError: the folder cannot be written, or the record holds what JSON cannot: NaN, infinity, an object.
     """
     body = dataclasses.asdict(record)
     del body["folder"]
-    text = json.dumps(body, indent=1, allow_nan=False, default=_plain) + "\n"
+    try:
+        text = json.dumps(body, indent=1, allow_nan=False, default=_plain) + "\n"
+    except (TypeError, ValueError) as error:
+        wrong = [f"{s.metric} of {s.evaluator} at {s.tap} is {s.value}" for s in record.scores if not isfinite(s.value)]
+        raise RecordError(f"{folder / RECORD} cannot be written: {'; '.join(wrong) or error}") from error
     with replaced(folder / RECORD) as file:
         file.write(text.encode())
 
@@ -126,7 +131,7 @@ def from_json(body: object, path: Path) -> Record:
     """A record from its parsed file.
 
     Raises:
-        RecordError: a key is missing or the schema version is another.
+        RecordError: a key is missing, of another kind, or the schema version is another.
     """
     if not isinstance(body, dict) or "schema_version" not in body:
         raise RecordError(f"{path} is no record: it has no schema_version")
@@ -139,9 +144,11 @@ def from_json(body: object, path: Path) -> Record:
         fields = {f.name for f in dataclasses.fields(Record)} - {"folder", "scores"}
         known = {key: value for key, value in body.items() if key in fields}
         scores = tuple(Score(**score) for score in body.get("scores", ()))
-        return Record(**known, scores=scores, folder=str(path.parent))
-    except TypeError as error:
+        record = Record(**known, scores=scores, folder=str(path.parent))
+        _labels(record)
+    except (TypeError, KeyError) as error:
         raise RecordError(f"{path} is not whole: {error}; bench run makes it again") from error
+    return record
 
 
 class SchemaError(RecordError):
@@ -191,13 +198,15 @@ def find_record(argument: str, out: Path) -> Record:
 
 
 def _answers_to(record: Record, argument: str) -> bool:
+    named = argument in ("/".join(_labels(record)), Path(record.folder).name)
+    return named or (len(argument) >= 4 and record.id.startswith(argument))
+
+
+def _labels(record: Record) -> list[str]:
+    """Method, encoder, dataset, seed (`-` for none): what every record has."""
     cell = record.cell
-    labels = [cell[kind]["label"] for kind in ("method", "encoder", "dataset")]
     seed = "-" if cell["seed"] is None else str(cell["seed"])
-    return (len(argument) >= 4 and record.id.startswith(argument)) or argument in (
-        "/".join([*labels, seed]),
-        Path(record.folder).name,
-    )
+    return [*(cell[kind]["label"] for kind in ("method", "encoder", "dataset")), seed]
 
 
 def by_score_key(scores: Sequence[Score]) -> Mapping[tuple[str, str, str, str, str], Score]:

@@ -1,0 +1,72 @@
+"""Records as a run would leave them, made by hand: for the tests of records, tables and leaderboards."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from benchmark.records import Record, Score
+
+
+def sample_score(value: float = 0.5, **changes: Any) -> Score:
+    """A kNN accuracy at one tap."""
+    fields: dict[str, Any] = {
+        "tap": "layer4",
+        "pool": "average",
+        "evaluator": "knn",
+        "protocol": "knn@1",
+        "metric": "accuracy@k=20",
+        "params": {"k": [1, 20]},
+        "value": value,
+        "ci_low": value - 0.125,
+        "ci_high": value + 0.125,
+        "n": 8,
+        "outcomes": None,
+        "headline": True,
+    }
+    return Score(**{**fields, **changes})
+
+
+def sample_record(
+    method: str = "aet",
+    encoder: str = "resnet18",
+    dataset: str = "digits",
+    seed: int | None = 0,
+    *,
+    scores: tuple[Score, ...] | None = None,
+    recipe: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Record:
+    """A finished cell; its id follows from what it is."""
+    recipe = {"epochs": 6, "lr": 0.001, **(recipe or {})}
+    name, _, words = method.partition("[")
+    cell = {
+        "method": {"name": name, "label": method, "params": dict([words[:-1].split("=")]) if words else {}, "law": 1},
+        "encoder": {"name": encoder, "label": encoder, "params": {}, "law": 1},
+        "dataset": {
+            "name": dataset.partition("[")[0],
+            "label": dataset,
+            "params": {},
+            "fingerprint": "f" * 64,
+            "subset": None,
+            "law": 1,
+        },
+        "seed": seed,
+        "recipe": recipe,
+    }
+    fields: dict[str, Any] = {
+        "id": hashlib.sha256(repr(cell).encode()).hexdigest(),
+        "state": "done",
+        "cell": cell,
+        "scores": (sample_score(),) if scores is None else scores,
+        "cost": {"train_seconds": 1.5, "images_seen": 8622},
+        "provenance": {
+            "law": {"method": 1, "encoder": 1, "dataset": 1},
+            "device": "cpu",
+            "repbench": "0.1.0",
+            "commit": "0123456789abcdef0123456789abcdef01234567",
+            "dirty": False,
+        },
+        "checks": {"trained": True, "learned": None, "frozen": True},
+    }
+    return Record(**{**fields, **changes})
