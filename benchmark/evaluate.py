@@ -141,12 +141,14 @@ def checked(spec: EvaluatorSpec, evaluation: object, num_test: int) -> Evaluatio
     """The evaluation, if it is what the spec declares.
 
     Raises:
-        PluginError: not an Evaluation, an undeclared metric, a value that is not finite, outcomes of another length.
+        PluginError: not an Evaluation, none or an undeclared metric, a value that is not finite, outcomes of another length.
     """
     if not isinstance(evaluation, Evaluation):
         raise PluginError(
             f"evaluator '{spec.name}' gave {type(evaluation).__name__}, but must give benchmark.Evaluation"
         )
+    if not evaluation.measurements:
+        raise PluginError(f"evaluator '{spec.name}' gave no measurement; where there is none to give, raise instead")
     declared = {metric.name for metric in spec.metrics}
     seen: set[str] = set()
     for measurement in evaluation.measurements:

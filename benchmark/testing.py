@@ -11,6 +11,7 @@ a few small images, in about a second.
 from __future__ import annotations
 
 import dataclasses
+import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -268,20 +269,32 @@ def check_encoder(
     Args:
         spec: the encoder.
         params: an instance of `spec.params`; default: its defaults.
-        image_shapes: (C, H, W) to try.
+        image_shapes: (C, H, W) to try; those that it does not take, by `min_side` or UnsupportedError, are left out.
 
     Raises:
-        ConformanceError: with what is wrong.
+        ConformanceError: with what is wrong, or because it takes none of the shapes.
     """
     params = spec.params() if params is None else params
+    refused = []
     for shape in image_shapes:
+        if min(shape[1:]) < spec.min_side:
+            refused.append(f"{shape}: min_side is {spec.min_side}")
+            continue
         with _no_trace(f"encoder '{spec.name}'"):
-            _check_encoder_at(spec, params, shape)
+            try:
+                layout = spec.layout(params, shape)
+            except UnsupportedError as error:
+                refused.append(f"{shape}: {error}")
+                continue
+            _check_encoder_at(spec, params, shape, layout)
+    _require(
+        len(refused) < len(image_shapes),
+        f"encoder '{spec.name}' takes none of the shapes of the check ({'; '.join(refused)}); give image_shapes",
+    )
 
 
-def _check_encoder_at(spec: EncoderSpec, params: Any, shape: ImageShape) -> None:
+def _check_encoder_at(spec: EncoderSpec, params: Any, shape: ImageShape, layout: Layout) -> None:
     name = f"encoder '{spec.name}' for images of {shape}"
-    layout = spec.layout(params, shape)
     _check_layout(name, layout)
     encoder = _fresh(spec, params, shape)
     _require(
@@ -290,11 +303,15 @@ def _check_encoder_at(spec: EncoderSpec, params: Any, shape: ImageShape) -> None
     )
     images = to_float(small_images(4, shape)[0])
     names = [tap.name for tap in layout.taps]
+    given = encoder.network(images, tuple(names))
+    for each in names:
+        _require(each in given, f"{name}: gives no tap '{each}', which its layout names")
     found = encoder(images, names)
     for tap in layout.taps:
         got = tuple(found[tap.name].shape[1:])
         _require(got == tap.shape, f"{name}: tap '{tap.name}' has the shape {got}, its layout says {tap.shape}")
-    found[layout.output].square().sum().backward()
+    if found[layout.output].requires_grad:
+        found[layout.output].square().sum().backward()
     reached = any(p.grad is not None and bool((p.grad != 0).any()) for p in encoder.parameters())
     _require(reached or not list(encoder.parameters()), f"{name}: no gradient reaches its parameters from the output")
     _check_lazy(name, encoder, images, names)
@@ -369,7 +386,8 @@ def check_evaluator(spec: EvaluatorSpec, params: Any = None) -> Evaluation:
 
     Raises:
         ConformanceError: with what is wrong.
-        PluginError: an undeclared metric, a value that is not finite, outcomes of another length.
+        FrozenError: it changed the encoder.
+        PluginError: no measurement, an undeclared metric, a value that is not finite, outcomes of another length.
     """
     params = spec.params() if params is None else params
     subject = probe_subject()
@@ -450,8 +468,16 @@ def _check_dataset_in(spec: DatasetSpec, params: Any, data_dir: Path) -> None:
         _require(split.labels.shape == (count,), f"{where}: labels have the shape {split.labels.shape}")
         inside = bool((split.labels >= 0).all() and (split.labels < len(info.class_names)).all())
         _require(inside, f"{where}: labels go beyond the {len(info.class_names)} classes")
+    extra = data.unlabelled
+    if extra is not None:
+        _require(extra.dtype == np.uint8, f"{name}, unlabelled: images are {extra.dtype}, not uint8")
+        _require(
+            extra.shape[1:] == info.image_shape,
+            f"{name}, unlabelled: images have the shape {extra.shape}, describe says (N, *{info.image_shape})",
+        )
     again = spec.load(params, data_dir)
-    same = np.array_equal(again.train.images, data.train.images) and np.array_equal(again.test.labels, data.test.labels)
+    pairs = ((again.train, data.train), (again.test, data.test))
+    same = all(np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels) for a, b in pairs)
     _require(same, f"{name}: loading twice gave other images or labels")
 
 
@@ -488,6 +514,7 @@ def _global_state() -> Iterator[tuple[str, object]]:
     yield "deterministic algorithms", torch.are_deterministic_algorithms_enabled()
     state: Any = np.random.get_state()
     yield "numpy's random stream", state[1].tobytes()
+    yield "python's random stream", random.getstate()
 
 
 __all__ = [

@@ -314,11 +314,8 @@ def test_the_catalogue_is_a_value(installed: Path) -> None:
 def test_bench_list_shows_name_line_provider_version_and_paper(installed: Path, bench: Bench) -> None:
     shown = bench("list").stdout
     (line,) = [line for line in shown.splitlines() if line.startswith("  mean_colour")]
-    assert (
-        line.split()
-        == (
-            "mean_colour what colour is the part that is hidden? repbench-stranger 0.3.1 A. Stranger, On Hidden Colours, 2024"
-        ).split()
+    assert " ".join(line.split()) == (
+        "mean_colour what colour is the part that is hidden? repbench-stranger 0.3.1 A. Stranger, On Hidden Colours, 2024"
     )
 
 

@@ -350,11 +350,8 @@ def test_optional_hooks_are_called_in_order_with_the_progress_that_is_behind(hoo
 def test_after_epoch_and_before_training_get_all_images_in_order_without_augmentation(hooked: type[Hooked]) -> None:
     images, _ = small_images(IMAGES)
     trained(hooked)
-    walks = [
-        call[-1] if call[0] == "before_training" else call[2]
-        for call in hooked.calls
-        if len(call) > 1 and call[0] in ("before_training", "after_epoch")
-    ]
+    walks = [call[1] for call in hooked.calls if call[0] == "before_training"]
+    walks += [call[2] for call in hooked.calls if call[0] == "after_epoch"]
     assert len(walks) == 4
     for walk in walks:
         assert torch.equal(walk, to_float(images))
@@ -480,7 +477,7 @@ def test_draws_of_the_global_generator_inside_a_method_repeat_too() -> None:
 # --- stopping and going on --------------------------------------------------------------------------------------------
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -489,7 +486,7 @@ def stop_after(epoch: int) -> Callable[[Event], None]:
 
     def report(event: Event) -> None:
         if event.kind == "epoch" and event.done == epoch:
-            raise Stopped
+            raise StoppedError
 
     return report
 
@@ -503,7 +500,7 @@ def stopped(
     checkpoint: Path, build: Callable[[MethodContext], nn.Module] = Colours, epoch: int = 3, **given: Any
 ) -> None:
     """Leaves a checkpoint of `epoch - 1` epochs."""
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         trained(build, checkpoint=checkpoint, checkpoint_seconds=0.0, reporter=stop_after(epoch), **given)
     assert checkpoint.exists()
 
@@ -649,43 +646,3 @@ def test_the_curve_has_the_mean_of_each_part_and_the_last_rate_of_each_epoch() -
         [sum(values[i : i + 2]) / 2 for i in (0, 2, 4)]
     )
     assert [row.learning_rate for row in found.curve] == [learning_rate(RECIPE, step, 2) for step in (1, 3, 5)]
-
-
-# --- rates ------------------------------------------------------------------------------------------------------------
-
-
-def rates(**settings: Any) -> list[float]:
-    recipe = benchmark.Recipe(**{"epochs": 4, "lr": 1.0, **settings})
-    return [learning_rate(recipe, step, 2) for step in range(recipe.epochs * 2)]
-
-
-def test_a_constant_rate_is_constant() -> None:
-    assert rates(schedule="constant") == [1.0] * 8
-
-
-def test_a_linear_rate_falls_by_the_same_amount_each_step() -> None:
-    assert rates(schedule="linear", final_lr=0.2) == pytest.approx([1.0 - 0.1 * step for step in range(8)])
-
-
-def test_a_cosine_is_half_way_down_in_the_middle() -> None:
-    found = rates(schedule="cosine", final_lr=0.5)
-    assert found[0] == 1.0
-    assert found[4] == pytest.approx(0.75)
-    assert found == sorted(found, reverse=True)
-
-
-def test_milestones_multiply_from_their_epoch_on() -> None:
-    assert rates(schedule="milestones", milestones=(1, 3), factor=0.1) == pytest.approx(
-        [1.0, 1.0, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01]
-    )
-
-
-def test_a_linear_tail_ends_at_the_final_rate_in_the_last_epoch() -> None:
-    found = rates(schedule="milestones", milestones=(1,), factor=0.5, linear_from=1, final_lr=0.1)
-    assert found[::2] == pytest.approx([1.0, 0.5, 0.3, 0.1])
-
-
-def test_warm_up_rises_by_steps_and_hands_over_at_the_peak() -> None:
-    found = rates(schedule="linear", warmup=2)
-    assert found[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
-    assert found[5:] == pytest.approx([0.75, 0.5, 0.25])
