@@ -510,7 +510,8 @@ class EvaluatorSpec:
     name: str
     summary: str
     evaluate: Callable[[Probe, Any], Evaluation]
-    """(probe, params) -> evaluation. Test labels may score, never choose."""
+    """(probe, params) -> evaluation. Test labels may score, never choose. Raises UnsupportedError where the evaluator
+    makes no sense (one class only): the score is left out, with that reason, and the cell goes on."""
     metrics: tuple[Metric, ...]
     version: int = 1
     """Of the protocol (`knn@1`): raised whenever a default or the computation changes."""
@@ -576,6 +577,10 @@ class ScoreRequest:
     pool: Pool
     evaluator: Item
     protocol: str
+
+    def key(self) -> dict[str, str]:
+        """Under which its scores stand in a record."""
+        return {"tap": self.tap, "pool": self.pool, "evaluator": self.evaluator.label, "protocol": self.protocol}
 
 
 @dataclass(frozen=True, kw_only=True)

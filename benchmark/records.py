@@ -87,9 +87,11 @@ class Record:
         return bool(self.checks.get("trained"))
 
     def missing(self, wanted: Sequence[ScoreRequest]) -> list[ScoreRequest]:
-        """Those requests that have no score yet under their protocol."""
+        """Those requests that have no score yet under their protocol, and of which it is not known that none makes sense."""
         have = {(score.tap, score.pool, score.evaluator, score.protocol) for score in self.scores}
-        return [r for r in wanted if (r.tap, r.pool, r.evaluator.label, r.protocol) not in have]
+        keys = ("tap", "pool", "evaluator", "protocol")
+        have |= {(r["tap"], r["pool"], r["evaluator"], r["protocol"]) for r in self.checks.get("not_applicable", ())}
+        return [request for request in wanted if tuple(request.key()[key] for key in keys) not in have]
 
 
 def write_record(folder: Path, record: Record) -> None:

@@ -68,10 +68,10 @@ def run(request: Request, where: Where, *, quiet: bool = False, catalog: Catalog
     runner.check_writable(where.out)
     errands = runner.survey(found, where.out)
     todo = runner.due(errands, where.rerun)
+    place = _place(where, catalog) if todo else None
     outcomes: list[Outcome] = []
     try:
-        if todo:
-            place = _place(where, catalog)
+        if place is not None:
             with _reporter(len(todo), quiet) as reporter:
                 for outcome in runner.run(todo, catalog, place, reporter):
                     outcomes.append(outcome)
@@ -137,7 +137,7 @@ def _result(
         records=tuple(records),
         missing=tuple(missing),
         failed=tuple(failed.values()),
-        summary=tuple(_summary(found, errands, todo, outcomes, where)),
+        summary=(*_summary(found, errands, todo, outcomes, where), *_refused(records)),
     )
 
 
@@ -160,6 +160,13 @@ def _missing(errand: runner.Errand, failed: dict[str, Outcome]) -> MissingCell:
 def _skipped(title: str, reason: str) -> MissingCell:
     method, encoder, dataset = [*title.split(" / "), "-", "-"][:3]
     return MissingCell(method=method, encoder=encoder, dataset=dataset, seed=None, reason=f"skipped: {reason}")
+
+
+def _refused(records: Sequence[Record]) -> Iterator[str]:
+    for record in records:
+        for refused in record.checks.get("not_applicable", ()):
+            where = f"{record.cell['method']['label']} / {record.cell['encoder']['label']} at {refused['tap']}"
+            yield f"left out: {refused['evaluator']} of {where}: {refused['reason']}"
 
 
 def _summary(
