@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 import tabulate
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from benchmark import stats
@@ -31,6 +32,8 @@ TIMES = ("train_seconds",)
 """Columns that differ between two runs of the same cells."""
 DIGITS = 4
 """Decimals of a fraction in a table for people."""
+HEADLINE = 5
+"""Place of the first metric among the columns of a table for people."""
 WIDEST = 5
 """Metrics in a table for people; all of them are in the CSV."""
 
@@ -133,9 +136,43 @@ def tables(records: Sequence[Record], missing: Sequence[MissingCell] = ()) -> li
             if not group or group[-1] is not record:
                 group.append(record)
     for (dataset, evaluator, pool, protocol), group in groups.items():
-        absent = [cell for cell in missing if cell.dataset == dataset]
+        absent = [cell for cell in missing if cell.dataset == dataset] + [
+            _unscored(record)
+            for record in usable
+            if record.failure and record.cell["dataset"]["label"] == dataset and record not in group
+        ]
         found.append(_table(dataset, evaluator, pool, protocol, group, absent))
-    return found
+    shown = {dataset for dataset, *_ in groups} | {"-"}  # what a glob left out belongs to no dataset
+    return found + [
+        _only_missing(dataset, [cell for cell in missing if cell.dataset == dataset])
+        for dataset in dict.fromkeys(cell.dataset for cell in missing)
+        if dataset not in shown
+    ]
+
+
+def _unscored(record: Record) -> MissingCell:
+    """A cell that has other scores, but failed before this evaluator's."""
+    cell = record.cell
+    return MissingCell(
+        method=cell["method"]["label"],
+        encoder=cell["encoder"]["label"],
+        dataset=cell["dataset"]["label"],
+        seed=cell["seed"],
+        reason=_failure(record),
+    )
+
+
+def _only_missing(dataset: str, missing: Sequence[MissingCell]) -> Table:
+    """What there is to say of a dataset on which no cell has a score."""
+    return Table(
+        title=f"no scores on {dataset}",
+        columns=("method", "encoder", "seeds", "remarks"),
+        rows=tuple((m.method, m.encoder, _seed(m), m.reason) for m in missing),
+    )
+
+
+def _seed(missing: MissingCell) -> str:
+    return "-" if missing.seed is None else f"seed {missing.seed}"
 
 
 def _table(
@@ -143,13 +180,11 @@ def _table(
 ) -> Table:
     metrics, headline = _metrics(records, evaluator, pool, protocol)
     lines = _lines(records, evaluator, pool, protocol)
-    lines.sort(key=lambda line: -line.mean(headline))
+    sign = 1 if next((line.higher[headline] for line in lines if headline in line.higher), True) else -1
+    lines.sort(key=lambda line: -sign * line.mean(headline) if headline in line.values else float("inf"))
     columns = ("method", "encoder", "tap", "epochs", "seeds", *metrics, "remarks")
     rows = [line.row(metrics, headline) for line in lines]
-    rows += [
-        (m.method, m.encoder, "-", "-", "-" if m.seed is None else f"seed {m.seed}", *("-" for _ in metrics), m.reason)
-        for m in missing
-    ]
+    rows += [(m.method, m.encoder, "-", "-", _seed(m), *("-" for _ in metrics), m.reason) for m in missing]
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     how = "" if pool == "average" else f", {pool} features"
@@ -176,9 +211,10 @@ class _Line:
     higher: dict[str, bool]
     remark: str
 
+    smoke: bool
+
     def mean(self, metric: str) -> float:
-        values = self.values.get(metric)
-        return stats.spread(values)[0] if values else float("-inf")
+        return stats.spread(self.values[metric])[0]
 
     def row(self, metrics: Sequence[str], headline: str) -> tuple[str, ...]:
         seeds = "-" if self.seeds == (None,) else str(len(self.seeds))
@@ -204,11 +240,15 @@ def _lines(records: Sequence[Record], evaluator: str, pool: str, protocol: str) 
         taps = dict.fromkeys(
             s.tap for s in record.scores if (s.evaluator, s.pool, s.protocol) == (evaluator, pool, protocol)
         )
-        recipe = json.dumps(record.cell.get("recipe", {}), sort_keys=True)
-        subject = (record.cell["method"]["label"], record.cell["encoder"]["label"], recipe)
         for tap in taps:
-            groups.setdefault((*subject, tap), []).append((record, tap))
+            groups.setdefault((_conditions(record), tap), []).append((record, tap))
     return [_line([record for record, _ in group], key[-1], evaluator, pool, protocol) for key, group in groups.items()]
+
+
+def _conditions(record: Record) -> str:
+    """All but the seed: only records that agree in it may be averaged. Labels do not tell a changed folder or law."""
+    cell = {key: value for key, value in record.cell.items() if key != "seed"}
+    return json.dumps([cell, record.provenance.get("law"), record.state == "smoke"], sort_keys=True)
 
 
 def _line(records: Sequence[Record], tap: str, evaluator: str, pool: str, protocol: str) -> _Line:
@@ -234,6 +274,7 @@ def _line(records: Sequence[Record], tap: str, evaluator: str, pool: str, protoc
         intervals=intervals,
         higher=higher,
         remark=_remark(records),
+        smoke=records[0].state == "smoke",
     )
 
 
@@ -245,8 +286,12 @@ def _remark(records: Sequence[Record]) -> str:
     if any(record.state == "smoke" for record in records):
         words.append("smoke: no result")
     if any(record.failure for record in records):
-        words.append("not all scores: " + str(next(r.failure for r in records if r.failure)["reason"]))
+        words.append("not all scores: " + _failure(next(record for record in records if record.failure)))
     return "; ".join(words)
+
+
+def _failure(record: Record) -> str:
+    return " ".join(str((record.failure or {}).get("reason", "")).split())
 
 
 def _metrics(records: Sequence[Record], evaluator: str, pool: str, protocol: str) -> tuple[list[str], str]:
@@ -267,25 +312,31 @@ def _counts(records: Sequence[Record], evaluator: str) -> str:
 def _best(lines: Sequence[_Line], metrics: Sequence[str]) -> frozenset[tuple[int, int]]:
     """The best mean of each column, among rows of two seeds or more; one run proves no winner."""
     marked = set()
-    for column, metric in enumerate(metrics, start=5):
-        rows = [(line, number) for number, line in enumerate(lines) if len(line.values.get(metric, ())) >= 2]
-        if len(rows) >= 2:
-            sign = 1 if rows[0][0].higher.get(metric, True) else -1
-            marked.add((max(rows, key=lambda row: sign * row[0].mean(metric))[1], column))
+    for column, metric in enumerate(metrics, start=HEADLINE):
+        means = {
+            number: line.mean(metric) * (1 if line.higher[metric] else -1)
+            for number, line in enumerate(lines)
+            if len(line.values.get(metric, ())) >= 2 and not line.smoke
+        }
+        if len(means) >= 2:
+            marked |= {(number, column) for number, mean in means.items() if mean == max(means.values())}
     return frozenset(marked)
 
 
 def _notes(lines: Sequence[_Line]) -> tuple[str, ...]:
     counts = {len(line.seeds) for line in lines if line.seeds != (None,)}
-    if not counts:
-        return ()
-    fewest = min(counts)
-    if fewest == 1:
-        return (
-            "1 seed: [ ] is the 95 % interval over test images; how much training again would change is not known.",
+    notes = []
+    several = [count for count in counts if count > 1]
+    if several:
+        small = f" Fewer than 3 seeds ({min(several)}): the spread itself is hardly known." if min(several) < 3 else ""
+        notes.append(f"± is the standard deviation over seeds.{small}")
+    if 1 in counts:
+        notes.append(
+            "1 seed: [ ] is the 95 % interval over test images; how much training again would change is not known."
         )
-    small = f" Fewer than 3 seeds ({fewest}): the spread itself is hardly known." if fewest < 3 else ""
-    return (f"± is the standard deviation over seeds.{small}",)
+    elif any(line.seeds == (None,) for line in lines):
+        notes.append("Without seeds: [ ] is the 95 % interval over test images.")
+    return tuple(notes)
 
 
 # --- formats ----------------------------------------------------------------------------------------------------------
@@ -303,6 +354,7 @@ def rendered(found: Sequence[Table], form: Format, width: int | None = None) -> 
             for i, row in enumerate(table.rows)
         ]
         body = tabulate.tabulate(rows, headers=table.columns, tablefmt=kind, disable_numparse=True)
+        body = body.replace(_BOLD, "\\textbf{").replace(_NOT_BOLD, "}")
         notes = "".join(f"\n\n{note}" if form == "md" else f"\n% {note}" for note in table.notes)
         parts.append(heading.format(table.title) + body + notes)
     return "\n\n".join(parts) + "\n"
@@ -314,10 +366,16 @@ def records_as_json(records: Sequence[Record]) -> str:
     return json.dumps(json.loads(found.to_json(orient="records", double_precision=15)), indent=1) + "\n"
 
 
+_BOLD, _NOT_BOLD = "\ue000", "\ue001"
+"""Stand for LaTeX's \\textbf{...} until the table is made, which escapes braces; of Unicode's private use."""
+
+
 def _marked(text: str, best: bool, form: Format) -> str:
-    if not best:
-        return text
-    return f"**{text}**" if form == "md" else f">{text}<"
+    text = " ".join(text.split())
+    if form == "md":
+        text = text.replace("|", "\\|")
+        return f"**{text}**" if best else text
+    return f"{_BOLD}{text}{_NOT_BOLD}" if best else text
 
 
 def _terminal(found: Sequence[Table], width: int | None) -> str:
@@ -328,30 +386,69 @@ def _terminal(found: Sequence[Table], width: int | None) -> str:
 
 
 def print_tables(found: Sequence[Table], console: Console) -> None:
-    """Tables on a terminal; the best value of a column is bold where that may be said."""
-    for table in found:
-        shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-        for number, column in enumerate(table.columns):
+    """Tables on a terminal; the best value of a column is bold where that may be said.
+
+    On a narrow terminal the last metrics are left out, which a note says; no digit is cut off.
+    """
+    for table in (_fitted(each, console.width) for each in found):
+        shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        for number, (column, needed) in enumerate(zip(table.columns, _allotted(table, console.width), strict=True)):
             shown.add_column(
                 column,
                 justify="left" if number < 3 or column == "remarks" else "right",
-                no_wrap=column != "remarks",
-                overflow="fold",
+                overflow="fold",  # rather two lines than a digit cut off
+                width=needed,
             )
         for i, row in enumerate(table.rows):
             shown.add_row(
-                *(f"[bold]{text}[/bold]" if (i, j) in table.best else _plain(text) for j, text in enumerate(row))
+                *(
+                    f"[bold]{escape(text)}[/bold]" if (i, j) in table.best else escape(text)
+                    for j, text in enumerate(row)
+                )
             )
+        console.print(table.title, style="italic", markup=False, highlight=False)
         console.print(shown)
         for note in table.notes:
             console.print(note, markup=False, highlight=False)
         console.print()
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+def _fitted(table: Table, width: int) -> Table:
+    """The table without as many of its last metrics as the width has no place for; the headline stays."""
+    left_out: list[str] = []
+    while sum(_least_widths(table)) + 2 * len(table.columns) + 2 > width:
+        last = len(table.columns) - 1 - (table.columns[-1] == "remarks")
+        if last <= HEADLINE:
+            break
+        left_out.insert(0, table.columns[last])
+        table = dataclasses.replace(
+            table,
+            columns=table.columns[:last] + table.columns[last + 1 :],
+            rows=tuple(row[:last] + row[last + 1 :] for row in table.rows),
+            best=frozenset(place for place in table.best if place[1] != last),
+        )
+    if not left_out:
+        return table
+    note = f"Left out for lack of width: {', '.join(left_out)}; --format csv has everything."
+    return dataclasses.replace(table, notes=(*table.notes, note))
 
 
-def missing_csv_note(path: Path) -> str:
-    """What `bench table` says of a folder without records."""
-    return f"no record under {path}; bench run --out {path} makes some"
+def _allotted(table: Table, width: int) -> list[int]:
+    """The width of each column: what it needs, and from the left what it would like of the rest."""
+    widths = _least_widths(table)
+    spare = width - 2 * len(table.columns) - 2 - sum(widths)
+    for column, least in enumerate(widths):
+        wish = max(len(line[column]) for line in (table.columns, *table.rows)) - least
+        given = max(0, min(wish, spare))
+        widths[column] += given
+        spare -= given
+    return widths
+
+
+def _least_widths(table: Table) -> list[int]:
+    """What each column needs: the longest word, and names whole; 24 marks at most."""
+    lines = (table.columns, *table.rows)
+    return [
+        max(min(len(word), 24) for line in lines for word in ([line[column]] if column < 2 else line[column].split()))
+        for column in range(len(table.columns))
+    ]

@@ -1,0 +1,466 @@
+"""Tables: raw numbers for machines, honest ones for people."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import itertools
+import json
+import statistics
+from typing import Any
+
+import pytest
+from sample_records import sample_record, sample_score
+
+from benchmark.records import Record
+from benchmark.tables import (
+    COLUMNS,
+    MissingCell,
+    Table,
+    frame,
+    records_as_json,
+    rendered,
+    tables,
+    write_csv,
+)
+
+PUBLISHED = (
+    "method,encoder,dataset,seed,epochs,tap,pool,evaluator,protocol,metric,value,ci_low,ci_high,n,train_seconds,device,"
+    "cell,method_params,law,fingerprint,state,version,commit"
+)
+
+
+def _rows(records: list[Record]) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(write_csv(records))))
+
+
+def _seeds(values: list[float], method: str = "aet", **changes: Any) -> list[Record]:
+    return [
+        sample_record(method, seed=seed, scores=(sample_score(value, **changes),)) for seed, value in enumerate(values)
+    ]
+
+
+def _cells(table: Table, column: str) -> list[str]:
+    return [row[table.columns.index(column)] for row in table.rows]
+
+
+def _missing(**changes: Any) -> MissingCell:
+    fields: dict[str, Any] = {
+        "method": "dim",
+        "encoder": "resnet18",
+        "dataset": "digits",
+        "seed": 1,
+        "reason": "failed: NaN in step 3",
+    }
+    return MissingCell(**{**fields, **changes})
+
+
+# --- CSV --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_columns_are_those_published_in_that_order() -> None:
+    assert ",".join(COLUMNS) == PUBLISHED
+    assert write_csv([sample_record()]).splitlines()[0] == PUBLISHED
+    assert write_csv([]) == PUBLISHED + "\n"
+
+
+def test_a_row_holds_one_score_with_all_its_conditions() -> None:
+    record = sample_record("aet[transform=affine]", "blocknet", "digits[subset=100]", 3)
+    (row,) = _rows([record])
+    assert row == {
+        "method": "aet[transform=affine]",
+        "encoder": "blocknet",
+        "dataset": "digits[subset=100]",
+        "seed": "3",
+        "epochs": "6",
+        "tap": "layer4",
+        "pool": "average",
+        "evaluator": "knn",
+        "protocol": "knn@1",
+        "metric": "accuracy@k=20",
+        "value": "0.5",
+        "ci_low": "0.375",
+        "ci_high": "0.625",
+        "n": "8",
+        "train_seconds": "1.5",
+        "device": "cpu",
+        "cell": record.id[:10],
+        "method_params": '{"transform": "affine"}',
+        "law": "1.1.1",
+        "fingerprint": "f" * 16,
+        "state": "done",
+        "version": "0.1.0",
+        "commit": "0123456789",
+    }
+
+
+def test_values_are_raw_fractions_to_six_digits() -> None:
+    record = sample_record(scores=(sample_score(2 / 3, ci_low=None, ci_high=None),))
+    (row,) = _rows([record])
+    assert (row["value"], row["ci_low"], row["ci_high"]) == ("0.666667", "", "")
+
+
+def test_seeds_and_counts_stay_whole_beside_a_cell_without_a_seed() -> None:
+    rows = _rows([sample_record("pixels", "-", seed=None, recipe={"epochs": 0}), sample_record(seed=12)])
+    assert [(row["method"], row["seed"], row["epochs"], row["n"]) for row in rows] == [
+        ("aet", "12", "6", "8"),
+        ("pixels", "", "0", "8"),
+    ]
+
+
+def test_a_gpu_is_shown_by_name_and_a_dirty_commit_by_a_plus() -> None:
+    provenance = {"device": "cuda", "device_name": "NVIDIA A100", "commit": "0123456789abcdef", "dirty": True}
+    (row,) = _rows([sample_record(provenance=provenance)])
+    assert (row["device"], row["commit"]) == ("NVIDIA A100", "0123456789+")
+
+
+def test_a_method_that_did_not_learn_and_a_smoke_run_say_so() -> None:
+    dull = sample_record("dim", checks={"trained": True, "learned": False})
+    smoke = sample_record("rotation", state="smoke")
+    assert [row["state"] for row in _rows([sample_record(), dull, smoke])] == ["done", "did not learn", "smoke"]
+
+
+def _many() -> list[Record]:
+    scores = tuple(
+        sample_score(value, metric=metric, tap=tap, evaluator=evaluator, protocol=f"{evaluator}@1")
+        for value, (metric, tap, evaluator) in enumerate(
+            itertools.product(("map", "accuracy"), ("layer4", "layer1"), ("knn", "linear"))
+        )
+    )
+    return [
+        sample_record(method, encoder, dataset, seed, scores=scores, recipe={"epochs": epochs})
+        for method, encoder, dataset, seed, epochs in itertools.product(
+            ("dim", "aet"), ("resnet18",), ("digits", "cifar10"), (10, 9, None), (20, 3)
+        )
+    ]
+
+
+def test_rows_are_sorted_by_what_they_are_and_numbers_by_size() -> None:
+    rows = _rows(_many())
+    keys = [
+        (
+            row["dataset"],
+            row["method"],
+            row["encoder"],
+            int(row["epochs"]),
+            int(row["seed"] or -1),
+            row["evaluator"],
+            row["tap"],
+            row["metric"],
+        )
+        for row in rows
+    ]
+    assert keys == sorted(keys)
+    assert len(rows) == 2 * 2 * 3 * 2 * 8
+
+
+def test_the_same_records_give_the_same_bytes_in_whatever_order() -> None:
+    assert write_csv(_many()) == write_csv(_many()[::-1])
+    assert "\r" not in write_csv(_many())
+
+
+def test_the_frame_keeps_more_digits_than_the_csv() -> None:
+    assert frame([sample_record(scores=(sample_score(1 / 3),))])["value"].item() == 1 / 3
+
+
+# --- means and spreads ------------------------------------------------------------------------------------------------
+
+
+def test_several_seeds_show_mean_and_standard_deviation() -> None:
+    (table,) = tables(_seeds([0.1, 0.2, 0.6]))
+    # (0.1 + 0.2 + 0.6) / 3 and sqrt((0.04 + 0.01 + 0.09) / 2), by hand
+    assert _cells(table, "accuracy@k=20") == ["0.3000 ±0.2646"]
+    assert statistics.stdev([0.1, 0.2, 0.6]) == pytest.approx(0.07**0.5)
+    assert _cells(table, "seeds") == ["3"]
+    assert table.notes == ("± is the standard deviation over seeds.",)
+
+
+def test_below_three_seeds_the_table_says_so() -> None:
+    (table,) = tables(_seeds([0.2, 0.4]))
+    assert _cells(table, "accuracy@k=20") == ["0.3000 ±0.1414"]
+    assert "Fewer than 3 seeds (2)" in table.notes[0]
+
+
+def test_one_seed_shows_the_interval_over_test_images_of_the_headline_alone() -> None:
+    scores = (sample_score(0.5), sample_score(0.25, metric="vote_accuracy@k=20", headline=False))
+    (table,) = tables([sample_record(scores=scores)])
+    assert _cells(table, "accuracy@k=20") == ["0.5000 [0.375, 0.625]"]
+    assert _cells(table, "vote_accuracy@k=20") == ["0.2500"]
+    assert "how much training again would change is not known" in table.notes[0]
+
+
+def test_a_score_without_an_interval_shows_none() -> None:
+    (table,) = tables([sample_record(scores=(sample_score(0.5, ci_low=None, ci_high=None),))])
+    assert _cells(table, "accuracy@k=20") == ["0.5000"]
+
+
+def test_a_mixture_of_one_and_several_seeds_explains_both() -> None:
+    (table,) = tables([*_seeds([0.5, 0.6, 0.7]), sample_record("dim")])
+    assert [note.partition(" ")[0] for note in table.notes] == ["±", "1"]
+
+
+def test_a_cell_without_chance_has_no_number_of_seeds() -> None:
+    (table,) = tables([sample_record("pixels", "-", seed=None)])
+    assert _cells(table, "seeds") == ["-"]
+    assert table.notes == ("Without seeds: [ ] is the 95 % interval over test images.",)
+
+
+def test_other_recipes_taps_and_encoders_are_rows_of_their_own() -> None:
+    records = [
+        sample_record(),
+        sample_record(recipe={"epochs": 40}),
+        sample_record(encoder="blocknet"),
+        sample_record(seed=1, scores=(sample_score(tap="layer3"), sample_score())),
+    ]
+    (table,) = tables(records)
+    assert sorted(zip(_cells(table, "encoder"), _cells(table, "tap"), _cells(table, "epochs"), strict=True)) == [
+        ("blocknet", "layer4", "6"),
+        ("resnet18", "layer3", "6"),
+        ("resnet18", "layer4", "40"),
+        ("resnet18", "layer4", "6"),
+    ]
+    assert sorted(_cells(table, "seeds")) == ["1", "1", "1", "2"]
+
+
+def _with(record: Record, kind: str, **changes: Any) -> Record:
+    cell = {**record.cell, kind: {**record.cell[kind], **changes}}
+    return dataclasses.replace(record, cell=cell, id=f"{changes}"[::-1] + record.id)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        _with(sample_record(seed=1), "dataset", fingerprint="e" * 64),
+        _with(sample_record(seed=1), "method", params={"transform": "affine"}),
+        _with(sample_record(seed=1), "encoder", params={"stem": "large"}),
+        sample_record(seed=1, state="smoke"),
+        sample_record(seed=1, provenance={"law": {"method": 2, "encoder": 1, "dataset": 1}}),
+    ],
+    ids=["images that changed", "a default that changed", "an encoder's default", "a smoke run", "another law"],
+)
+def test_what_looks_alike_but_is_not_is_never_averaged(other: Record) -> None:
+    (table,) = tables([sample_record(), other])
+    assert _cells(table, "seeds") == ["1", "1"]
+
+
+def test_other_datasets_evaluators_pools_and_protocols_are_tables_of_their_own() -> None:
+    scores = (
+        sample_score(),
+        sample_score(pool="flat"),
+        sample_score(evaluator="linear", protocol="linear@1", metric="accuracy"),
+        sample_score(protocol="knn@2"),
+    )
+    found = tables([sample_record(scores=scores), sample_record(dataset="cifar10")])
+    assert [table.title for table in found] == [
+        "knn on digits (knn@1, n = 8 test images)",
+        "knn on digits (knn@1, flat features, n = 8 test images)",
+        "linear on digits (linear@1, n = 8 test images)",
+        "knn on digits (knn@2, n = 8 test images)",
+        "knn on cifar10 (knn@1, n = 8 test images)",
+    ]
+
+
+# --- order and winners ------------------------------------------------------------------------------------------------
+
+
+def test_the_best_headline_stands_first() -> None:
+    (table,) = tables([*_seeds([0.2], "aet"), *_seeds([0.6], "dim"), *_seeds([0.4], "rotation")])
+    assert _cells(table, "method") == ["dim", "rotation", "aet"]
+
+
+def test_where_less_is_better_the_least_stands_first_and_is_marked() -> None:
+    records = [
+        *_seeds([0.2, 0.3], "aet", metric="error", higher_is_better=False),
+        *_seeds([0.6, 0.7], "dim", metric="error", higher_is_better=False),
+    ]
+    (table,) = tables(records)
+    assert _cells(table, "method") == ["aet", "dim"]
+    assert table.best == {(0, 5)}
+
+
+def test_the_best_mean_of_each_column_is_marked() -> None:
+    def seeds(method: str, accuracy: float, mean_precision: float) -> list[Record]:
+        scores = (sample_score(accuracy), sample_score(mean_precision, metric="map", headline=False))
+        return [sample_record(method, seed=seed, scores=scores) for seed in range(2)]
+
+    (table,) = tables([*seeds("aet", 0.5, 0.3), *seeds("dim", 0.4, 0.6)])
+    assert _cells(table, "method") == ["aet", "dim"]
+    assert table.columns[5:7] == ("accuracy@k=20", "map")
+    assert table.best == {(0, 5), (1, 6)}
+
+
+def test_equals_are_both_the_best() -> None:
+    (table,) = tables([*_seeds([0.5, 0.5], "aet"), *_seeds([0.5, 0.5], "dim"), *_seeds([0.1, 0.1], "rotation")])
+    assert table.best == {(0, 5), (1, 5)}
+
+
+def test_one_run_proves_no_winner() -> None:
+    (table,) = tables([*_seeds([0.5], "aet"), *_seeds([0.9], "dim")])
+    assert not table.best
+    (table,) = tables([*_seeds([0.5, 0.5], "aet"), *_seeds([0.9], "dim")])
+    assert not table.best
+    (table,) = tables(_seeds([0.5, 0.5], "aet"))
+    assert not table.best, "alone in its column"
+
+
+def test_a_smoke_run_is_marked_and_never_the_best() -> None:
+    smoke = [dataclasses.replace(record, state="smoke") for record in _seeds([0.9, 0.9], "dim")]
+    (table,) = tables([*_seeds([0.5, 0.5], "aet"), *_seeds([0.1, 0.1], "rotation"), *smoke])
+    assert _cells(table, "method") == ["dim", "aet", "rotation"]
+    assert _cells(table, "remarks") == ["smoke: no result", "", ""]
+    assert table.best == {(1, 5)}
+
+
+# --- what is missing --------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_cell_has_a_row_with_its_reason_and_is_not_averaged() -> None:
+    (table,) = tables(_seeds([0.2, 0.4]), [_missing()])
+    assert table.rows[1] == ("dim", "resnet18", "-", "-", "seed 1", "-", "failed: NaN in step 3")
+    assert _cells(table, "accuracy@k=20")[0] == "0.3000 ±0.1414"
+
+
+def test_a_missing_seed_is_told_beside_the_mean_of_the_others() -> None:
+    (table,) = tables(_seeds([0.2, 0.4]), [_missing(method="aet", seed=2)])
+    assert _cells(table, "seeds") == ["2", "seed 2"]
+
+
+def test_a_row_for_what_is_missing_stands_in_every_table_of_its_dataset_only() -> None:
+    scores = (sample_score(), sample_score(evaluator="linear", protocol="linear@1"))
+    records = [sample_record(scores=scores), sample_record(dataset="cifar10")]
+    found = tables(records, [_missing(seed=None, reason="skipped: too small")])
+    assert ["dim" in _cells(table, "method") for table in found] == [True, True, False]
+    assert _cells(found[0], "seeds") == ["1", "-"]
+
+
+def test_a_dataset_on_which_everything_failed_still_has_a_table() -> None:
+    found = tables([sample_record()], [_missing(dataset="cifar10"), _missing(dataset="cifar10", seed=2)])
+    assert [table.title for table in found][1:] == ["no scores on cifar10"]
+    assert _cells(found[1], "seeds") == ["seed 1", "seed 2"]
+    assert tables([], [_missing()])[0].rows == (("dim", "resnet18", "seed 1", "failed: NaN in step 3"),)
+    assert "failed: NaN in step 3" in rendered(tables([], [_missing()]), "table")
+
+
+def test_a_score_that_failed_where_others_were_had_is_told_in_both_tables() -> None:
+    whole = sample_record(scores=(sample_score(), sample_score(evaluator="linear", protocol="linear@1")))
+    failure = {"stage": "evaluate linear", "reason": "did not\nconverge", "traceback": ""}
+    half = sample_record("dim", scores=(sample_score(0.25),), failure=failure)
+    knn, linear = tables([whole, half])
+    assert _cells(knn, "remarks") == ["", "not all scores: did not converge"]
+    assert linear.rows[1][:2] == ("dim", "resnet18")
+    assert linear.rows[1][-2:] == ("-", "did not converge")
+
+
+def test_a_metric_that_a_row_lacks_is_missing_not_zero() -> None:
+    both = (sample_score(), sample_score(0.25, metric="map", headline=False))
+    (table,) = tables([sample_record(scores=both), sample_record("dim")])
+    assert _cells(table, "map") == ["0.2500", "missing"]
+
+
+def test_what_did_not_learn_is_marked_and_counted() -> None:
+    dull = {"learned": False}
+    records = _seeds([0.1, 0.1, 0.1])
+    one = [dataclasses.replace(records[0], checks=dull), *records[1:]]
+    assert _cells(tables(one)[0], "remarks") == ["1 of 3 did not learn"]
+    every = [dataclasses.replace(record, checks=dull) for record in records]
+    assert _cells(tables(every)[0], "remarks") == ["did not learn"]
+
+
+def test_without_a_remark_there_is_no_column_of_them() -> None:
+    assert "remarks" not in tables([sample_record()])[0].columns
+
+
+def test_records_without_scores_make_no_table_and_no_row() -> None:
+    failed = sample_record(scores=(), state="failed")
+    assert tables([failed]) == []
+    assert write_csv([failed]) == PUBLISHED + "\n"
+
+
+def test_a_wide_evaluator_shows_its_headline_first_and_then_what_is_nearest() -> None:
+    names = ["map", "recall@k=1", "recall@k=5", "precision@k=10", "accuracy@k=1", "accuracy@k=20", "accuracy@k=200"]
+    scores = tuple(sample_score(0.5, metric=name, headline=name == "accuracy@k=20") for name in names)
+    (table,) = tables([sample_record(scores=scores)])
+    assert table.columns[5:] == ("accuracy@k=20", "accuracy@k=1", "accuracy@k=200", "map", "recall@k=1")
+
+
+# --- formats ----------------------------------------------------------------------------------------------------------
+
+
+def _everything() -> list[Table]:
+    records = [
+        *_seeds([0.5, 0.6], "aet[transform=affine]"),
+        *_seeds([0.3, 0.4], "dim_local"),
+        sample_record("x|y", dataset="photos[subset=50]", scores=(sample_score(evaluator="knn[k=5]"),)),
+    ]
+    return tables(records, [_missing(reason="failed: 100 % | of\nit [red]here[/red] [/x]")])
+
+
+def test_markdown_is_a_table_with_the_best_in_bold() -> None:
+    text = rendered(_everything(), "md")
+    lines = text.splitlines()
+    assert lines[0] == "### knn on digits (knn@1, n = 8 test images)"
+    assert lines[2].replace(" ", "") == "|method|encoder|tap|epochs|seeds|accuracy@k=20|remarks|"
+    assert "**0.5500 ±0.0707**" in lines[4]
+    assert "aet[transform=affine]" in lines[4]
+
+
+def test_a_bar_or_a_line_break_in_a_text_does_not_break_markdown() -> None:
+    lines = rendered(_everything(), "md").splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == (2 + 3) + (2 + 1)
+    assert {row.replace("\\|", "").count("|") for row in rows[:5]} == {8}
+    assert {row.replace("\\|", "").count("|") for row in rows[5:]} == {7}
+    assert "failed: 100 % \\| of it" in rows[4]
+
+
+def test_latex_is_booktabs_with_special_characters_escaped_and_the_best_in_bold() -> None:
+    text = rendered(_everything(), "latex")
+    assert text.startswith("% knn on digits (knn@1, n = 8 test images)\n")
+    assert text.count("\\toprule") == text.count("\\bottomrule") == 2
+    assert "\\textbf{0.5500 ±0.0707}" in text
+    assert "dim\\_local" in text
+    assert "100 \\% " in text
+    body = [line for line in text.splitlines() if "&" in line]
+    assert {line.count("&") for line in body[:4]} == {6}
+    assert all(line.endswith("\\\\") for line in body)
+
+
+def test_a_terminal_shows_brackets_as_they_are() -> None:
+    text = rendered(_everything(), "table")
+    for words in ("aet[transform=affine]", "knn[k=5] on photos[subset=50]", "x|y", "[red]here[/red] [/x]"):
+        assert words in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(("width", "metrics"), [(80, 1), (100, 2), (150, 5)])
+def test_on_a_narrow_terminal_the_last_metrics_are_left_out_and_no_digit_is_cut(width: int, metrics: int) -> None:
+    names = ["accuracy@k=20", "accuracy@k=200", "vote_accuracy@k=20", "vote_accuracy@k=1", "map"]
+    scores = tuple(sample_score(0.1 + 0.01 * n, metric=name, headline=n == 0) for n, name in enumerate(names))
+    records = [sample_record("aet[transform=affine]", seed=seed, scores=scores) for seed in range(2)]
+    found = tables([*records, *(sample_record("dim", seed=seed, scores=scores) for seed in range(2))])
+    text = rendered(found, "table", width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    for n, name in enumerate(found[0].columns[5:]):
+        assert (f"{0.1 + 0.01 * names.index(name):.4f}" in text) == (n < metrics)
+        assert name in text
+    assert ("Left out for lack of width" in text) == (metrics < 5)
+    assert "aet[transform=affine]" in text
+
+
+def test_a_table_that_cannot_be_made_to_fit_folds_its_words() -> None:
+    text = rendered(tables([sample_record()]), "table", 30)
+    assert max(len(line) for line in text.splitlines()) <= 30
+    assert "n=8testimages" in "".join(text.split())
+    assert all(digits in text for digits in ("0.5", "[0", "375"))
+
+
+def test_json_holds_the_csvs_columns_with_raw_numbers_and_null_for_what_is_not() -> None:
+    score = sample_score(1 / 3, ci_low=None, ci_high=None)
+    records = [sample_record("pixels", seed=None, scores=(score,)), sample_record(seed=2)]
+    first, second = json.loads(records_as_json(records))
+    assert tuple(first) == COLUMNS
+    assert (first["method"], first["seed"], first["value"]) == ("aet", 2, 0.5)
+    assert (second["method"], second["seed"], second["ci_low"]) == ("pixels", None, None)
+    assert second["value"] == pytest.approx(1 / 3, abs=1e-15)
+    assert json.loads(records_as_json([])) == []
