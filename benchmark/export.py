@@ -5,9 +5,14 @@ Records are added or replaced by cell id; whatever else is there stays. The .csv
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +38,16 @@ def export(records: Sequence[Record], to: Path) -> dict[str, int]:
     groups: dict[str, list[Record]] = {}
     for record in done:
         groups.setdefault(board_name(record), []).append(record)
-    for name, group in groups.items():
-        _export_board(name, group, to)
+    boards = [_merged(name, group, to) for name, group in groups.items()]
+    for board in boards:
+        _write(board)
     return {name: len(group) for name, group in groups.items()}
 
 
 def board_name(record: Record) -> str:
-    """The dataset's name without its subset: every subset of a dataset shares its leaderboard."""
-    return str(record.cell["dataset"]["label"]).partition("[")[0]
+    """The dataset's name without its subset, as a file name: every subset of a dataset shares its leaderboard."""
+    name = str(record.cell["dataset"]["label"]).partition("[subset=")[0]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "dataset"
 
 
 def read_board(path: Path) -> list[Record]:
@@ -55,7 +62,7 @@ def read_board(path: Path) -> list[Record]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             found.append(from_json(json.loads(line), path))
-        except ValueError as error:
+        except (ValueError, RecordError) as error:
             raise RecordError(f"{path}, line {number}, is not whole ({error}); restore the file from git") from error
     return found
 
@@ -63,36 +70,65 @@ def read_board(path: Path) -> list[Record]:
 def read_outcomes(path: Path) -> Arrays:
     """Per-image outcomes of a leaderboard: `<cell>|<score>` -> (n,) bool, or float32 where they are no yes or no."""
     found: Arrays = {}
-    with np.load(path, allow_pickle=False) as file:
-        for name in file.files:
-            key, _, kind = name.rpartition("|")
-            packed = file[name]
-            if kind.startswith("bits="):
-                found[key] = np.unpackbits(packed, count=int(kind.removeprefix("bits="))).astype(bool)
-            else:
-                found[key] = packed.astype(np.float32)
+    for name, packed in _stored(path).items():
+        key, _, kind = name.rpartition("|")
+        if kind.startswith("bits="):
+            found[key] = np.unpackbits(packed, count=int(kind.removeprefix("bits="))).astype(bool)
+        else:
+            found[key] = packed.astype(np.float32)
     return found
 
 
-def _export_board(name: str, records: Sequence[Record], to: Path) -> None:
-    path = to / f"{name}.jsonl"
-    board = {record.id: record for record in read_board(path)}
-    stored = to / f"{name}.outcomes.npz"
-    arrays: Arrays = {}
-    if stored.exists():
-        with np.load(stored, allow_pickle=False) as file:
-            new = {record.id[:16] for record in records}
-            arrays = {key: file[key] for key in file.files if key.partition("|")[0] not in new}
+@dataclass(frozen=True, kw_only=True)
+class _Board:
+    """A leaderboard as it is to be written."""
+
+    path: Path
+    """Without the endings of its three files."""
+    records: list[Record]
+    arrays: Arrays
+    """Packed outcomes, as stored."""
+
+
+def _merged(name: str, records: Sequence[Record], to: Path) -> _Board:
+    path = to / name
+    board = {record.id: record for record in read_board(_ending(path, ".jsonl"))}
+    stored = _ending(path, ".outcomes.npz")
+    new = {record.id[:16] for record in records}
+    earlier = _stored(stored) if stored.exists() else {}
+    arrays = {key: array for key, array in earlier.items() if key.partition("|")[0] not in new}
     for record in records:
         board[record.id] = record
         arrays.update(_packed(record))
-    ordered = sorted(board.values(), key=_order)
-    with replaced(stored) as file_out:
-        np.savez_compressed(file_out, allow_pickle=False, **{key: arrays[key] for key in sorted(arrays)})
-    with replaced(path) as file_out:
-        file_out.write("".join(_line(record) for record in ordered).encode())
-    with replaced(to / f"{name}.csv") as file_out:
-        file_out.write(write_csv(ordered).encode())
+    return _Board(path=path, records=sorted(board.values(), key=_order), arrays=arrays)
+
+
+def _write(board: _Board) -> None:
+    with replaced(_ending(board.path, ".outcomes.npz")) as file:
+        np.savez_compressed(file, **{key: board.arrays[key] for key in sorted(board.arrays)})  # type: ignore[arg-type]  # numpy's stub takes the keywords for its own options
+    with replaced(_ending(board.path, ".jsonl")) as file:
+        file.write("".join(_line(record) for record in board.records).encode())
+    with replaced(_ending(board.path, ".csv")) as file:
+        file.write(write_csv(board.records).encode())
+
+
+def _ending(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
+
+
+def _stored(path: Path) -> Arrays:
+    with _opened(path, "restore the file from git") as file:
+        return {name: file[name] for name in file.files}
+
+
+@contextlib.contextmanager
+def _opened(path: Path, remedy: str) -> Iterator[Any]:
+    """An .npz file; what can be wrong with it becomes a RecordError that says what to do."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            yield file
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise RecordError(f"{path} is not whole ({error}); {remedy}") from error
 
 
 def _order(record: Record) -> tuple[str, ...]:
@@ -110,11 +146,8 @@ def _line(record: Record) -> str:
 def _packed(record: Record) -> Mapping[str, np.ndarray[Any, np.dtype[Any]]]:
     """Yes or no as packed bits (1.25 KB for 10,000 images), everything else as float16."""
     path = Path(record.folder) / PREDICTIONS
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            outcomes = {s.outcomes: file[s.outcomes] for s in record.scores if s.outcomes and s.outcomes in file.files}
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path} cannot be read ({error}); run the cell again with --rerun all") from error
+    with _opened(path, "run the cell again with --rerun all") as file:
+        outcomes = {s.outcomes: file[s.outcomes] for s in record.scores if s.outcomes and s.outcomes in file.files}
     packed = {}
     for name, values in outcomes.items():
         key = f"{record.id[:16]}|{name}"

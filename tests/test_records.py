@@ -268,6 +268,16 @@ def test_only_scores_of_the_same_protocol_tap_and_pooling_count_as_there() -> No
     assert record.missing([request(), *others]) == others
 
 
+def test_what_was_found_to_make_no_sense_is_not_asked_for_again() -> None:
+    request = ScoreRequest(
+        tap="layer4", pool="flat", evaluator=Item(name="linear", label="linear"), protocol="linear@1"
+    )
+    refused = {**request.key(), "reason": "one class only"}
+    assert sample_record().missing([request]) == [request]
+    assert sample_record(checks={"not_applicable": [refused]}).missing([request]) == []
+    assert sample_record(checks={"not_applicable": [{**refused, "tap": "fc"}]}).missing([request]) == [request]
+
+
 def test_a_later_score_replaces_an_earlier_of_the_same_key() -> None:
     first, second, other = sample_score(0.1), sample_score(0.2), sample_score(0.3, metric="map")
     assert list(by_score_key([first, other, second]).values()) == [second, other]
