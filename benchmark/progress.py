@@ -103,10 +103,10 @@ class RichReporter:
 
     def __init__(self, cells: int, console: Console | None = None) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # the brackets of aet[transform=affine] are no markup
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console or Console(stderr=True),
@@ -125,7 +125,7 @@ class RichReporter:
     def __call__(self, event: Event) -> None:
         """Moves the bar of the event's cell."""
         if event.kind == "note":
-            self._progress.console.print(event.text, highlight=False)
+            self._print(event.text)
         elif event.kind == "finished":
             self._finish(event)
         else:
@@ -144,7 +144,10 @@ class RichReporter:
         self._progress.advance(self._all)
         seconds = event.values.get("seconds", 0.0)
         reason = f": {event.text}" if event.text else ""
-        self._progress.console.print(f"{event.cell}: {event.stage} after {seconds:.1f} s{reason}", highlight=False)
+        self._print(f"{event.cell}: {event.stage} after {seconds:.1f} s{reason}")
+
+    def _print(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False, markup=False)
 
 
 def _values(values: Mapping[str, float]) -> str:
