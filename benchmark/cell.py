@@ -13,6 +13,7 @@ import io
 import resource
 import time
 import traceback
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ from benchmark.contracts import (
     State,
 )
 from benchmark.encoder import NormalisedEncoder, build_encoder
-from benchmark.errors import BenchError, RecordError
+from benchmark.errors import BenchError, PluginError, RecordError, UnsupportedError
 from benchmark.features import FrozenFeatures, frozen
 from benchmark.images import channel_statistics, stratified_subset
 from benchmark.parameters import as_dict, bind
@@ -114,9 +115,12 @@ class _CellRun:
 
     def mark(self, state: State, reason: str, trace: str) -> None:
         """Keeps a failure in log.txt and in the record; a finished record stays finished."""
+        try:
+            before = self._earlier()
+        except records.SchemaError:
+            return  # another version's: not a byte of it is touched
         with contextlib.suppress(OSError), (self.folder / records.LOG).open("a", encoding="utf-8") as log:
             log.write(f"{now()} {state} in '{self.stage}': {reason}\n{trace}\n")
-        before = self._earlier()
         failure = {"stage": self.stage, "reason": reason, "traceback": trace}
         if before is None:
             record = records.Record(
@@ -240,23 +244,38 @@ class _CellRun:
         scores = list(record.scores)
         arrays = _arrays(self.folder) if scores else {}
         start = time.monotonic()
+        failures: list[tuple[str, BaseException]] = []
+        refused: list[Json] = list(record.checks.get("not_applicable", ()))
         with frozen(encoder) as checksum:
-            for request, spec, found in evaluation_room.evaluate(subject, self._announced(wanted), self._resolve):
-                new, outcomes = _scores(request, spec, found)
+            for request in self._announced(wanted):
+                try:
+                    (found,) = evaluation_room.evaluate(subject, [request], self._resolve)
+                except UnsupportedError as error:
+                    refused.append({**request.key(), "reason": str(error)})
+                    continue
+                except (Exception, SystemExit) as error:  # a stranger's evaluator: the others go on
+                    failures.append((self.stage, error))
+                    continue
+                new, outcomes = _scores(*found)
                 scores += new
                 arrays.update(outcomes)
         with replaced(self.folder / records.PREDICTIONS) as file:
             np.savez_compressed(file, **arrays)
         evaluated = record.cost.get("evaluate_seconds", 0.0) + time.monotonic() - start
+        finished: State = "smoke" if self.cell.smoke else "done"
         done = dataclasses.replace(
             record,
-            state="smoke" if self.cell.smoke else "done",
+            state=record.state if failures else finished,
             scores=tuple(records.by_score_key(scores).values()),
             cost={**record.cost, "evaluate_seconds": evaluated},
-            checks={**record.checks, "frozen": True, "encoder_sha256": checksum},
+            checks={**record.checks, "frozen": True, "encoder_sha256": checksum, "not_applicable": refused},
             failure=None,
         )
         records.write_record(self.folder, done)
+        if failures:
+            self.stage = failures[0][0]
+            reasons = (f"{stage.removeprefix('evaluate ')}: {_sentence(error)}" for stage, error in failures)
+            raise PluginError("; ".join(reasons)) from failures[0][1]
         return done
 
     def _announced(self, requests: Sequence[ScoreRequest]) -> Iterator[ScoreRequest]:
@@ -366,7 +385,8 @@ def _load_weights(encoder: NormalisedEncoder, folder: Path) -> None:
     try:
         encoder.load_state_dict(safetensors.torch.load_file(path))
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        raise RecordError(f"{path} cannot be loaded ({error}); train the cell again with --rerun all") from error
+        reason = " ".join(str(error).split())
+        raise RecordError(f"{path} cannot be loaded ({reason}); train the cell again with --rerun all") from error
 
 
 def _owned(images: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -409,11 +429,15 @@ def _scores(
 
 
 def _arrays(folder: Path) -> dict[str, Any]:
+    path = folder / records.PREDICTIONS
     try:
-        with np.load(folder / records.PREDICTIONS, allow_pickle=False) as file:
+        # Opened here: np.load leaves a damaged file open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return dict(file)
-    except (OSError, ValueError):
-        return {}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise RecordError(
+            f"{path} cannot be read ({error}), and the record's scores rest on it; do the cell again with --rerun all"
+        ) from error
 
 
 def _curve(trained: Trained) -> str:

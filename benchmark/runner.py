@@ -15,13 +15,12 @@ from typing import Literal
 from benchmark import records
 from benchmark.catalog import Catalog
 from benchmark.contracts import Cell, ExecutorContext, Item, Job, Outcome
-from benchmark.errors import BenchError, RecordError, UsageError
+from benchmark.errors import BenchError, DataError, PluginError, RecordError, UsageError
 from benchmark.parameters import bind
 from benchmark.plan import Plan, PlannedCell, cell_folder
 from benchmark.progress import Reporter
 
 Rerun = Literal["none", "failed", "stale", "all"]
-_OTHER_PROTOCOL = "scored under another protocol than"
 Standing = Literal["new", "done", "failed", "interrupted", "scores missing", "stale", "unreadable"]
 
 
@@ -50,7 +49,7 @@ class Errand:
     detail: str = ""
     """Why it failed, what is missing, which law changed."""
     retrain: bool = False
-    """Whether doing it again starts with training: finished cells and changed laws, not changed protocols."""
+    """Whether doing it again starts with training: finished cells, other laws and providers, not other protocols."""
 
     @property
     def cell(self) -> Cell:
@@ -67,10 +66,8 @@ def survey(plan: Plan, out: Path) -> list[Errand]:
     errands = []
     for planned in plan.cells:
         folder = cell_folder(planned.cell)
-        standing, detail = _standing(planned, out / folder)
-        retrain = standing == "done" or (standing == "stale" and not detail.startswith(_OTHER_PROTOCOL))
-        errand = Errand(planned=planned, folder=folder, standing=standing, detail=detail, retrain=retrain)
-        errands.append(errand)
+        standing, detail, retrain = _standing(planned, out / folder)
+        errands.append(Errand(planned=planned, folder=folder, standing=standing, detail=detail, retrain=retrain))
     return errands
 
 
@@ -102,9 +99,19 @@ def run(errands: Sequence[Errand], catalog: Catalog, place: Place, reporter: Rep
     outcomes = iter(executor.run(list(jobs.values()), reporter))
     try:
         for outcome in outcomes:
+            job = jobs.pop(outcome.cell_id, None)
+            if job is None:
+                raise PluginError(
+                    f"executor '{executor_spec.name}' gave an outcome that nobody waits for: {outcome.folder}"
+                )
             if outcome.state == "failed":
-                _keep_failure(jobs[outcome.cell_id], outcome)
+                _keep_failure(job, outcome)
             yield outcome
+        for job in jobs.values():
+            reason = f"executor '{executor_spec.name}' ended without an outcome for it"
+            lost = Outcome(cell_id=job.cell.id, folder=job.folder, state="failed", seconds=0.0, reason=reason)
+            _keep_failure(job, lost)
+            yield lost
     finally:
         close = getattr(outcomes, "close", None)
         if close is not None:
@@ -120,7 +127,13 @@ def _fetch_datasets(errands: Sequence[Errand], catalog: Catalog, data_dir: Path)
     datasets = {errand.cell.fingerprint: errand.cell.dataset for errand in errands}
     for item in datasets.values():
         spec = catalog.find(catalog.datasets, "dataset", f"{item.provider}:{item.name}").spec
-        spec.load(bind(spec.params, item.params, f"dataset '{spec.name}'"), data_dir)
+        params = bind(spec.params, item.params, f"dataset '{spec.name}'")
+        try:
+            spec.load(params, data_dir)
+        except BenchError:
+            raise
+        except Exception as error:  # a stranger's code: said in a sentence, as its own errors would be
+            raise DataError(f"dataset '{item.label}' cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def check_writable(out: Path) -> None:
@@ -137,45 +150,55 @@ def check_writable(out: Path) -> None:
         raise UsageError(f"--out {out} cannot be written ({error.strerror}); choose another folder") from error
 
 
-def _standing(planned: PlannedCell, folder: Path) -> tuple[Standing, str]:
+def _standing(planned: PlannedCell, folder: Path) -> tuple[Standing, str, bool]:
+    """(standing, detail, retrain)."""
     if not (folder / records.RECORD).exists():
         interrupted = (folder / records.CHECKPOINT).exists()
-        return ("interrupted", "has a checkpoint") if interrupted else ("new", "")
+        return ("interrupted", "has a checkpoint", False) if interrupted else ("new", "", False)
     try:
         record = records.read_record(folder)
     except records.SchemaError as error:
         raise UsageError(str(error)) from error
     except RecordError as error:
-        return "unreadable", str(error)
+        return "unreadable", str(error), False
     return _standing_of(record, planned)
 
 
-def _standing_of(record: records.Record, planned: PlannedCell) -> tuple[Standing, str]:
-    changed = _changed_laws(record, planned.cell)
-    if changed:
-        return "stale", changed
+def _standing_of(record: records.Record, planned: PlannedCell) -> tuple[Standing, str, bool]:
+    changed = _changed(record, planned.cell)
+    if changed and record.scores:
+        return "stale", changed, True
+    retrain = bool(changed)  # no score rests on it, so there is nothing to keep
     if record.state == "failed":
-        return "failed", str((record.failure or {}).get("reason", ""))
+        return "failed", str((record.failure or {}).get("reason", "")), retrain
     if record.state == "interrupted":
-        return "interrupted", "trained, not scored" if record.trained else ""
+        return "interrupted", "trained, not scored" if record.trained else "", retrain
     missing = record.missing(planned.scores)
     if not missing:
-        return "done", ""
+        return "done", "", True
     have = {(s.tap, s.pool, s.evaluator) for s in record.scores}
     stale = sorted({m.protocol for m in missing if (m.tap, m.pool, m.evaluator.label) in have})
     if stale:
-        return "stale", f"{_OTHER_PROTOCOL} {', '.join(stale)}"
-    return "scores missing", ", ".join(f"{m.evaluator.label} at {m.tap}" for m in missing)
+        return "stale", f"scored under another protocol than {', '.join(stale)}", False
+    return "scores missing", ", ".join(f"{m.evaluator.label} at {m.tap}" for m in missing), retrain
 
 
-def _changed_laws(record: records.Record, cell: Cell) -> str:
+def _changed(record: records.Record, cell: Cell) -> str:
+    """Laws and providers that are others than the record's, in words."""
     laws = record.provenance.get("law", {})
     now = {"method": cell.method, "encoder": cell.encoder, "dataset": cell.dataset}
-    return ", ".join(
+    words = [
         f"{kind} {item.label} had law {laws[kind]}, now {item.law}"
         for kind, item in now.items()
         if kind in laws and laws[kind] != item.law
-    )
+    ]
+    given_by = {kind: record.cell.get(kind, {}).get("provider") for kind in now}
+    words += [
+        f"{kind} {item.label} was given by {given_by[kind]}, now by {item.provider}"
+        for kind, item in now.items()
+        if given_by[kind] and item.provider and given_by[kind] != item.provider
+    ]
+    return ", ".join(words)
 
 
 def _job(errand: Errand, place: Place) -> Job:

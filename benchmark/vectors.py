@@ -68,7 +68,9 @@ def _dataset(
 ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     stored = record.cell["dataset"]
     asked = parse_items([dataset or stored["name"]])[0]
-    spec = catalog.find(catalog.datasets, "dataset", asked.name).spec
+    given_by = stored.get("provider")
+    name = f"{given_by}:{asked.name}" if given_by and dataset is None else asked.name
+    spec = catalog.find(catalog.datasets, "dataset", name).spec
     given = {key: value for key, value in asked.params if key != "subset"}
     params = bind(spec.params, given or stored["params"], f"dataset '{spec.name}'")
     info = spec.describe(params, data_dir)

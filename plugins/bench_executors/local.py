@@ -61,7 +61,8 @@ class Local:
         try:
             while waiting or running:
                 while waiting and free:
-                    running.append(self._start(waiting.pop(0), free.pop(0)))
+                    with _interrupts_held_back():
+                        running.append(self._start(waiting.pop(0), free.pop(0)))
                 for ended in self._ended(running, reporter):
                     running.remove(ended)
                     free.append(ended.device)
@@ -72,8 +73,7 @@ class Local:
     def _start(self, job: benchmark.Job, device: str) -> _Running:
         here, there = self._processes.Pipe(duplex=False)
         process = self._processes.Process(target=_carry_out, args=(job, device, there), daemon=True)
-        with _standing_interrupts():
-            process.start()
+        process.start()
         there.close()
         return _Running(job=job, device=device, process=process, pipe=here, started=time.monotonic())
 
@@ -173,14 +173,25 @@ def _stop(running: Sequence[_Running]) -> None:
 
 
 @contextlib.contextmanager
-def _standing_interrupts() -> Iterator[None]:
-    """Ctrl-C waits while a process is being started, so that none is left without its parent's knowledge."""
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C waits while a process is being started, so that none is left without its parent's knowledge.
+
+    The signal is remembered, not ignored: starting the fork server takes seconds. It is blocked as well where that can
+    be done, since the fork server inherits that, and a terminal sends Ctrl-C to it too.
+    """
+    heard: list[int] = []
     try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        before = signal.signal(signal.SIGINT, lambda *signalled: heard.append(signal.SIGINT))
     except ValueError:  # not the main thread: no handler of ours to hold back
         yield
         return
+    blocks = hasattr(signal, "pthread_sigmask")
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if blocks else set()
     try:
         yield
     finally:
+        if blocks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, before)
+    if heard and callable(before):
+        before(signal.SIGINT, None)
