@@ -279,9 +279,14 @@ def _python_hears_ctrl_c() -> Iterator[None]:
 @pytest.mark.usefixtures("_python_hears_ctrl_c")
 def test_ctrl_c_while_a_process_is_being_started_waits_and_is_not_lost() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), local._interrupts_held_back():
-        signal.raise_signal(signal.SIGINT)
-        done.append("started")
+
+    def start() -> None:
+        with local._interrupts_held_back():
+            signal.raise_signal(signal.SIGINT)
+            done.append("started")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
     assert done == ["started"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -180,8 +180,12 @@ def _interrupts_held_back() -> Iterator[None]:
     be done, since the fork server inherits that, and a terminal sends Ctrl-C to it too.
     """
     heard: list[int] = []
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+
     try:
-        before = signal.signal(signal.SIGINT, lambda *signalled: heard.append(signal.SIGINT))
+        before = signal.signal(signal.SIGINT, hear)
     except ValueError:  # not the main thread: no handler of ours to hold back
         yield
         return
