@@ -118,6 +118,9 @@ def test_one_by_one_gives_the_same_bytes_as_all_at_once(tmp_path: Path) -> None:
     for record in records:
         export([record], tmp_path / "one by one")
     assert _bytes(tmp_path / "one by one") == _bytes(tmp_path / "at once")
+    board = read_board(tmp_path / "at once" / "digits.jsonl")
+    order = [(record.cell["method"]["label"], record.cell["seed"]) for record in board]
+    assert order == [("aet", 9), ("aet", 10), ("dim", 9), ("dim", 10)]
 
 
 def test_another_cell_is_added_and_other_rows_stay_as_they_are(tmp_path: Path) -> None:

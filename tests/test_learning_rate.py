@@ -113,3 +113,8 @@ def test_no_step_has_a_rate_of_zero_or_above_the_peak(schedule: str) -> None:
         recipe = _scheduled(schedule, epochs=3, warmup=warmup)
         rates = [learning_rate(recipe, step, 4) for step in range(12)]
         assert all(0 < rate <= 0.5 for rate in rates)
+
+
+def test_after_warm_up_the_fall_takes_the_steps_that_are_left() -> None:
+    recipe = Recipe(epochs=10, lr=1.0, schedule="linear", warmup=2)
+    assert [learning_rate(recipe, step, 1) for step in range(2, 10)] == pytest.approx([1 - k / 8 for k in range(8)])

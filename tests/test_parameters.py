@@ -25,7 +25,8 @@ class Params:
     kind: Literal["none", "crop", "true"] = "crop"
     depth: Literal[18, 50] = 18
     clip: float | None = None
-    text_or_number: int | str = 0
+    level: Literal[1, 2] = 2
+    text_or_number: str | int = 0
     steps: tuple[int, ...] = ()
     shares: tuple[float, ...] | None = None
     computed: int = field(default=0, init=False)
@@ -108,7 +109,7 @@ def test_a_number_that_is_not_finite_is_refused_wherever_it_comes_from(value: fl
 
 
 def test_true_is_no_whole_number_and_one_is_not_true() -> None:
-    for key, value in (("count", True), ("rate", True), ("depth", True), ("on", 1), ("on", 0)):
+    for key, value in (("count", True), ("rate", True), ("level", True), ("on", 1), ("on", 0)):
         with pytest.raises(UsageError):
             bind(Params, {key: value}, "method 'mine'")
 
@@ -175,7 +176,7 @@ def _label(text: str) -> str:
 
 
 def test_a_label_is_the_name_with_its_non_default_keys_sorted() -> None:
-    assert _label("mine[word=x,count=5,on=true]") == "mine[count=5,on=true,word=x]"
+    assert _label("mine[word=x,count=5,clip=2]") == "mine[clip=2.0,count=5,word=x]"
 
 
 def test_defaults_do_not_show() -> None:

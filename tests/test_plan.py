@@ -591,6 +591,7 @@ def test_a_cells_folder_is_one_safe_name_whatever_things_are_called(text: str, t
         name = cell_folder(dataclasses.replace(cell, **{kind: Item(name="x", label=text)}))
         assert re.fullmatch(r"[a-z0-9_][a-z0-9_.-]*-s0-[0-9a-f]{10}", name), name
         assert len(name) < 150
+        assert ".." not in name
         assert (tmp_path / name).resolve().parent == tmp_path.resolve()
         assert PureWindowsPath(name).name == name
         (tmp_path / name).mkdir()
