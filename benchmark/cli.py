@@ -35,10 +35,6 @@ class _Group(click.Group):
         except BenchError as error:
             click.echo(f"bench: {error}", err=True)
             sys.exit(error.exit_code)
-        except BrokenPipeError:
-            # Whoever read our output has gone (bench table | head): that is no error of ours.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -46,6 +42,11 @@ class _Group(click.Group):
         except KeyboardInterrupt:
             click.echo("bench: interrupted; what is finished is kept, the same command goes on from there", err=True)
             sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # Whoever read our output has gone (bench table | head): that is no error of ours. Caught here, before click
+            # makes a 1 of it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,35 +62,52 @@ def main() -> None:
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
-    """Makes a file's keys the defaults of the command's options."""
+    """Makes a file's keys the defaults of the command's options. `plan` takes a file that was written for `run`."""
     if value is None:
         return
     try:
         settings = tomllib.loads(Path(value).read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"--config {value}: {error}") from error
-    options = {p.name: p for p in ctx.command.params if p.name not in (None, "config")}
+    options = {
+        word.removeprefix("--"): option
+        for option in main.commands["run"].params
+        for word in option.opts
+        if word.startswith("--") and option.name != "config"
+    }
     found: dict[str, Any] = {}
     for key, setting in settings.items():
-        name = {"set": "settings", "dataset": "datasets"}.get(key, key.replace("-", "_"))
-        if name not in options:
-            known = {"set" if n == "settings" else str(n).replace("_", "-") for n in options}
-            raise UnknownNameError("key", key, known, f"it stands in {value}")
-        multiple = bool(getattr(options[name], "multiple", False))
-        found[name] = _as_option(name, setting, multiple)
+        option = options.get(key.replace("_", "-"))
+        if option is None:
+            raise UnknownNameError("key", key, options, f"it stands in {value}")
+        try:
+            found[str(option.name)] = _as_option(str(option.name), setting, bool(getattr(option, "multiple", False)))
+        except ValueError:
+            raise UsageError(f"--config {value}: {key} = {setting!r} cannot be; write it as for --{key}") from None
     ctx.default_map = {**(ctx.default_map or {}), **found}
 
 
 def _as_option(name: str, setting: Any, multiple: bool) -> Any:
+    """A TOML value as the option takes it from a command line; ValueError where it cannot be."""
     if name == "settings" and isinstance(setting, dict):
-        return [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in setting.items()]
-    if multiple and not isinstance(setting, list):
-        return [setting]
+        return [f"{key}={_as_word(value)}" for key, value in setting.items()]
+    if multiple:
+        return [_as_word(each) for each in (setting if isinstance(setting, list) else [setting])]
     if name == "seeds" and isinstance(setting, list):
-        return ",".join(str(seed) for seed in setting) + ","
+        return ",".join(_as_word(seed) for seed in setting) + ","
     if name == "taps" and isinstance(setting, list):
-        return ",".join(setting)
+        return ",".join(_as_word(tap) for tap in setting)
+    if isinstance(setting, list | dict):
+        raise ValueError
     return setting
+
+
+def _as_word(value: Any) -> str:
+    if isinstance(value, dict):
+        raise ValueError
+    if isinstance(value, list):
+        return ";".join(_as_word(each) for each in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _run_options(command: Command) -> Command:
@@ -266,7 +284,7 @@ def features(
 
 def _where(options: dict[str, Any]) -> dict[str, Any]:
     return {
-        "out": options["out"],
+        "out": options["out"].expanduser(),
         "data_dir": options["data_dir"].expanduser(),
         "device": options["device"],
         "executor": options["executor"],
@@ -281,7 +299,7 @@ def _print_plan(options: dict[str, Any]) -> None:
     from benchmark.plan import plan as make_plan
 
     found = make_plan(_request(options), load_catalog())
-    errands = runner.survey(found, options["out"])
+    errands = runner.survey(found, options["out"].expanduser())
     click.echo(listing.planned(errands, runner.due(errands, options["rerun"]), found.skips), nl=False)
 
 

@@ -170,6 +170,20 @@ def test_a_failed_evaluator_is_tried_again_without_training(run: Run, trainings:
     assert (second.failed, second.missing) == ((), ())
 
 
+def test_an_evaluator_that_makes_no_sense_for_a_cell_is_told_of_and_not_tried_again(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(evaluators="refuses,centroid")
+    assert (first.failed, first.missing) == ((), ())
+    assert {score.evaluator for score in first.records[0].scores} == {"centroid"}
+    line = "left out: refuses of mean_colour / tiny at fc: these images have no colour to speak of"
+    assert line in first.summary
+    before = stamps(folders(tmp_path)["mean_colour"])
+    again = run(evaluators="refuses,centroid")
+    assert line in again.summary
+    assert stamps(folders(tmp_path)["mean_colour"]) == before
+
+
 def test_scores_csv_holds_the_finished_cells_of_all_runs(run: Run, tmp_path: Path) -> None:
     run()
     run("byol,fault_loss")

@@ -40,6 +40,7 @@ def bench_evaluators() -> Iterator[benchmark.EvaluatorSpec]:
     metric = benchmark.Metric(name="accuracy", headline="accuracy")
     yield benchmark.EvaluatorSpec(name="fault_raises", summary="raises", evaluate=_raise, metrics=(metric,))
     yield benchmark.EvaluatorSpec(name="fault_trains", summary="moves weights", evaluate=_train, metrics=(metric,))
+    yield benchmark.EvaluatorSpec(name="refuses", summary="makes no sense here", evaluate=_refuse, metrics=(metric,))
     yield benchmark.EvaluatorSpec(
         name="fault_empty", summary="finds nothing", evaluate=_find_nothing, metrics=(metric,)
     )
@@ -86,3 +87,7 @@ def _describe_specks(params: benchmark.NoParams, data_dir: Path) -> benchmark.Da
         num_test=8,
         class_names=("a", "b"),
     )
+
+
+def _refuse(probe: benchmark.Probe, params: benchmark.NoParams) -> benchmark.Evaluation:
+    raise benchmark.UnsupportedError("these images have no colour to speak of")

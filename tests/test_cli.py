@@ -1,0 +1,577 @@
+"""The command line: bad input gets a sentence and an exit code and loses nothing; good input prints what was asked for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from conftest import Bench
+from PIL import Image
+
+from benchmark import devices
+from benchmark.records import read_records
+
+QUICK = ("--executor", "inline", "--device", "cpu", "--epochs", "1", "--no-floors")
+STRIPES = ("--encoders", "tiny", "--dataset", "stripes", "--evaluators", "centroid")
+
+
+@pytest.fixture
+def run(strangers: Path, bench: Bench) -> Bench:
+    """`bench run` inline on the strangers' encoder, dataset and evaluator, and on what is named besides."""
+
+    def with_defaults(methods: str, *words: str) -> Result:
+        return bench("run", "--methods", methods, *STRIPES, *QUICK, *words)
+
+    return with_defaults
+
+
+def refused(result: Result, *words: str, code: int = 2) -> None:
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+# --- unknown names ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("mean_color",), ("no method called 'mean_color'", "did you mean 'mean_colour'?", "byol")),
+        (("z*",), ("no method called 'z*'",)),
+        (("mean_colour", "--encoders", "tinny"), ("no encoder called 'tinny'", "did you mean 'tiny'?")),
+        (("mean_colour", "--dataset", "stripe"), ("no dataset called 'stripe'", "did you mean 'stripes'?")),
+        (("mean_colour", "--evaluators", "centroids"), ("no evaluator called", "did you mean 'centroid'?")),
+        (("mean_colour", "--executor", "loca"), ("no executor called 'loca'", "inline")),
+        (("mean_colour[prat=left]",), ("no parameter of method 'mean_colour' called 'prat'", "did you mean 'part'?")),
+        (("mean_colour", "--dataset", "stripes[trian=20]"), ("did you mean 'train'?",)),
+        (("mean_colour", "--evaluators", "centroid[k=3]"), ("no parameter of evaluator 'centroid' called 'k'",)),
+        (("mean_colour", "--executor", "inline[workers=2]"), ("no parameter of executor 'inline'", "'workers'")),
+        (("mean_colour", "--set", "lrr=.1"), ("no recipe key called 'lrr'", "did you mean 'lr'?")),
+        (("repbench:mean_colour",), ("no method called 'repbench:mean_colour'",)),
+        (("mean_colour", "--taps", "nowhere"), ("tiny has no tap 'nowhere'; it has conv, fc",)),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) and value[0] != "" else None,
+)
+def test_an_unknown_name_gets_the_nearest_one_and_nothing_runs(
+    run: Bench, tmp_path: Path, words: tuple[str, ...], said: tuple[str, ...]
+) -> None:
+    refused(run(*words), *said)
+    assert list(tmp_path.glob("runs/*/record.json")) == []
+
+
+# --- wrong values -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("mean_colour[part=top]",), ("part=top cannot be; part is one of centre, left",)),
+        (("byol[momentum=high]",), ("momentum=high cannot be; momentum is a number",)),
+        (("byol[momentum=1.5]",), ("momentum=1.5 cannot be; it is 0 or more and below 1",)),
+        (("byol[width=2.5]",), ("width=2.5 cannot be; width is a whole number",)),
+        (("mean_colour", "--dataset", "stripes[train=many]"), ("train=many cannot be",)),
+        (("mean_colour", "--dataset", "stripes[subset=0]"), ("subset=0 cannot be",)),
+        (("mean_colour", "--dataset", "stripes[subset=1000]"), ("subset=1000 is more than its 48 training images",)),
+        (("mean_colour", "--dataset", "stripes[subset=3]"), ("subset=3 is fewer than its 4 classes",)),
+        (("mean_colour", "--evaluators", "centroid[pool=max]"), ("pool=max cannot be; pool is average or flat",)),
+        (("mean_colour", "--set", "lr=fast"), ("lr=fast cannot be; lr is a number",)),
+        (("mean_colour", "--set", "batch=1"), ("batch=1", "2 images a batch")),
+        (("mean_colour", "--set", "schedule=sine"), ("one of constant, cosine, linear, milestones",)),
+        (("mean_colour", "--set", "lr"), ("'lr' is no parameter; write key=value",)),
+        (("mean_colour[part=left",), ("mean_colour[part=left", "does not close")),
+        (("mean_colour[left]",), ("'left' is no parameter; write key=value",)),
+        (("mean_colour", "--seeds", "x"), ("--seeds x", "whole numbers")),
+        (("mean_colour", "--seeds", "0"), ("no seed at all",)),
+        (("mean_colour", "--seeds", "-1"), ("seeds are whole numbers",)),
+        (("mean_colour", "--epochs", "0"), ("--epochs",)),
+        (("mean_colour", "--epochs", "few"), ("--epochs",)),
+        (("mean_colour", "--budget", "rich"), ("--budget", "quick", "paper")),
+        (("mean_colour", "--rerun", "some"), ("--rerun", "stale")),
+        (("mean_colour", "--format", "html"), ("--format", "latex")),
+        (("mean_colour", "--threads-per-cell", "0"), ("--threads-per-cell",)),
+        (("mean_colour", "--executor", "inline,local"), ("--executor inline,local: name one executor",)),
+        (("mean_colour", "--dataset", "fault_specks"), ("4 x 4 pixels; the smallest side is 8",)),
+        (("mean_colour", "--device", "gpu"), ("--device gpu", "cuda:0,1")),
+        (("mean_colour", "--encoder", "tiny"), ("--encoders",)),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_wrong_value_is_told_what_would_be_right_and_nothing_runs(
+    run: Bench, tmp_path: Path, words: tuple[str, ...], said: tuple[str, ...]
+) -> None:
+    refused(run(*words), *said)
+    assert list(tmp_path.glob("runs/*/record.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "said"),
+    [
+        ("cuda", 0, ("--device cuda: torch sees no GPU here", "--device cpu")),
+        ("cuda:0", 0, ("there is no GPU '0'; torch sees no GPU",)),
+        ("cuda:2", 2, ("there is no GPU '2'; torch sees GPUs 0 to 1",)),
+        ("cuda:0,x", 2, ("there is no GPU 'x'",)),
+        ("cuda:", 2, ("there is no GPU ''",)),
+    ],
+)
+def test_a_device_that_is_not_there_is_an_error_and_leaves_no_trace(
+    run: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, said: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(devices, "_gpus", lambda: gpus)
+    refused(run("mean_colour", "--device", device), *said)
+    assert not (tmp_path / "runs" / "scores.csv").exists()
+
+
+def test_a_method_is_required(bench: Bench, strangers: Path) -> None:
+    refused(bench("run", *QUICK), "--methods")
+
+
+def test_a_clash_wants_the_distribution(run: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_PLUGINS", "stranger,stranger_rotation,rotation,executors")
+    refused(run("rotation"), "write repbench:rotation or repbench-stranger:rotation")
+    assert run("repbench-stranger:rotation").exit_code == 0
+
+
+def test_an_unknown_plugin_in_bench_plugins_is_told_of(run: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_PLUGINS", "strager")
+    refused(run("mean_colour"), "no plugin called 'strager'", "BENCH_PLUGINS")
+
+
+def test_a_broken_plugin_is_mentioned_where_a_name_is_missing(run: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_PLUGINS", "stranger,stranger_absent,executors")
+    refused(run("absent"), "broken plugins: stranger_absent (see bench list plugins)")
+    assert run("mean_colour").exit_code == 0
+
+
+# --- image folders ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strangers: Path) -> Path:
+    """Two classes with eight images each, in train and in test."""
+    monkeypatch.setenv("BENCH_PLUGINS", "stranger,executors,images")
+    for split in ("train", "test"):
+        for label, colour in (("blue", (20, 20, 200)), ("red", (200, 20, 20))):
+            place = tmp_path / "photos" / split / label
+            place.mkdir(parents=True)
+            for number in range(8):
+                Image.new("RGB", (10, 10), tuple(value + number for value in colour)).save(place / f"{number}.png")
+    return tmp_path / "photos"
+
+
+FOLDER = ("--dataset", "folder[path=photos,size=8]")
+
+
+def test_a_folder_of_images_is_a_dataset(run: Bench, photos: Path) -> None:
+    result = run("mean_colour", *FOLDER, "--format", "csv")
+    assert result.exit_code == 0, result.output
+    (first, *_) = csv.DictReader(io.StringIO(result.stdout))
+    assert (first["dataset"], float(first["value"]), first["n"]) == ("photos", 1.0, "16")
+    assert str(photos) not in result.stdout
+
+
+def test_a_folder_that_is_not_there_is_told_of(run: Bench, photos: Path) -> None:
+    refused(run("mean_colour", "--dataset", "folder[path=nowhere]"), "nowhere does not exist", "train/<class>")
+    refused(run("mean_colour", "--dataset", "folder"), "write 'folder[path=DIR]'")
+
+
+def test_a_folder_without_a_test_split_is_told_of(run: Bench, photos: Path) -> None:
+    (photos / "test").rename(photos / "val")
+    refused(run("mean_colour", *FOLDER), "there is no folder 'test'", "'val'")
+
+
+def test_a_folder_with_one_class_is_told_of(run: Bench, photos: Path) -> None:
+    for split in ("train", "test"):
+        (photos / split / "red").rename(photos.parent / f"red-{split}")
+    refused(run("mean_colour", *FOLDER), "one class only, 'blue'")
+
+
+def test_a_broken_image_is_named_and_nothing_runs(run: Bench, photos: Path, tmp_path: Path) -> None:
+    path = photos / "train" / "blue" / "3.png"
+    path.write_bytes(path.read_bytes()[:40])
+    refused(run("mean_colour", *FOLDER), "train/blue/3.png", "cannot be decoded")
+    assert list(tmp_path.glob("runs/*/record.json")) == []
+
+
+def test_a_folder_of_specks_is_refused(run: Bench, photos: Path) -> None:
+    refused(run("mean_colour", "--dataset", "folder[path=photos,size=4]"), "size=4 is too small")
+
+
+# --- output folders ---------------------------------------------------------------------------------------------------
+
+
+def test_an_output_folder_that_cannot_be_written_is_told_of(run: Bench, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file in the way")
+    refused(run("mean_colour"), "--out runs cannot be written", "choose another folder")
+    refused(run("mean_colour", "--out", "runs/below"), "--out runs/below cannot be written")
+    assert (tmp_path / "runs").read_text() == "a file in the way"
+
+
+def test_a_truncated_record_is_done_again_and_kept_aside(run: Bench, tmp_path: Path) -> None:
+    assert run("mean_colour").exit_code == 0
+    (path,) = tmp_path.glob("runs/*/record.json")
+    path.write_bytes(path.read_bytes()[:50])
+    assert "unreadable" in run("mean_colour", "--dry-run").stdout
+    again = run("mean_colour")
+    assert again.exit_code == 0
+    assert "record.json.unreadable-1" in again.stderr
+    assert json.loads(path.read_text())["state"] == "done"
+
+
+def test_a_record_of_another_schema_version_stops_the_run_and_stays(run: Bench, tmp_path: Path) -> None:
+    assert run("mean_colour").exit_code == 0
+    (path,) = tmp_path.glob("runs/*/record.json")
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 7'))
+    before = path.read_bytes()
+    refused(run("mean_colour"), "schema version 7, this repbench reads 1", "another --out")
+    refused(run("mean_colour", "--dry-run"), "schema version 7")
+    refused(run("mean_colour", "--rerun", "all"), "schema version 7")
+    assert path.read_bytes() == before
+
+
+# --- methods that go wrong --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("fault_build", "RuntimeError: the stranger's build went wrong"),
+        ("fault_loss", "RuntimeError: the stranger's loss went wrong"),
+        ("fault_nan", "the loss was not finite in step 3"),
+        ("fault_detached", "its loss does not depend on the encoder"),
+    ],
+)
+def test_a_method_that_goes_wrong_costs_exit_code_3_and_no_other_cell(
+    run: Bench, tmp_path: Path, method: str, said: str
+) -> None:
+    result = run(f"{method},mean_colour")
+    refused(result, said, "1 cells done, 0 finished before, 1 failed", code=3)
+    rows = [line for line in result.stdout.splitlines() if method in line]
+    assert rows
+    assert "failed" in rows[0]
+    states = {record.cell["method"]["name"]: record.state for record in read_records(tmp_path / "runs")[0]}
+    assert states == {method: "failed", "mean_colour": "done"}
+
+
+def test_v_shows_tracebacks_of_failed_cells(run: Bench) -> None:
+    assert "Traceback" in run("fault_loss", "-v").stderr
+
+
+def test_an_evaluator_that_fails_is_named_and_the_others_scores_are_shown(run: Bench) -> None:
+    result = run("mean_colour", "--evaluators", "fault_raises,centroid")
+    refused(result, "fault_raises at conv: ZeroDivisionError: the stranger's evaluator went wrong", code=3)
+    assert "centroid on stripes" in result.stdout
+    assert "not all scores" in result.stdout
+
+
+def test_all_is_well_after_the_cause_is_gone(run: Bench) -> None:
+    assert run("mean_colour", "--evaluators", "fault_raises").exit_code == 3
+    result = run("mean_colour")
+    assert result.exit_code == 0
+    assert "1 cells done" in result.stderr
+
+
+# --- dry runs ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_lists_cells_with_their_state_and_runs_nothing(run: Bench, tmp_path: Path) -> None:
+    run("mean_colour,fault_loss")
+    before = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    shown = run("mean_colour,fault_loss,byol", "--seeds", "2", "--dry-run")
+    assert shown.exit_code == 0
+    states = {line.split()[2].rpartition("-")[0]: line.split()[:2] for line in shown.stdout.splitlines()[:-1]}
+    assert states == {
+        "mean_colour-tiny-stripes-s0": ["keep", "done"],
+        "mean_colour-tiny-stripes-s1": ["run", "new"],
+        "fault_loss-tiny-stripes-s0": ["run", "failed"],
+        "fault_loss-tiny-stripes-s1": ["run", "new"],
+        "byol-tiny-stripes-s0": ["run", "new"],
+        "byol-tiny-stripes-s1": ["run", "new"],
+    }
+    assert shown.stdout.splitlines()[-1] == "6 cells, 5 to run, 0 combinations skipped"
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == before
+
+
+def test_plan_is_run_dry_run(run: Bench, bench: Bench, tmp_path: Path) -> None:
+    dry = run("mean_colour,byol", "--seeds", "2", "--dry-run")
+    planned = bench("plan", "--methods", "mean_colour,byol", *STRIPES, *QUICK, "--seeds", "2")
+    assert planned.stdout == dry.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+# --- configuration files ----------------------------------------------------------------------------------------------
+
+CONFIG = """
+methods = ["mean_colour", "byol[momentum=0.5]"]
+encoders = "tiny"
+dataset = "stripes"
+evaluators = ["centroid"]
+executor = "inline"
+device = "cpu"
+no-floors = true
+epochs = 3
+seeds = [0, 2]
+taps = ["conv"]
+format = "csv"
+out = "elsewhere"
+
+[set]
+lr = 0.02
+schedule = "milestones"
+milestones = [1, 2]
+nesterov = false
+"""
+
+
+def test_a_configuration_file_holds_the_options_of_the_command_line(
+    strangers: Path, bench: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "bench.toml").write_text(CONFIG)
+    result = bench("run", "--config", "bench.toml")
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [(row["method"], row["seed"], row["epochs"], row["tap"]) for row in rows] == [
+        (method, seed, "3", "conv") for method in ("byol[momentum=0.5]", "mean_colour") for seed in ("0", "2")
+    ]
+    records, _ = read_records(tmp_path / "elsewhere")
+    recipe = records[0].cell["recipe"]
+    assert (recipe["lr"], recipe["schedule"], recipe["milestones"], recipe["nesterov"]) == (
+        0.02,
+        "milestones",
+        [1, 2],
+        False,
+    )
+
+
+def test_the_command_line_wins_over_the_file_and_the_file_over_defaults(
+    strangers: Path, bench: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "bench.toml").write_text(CONFIG)
+    shown = bench("run", "--methods", "mean_colour", "--config", "bench.toml", "--seeds", "1", "--dry-run").stdout
+    assert shown.splitlines()[-1].startswith("1 cells")
+    result = bench("run", "--config", "bench.toml", "--methods", "mean_colour", "--seeds", "1", "--epochs", "1")
+    (row,) = csv.DictReader(io.StringIO(result.stdout))
+    assert (row["epochs"], row["seed"], row["tap"]) == ("1", "0", "conv")
+
+
+def test_plan_reads_a_file_that_was_written_for_run(strangers: Path, bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "bench.toml").write_text(CONFIG)
+    planned = bench("plan", "--config", "bench.toml")
+    assert planned.exit_code == 0, planned.output
+    assert planned.stdout == bench("run", "--config", "bench.toml", "--dry-run").stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('methds = "mean_colour"', ("no key called 'methds'", "did you mean 'methods'?", "bench.toml")),
+        ('form = "csv"', ("no key called 'form'", "did you mean 'format'?")),
+        ('settings = "lr=.1"', ("no key called 'settings'", "set")),
+        ('methods = "mean_colour', ("--config bench.toml",)),
+        ('methods = "mean_colour"\nepochs = "many"', ("--epochs", "many")),
+        ('methods = "mean_colour"\nepochs = [1]', ("epochs = [1] cannot be",)),
+        ('methods = "mean_colour"\n[device]\nname = "cpu"', ("device = {'name': 'cpu'} cannot be",)),
+        ('methods = "mean_colour"\nbudget = "rich"', ("--budget", "rich")),
+        ('methods = "mean_colour"\n[set]\nlrr = 0.1', ("no recipe key called 'lrr'", "did you mean 'lr'?")),
+    ],
+)
+def test_a_mistake_in_a_file_is_told_of(
+    strangers: Path, bench: Bench, tmp_path: Path, text: str, said: tuple[str, ...]
+) -> None:
+    (tmp_path / "bench.toml").write_text(text)
+    refused(bench("run", *STRIPES, *QUICK[:4], "--config", "bench.toml"), *said)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_that_is_not_there_or_no_text_is_told_of(strangers: Path, bench: Bench, tmp_path: Path) -> None:
+    refused(bench("run", "--config", "nowhere.toml"), "--config nowhere.toml", "No such file")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
+    refused(bench("run", "--config", "bytes.toml"), "--config bytes.toml")
+    refused(bench("run", "--config", "."), "--config")
+
+
+# --- formats ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def finished(run: Bench) -> Bench:
+    """Two finished cells in runs/."""
+    assert run("mean_colour,byol").exit_code == 0
+    return run
+
+
+def test_csv_is_what_stands_in_scores_csv(finished: Bench, bench: Bench, tmp_path: Path) -> None:
+    shown = bench("table", "runs", "--format", "csv").stdout
+    assert shown == (tmp_path / "runs" / "scores.csv").read_text()
+    assert finished("mean_colour,byol", "--format", "csv").stdout == shown
+
+
+def test_json_is_the_same_rows(finished: Bench, bench: Bench) -> None:
+    rows = json.loads(bench("table", "--format", "json").stdout)
+    written = list(csv.DictReader(io.StringIO(bench("table", "--format", "csv").stdout)))
+    assert [row["method"] for row in rows] == [row["method"] for row in written]
+    assert [row["value"] for row in rows] == pytest.approx([float(row["value"]) for row in written], rel=1e-5)
+    assert {row["seed"] for row in rows} == {0}
+
+
+def test_markdown_and_latex_are_tables_of_their_kind(finished: Bench, bench: Bench) -> None:
+    markdown = bench("table", "--format", "md").stdout
+    assert "### centroid on stripes" in markdown
+    assert "| mean_colour" in markdown
+    latex = bench("table", "--format", "latex").stdout
+    assert r"\begin{tabular}" in latex
+    assert r"mean\_colour" in latex
+
+
+def test_a_table_goes_to_standard_output_and_everything_else_to_standard_error(run: Bench) -> None:
+    result = run("mean_colour", "--format", "json")
+    assert {row["tap"] for row in json.loads(result.stdout)} == {"conv", "fc"}
+    assert "1 cells done" in result.stderr
+
+
+def test_lines_are_plain_where_there_is_no_terminal(run: Bench) -> None:
+    result = run("mean_colour,byol")
+    assert "\x1b" not in result.output
+    assert "mean_colour / tiny / stripes / seed 0: started on cpu" in result.stderr
+    assert "[2/2] byol / tiny / stripes / seed 0: done after" in result.stderr
+
+
+def test_q_leaves_only_the_table_and_the_summary(run: Bench) -> None:
+    result = run("mean_colour", "-q")
+    assert "started" not in result.stderr
+    assert "centroid on stripes" in result.stdout
+
+
+def test_bench_table_of_an_empty_or_absent_folder_says_what_to_do(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    refused(bench("table", "empty"), "no record under empty; bench run --out empty makes some")
+    refused(bench("table", "nowhere"), "nowhere", "does not exist")
+    refused(bench("table"), "runs")
+
+
+def test_bench_table_leaves_damaged_records_out_and_says_so(finished: Bench, bench: Bench, tmp_path: Path) -> None:
+    (path,) = tmp_path.glob("runs/byol-*/record.json")
+    path.write_text("{")
+    result = bench("table")
+    assert result.exit_code == 0
+    assert "bench: left out:" in result.stderr
+    assert "byol" in result.stderr
+    assert "mean_colour" in result.stdout
+
+
+# --- features ---------------------------------------------------------------------------------------------------------
+
+
+def test_features_are_written_with_their_labels(finished: Bench, bench: Bench, tmp_path: Path) -> None:
+    result = bench("features", "mean_colour/tiny/stripes/0", "-o", "vectors.npz")
+    assert result.exit_code == 0, result.output
+    with np.load(tmp_path / "vectors.npz", allow_pickle=False) as file:
+        shapes = {name: file[name].shape for name in file.files}
+        assert file["train"].dtype == np.float32
+        assert file["train_labels"].tolist() == [number % 4 for number in range(48)]
+    assert shapes == {"train": (48, 16), "test": (24, 16), "train_labels": (48,), "test_labels": (24,)}
+    assert "vectors.npz: " in result.stdout
+
+
+@pytest.mark.parametrize(("pool", "width"), [("average", 8), ("flat", 128)])
+def test_features_of_a_map_are_averaged_or_flat(
+    finished: Bench, bench: Bench, tmp_path: Path, pool: str, width: int
+) -> None:
+    words = ("features", "mean_colour/tiny/stripes/0", "-o", "v.npz", "--tap", "conv", "--pool", pool)
+    assert bench(*words).exit_code == 0
+    with np.load(tmp_path / "v.npz") as file:
+        assert file["test"].shape == (24, width)
+
+
+def test_features_are_those_that_were_scored(finished: Bench, bench: Bench, tmp_path: Path) -> None:
+    bench("features", "mean_colour/tiny/stripes/0", "-o", "v.npz")
+    (cell,) = tmp_path.glob("runs/mean_colour-*")
+    with np.load(tmp_path / "v.npz") as file, np.load(cell / "predictions.npz") as scored:
+        means = np.stack([file["train"][file["train_labels"] == label].mean(axis=0) for label in range(4)])
+        predicted = np.linalg.norm(file["test"][:, None] - means, axis=2).argmin(axis=1)
+        assert np.array_equal(predicted, scored["fc|average|centroid|centroid@1|prediction|class"])
+
+
+def test_features_of_a_subset_are_those_of_its_images(run: Bench, bench: Bench, tmp_path: Path) -> None:
+    run("mean_colour", "--dataset", "stripes[subset=20]")
+    (cell,) = tmp_path.glob("runs/mean_colour-*-subset-20-*")
+    assert bench("features", str(cell), "-o", "v.npz").exit_code == 0
+    with np.load(tmp_path / "v.npz") as file:
+        assert np.bincount(file["train_labels"]).tolist() == [5, 5, 5, 5]
+
+
+def test_features_find_a_record_by_the_beginning_of_its_id(finished: Bench, bench: Bench, tmp_path: Path) -> None:
+    (record,) = [r for r in read_records(tmp_path / "runs")[0] if r.cell["method"]["name"] == "byol"]
+    assert bench("features", record.id[:8], "-o", "v.npz").exit_code == 0
+    assert bench("features", Path(record.folder).name, "-o", "v.npz").exit_code == 0
+
+
+def test_features_that_cannot_be_are_refused(finished: Bench, bench: Bench, tmp_path: Path) -> None:
+    refused(bench("features", "nobody", "-o", "v.npz"), "'nobody': no record fits", "mean_colour-tiny-stripes")
+    record = "mean_colour/tiny/stripes/0"
+    refused(bench("features", record, "-o", "v.npz", "--tap", "fc9"), "no tap called 'fc9'; there is: conv, fc")
+    refused(bench("features", record, "-o", "v.npz", "--dataset", "stripes[size=12]"), "is not the one")
+    refused(bench("features", record, "-o", "runs/scores.csv/v.npz"), "cannot be written")
+    assert not (tmp_path / "v.npz").exists()
+
+
+# --- the program ------------------------------------------------------------------------------------------------------
+
+
+def test_help_shows_examples_and_every_command(bench: Bench) -> None:
+    shown = bench("--help").stdout
+    for word in ("bench run --methods", "run", "plan", "list", "table", "export", "features"):
+        assert word in shown
+    assert "--dry-run" in bench("run", "-h").stdout
+
+
+def test_an_unknown_command_is_told_of(bench: Bench) -> None:
+    refused(bench("rum"), "rum")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list"], ["--version"]], ids=" ".join)
+def test_help_and_list_import_neither_torch_nor_pandas(words: list[str], tmp_path: Path) -> None:
+    script = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print(sorted({'torch', 'pandas', 'sklearn', 'faiss'} & set(sys.modules)), file=sys.stderr))\n"
+        "from benchmark.cli import main\n"
+        f"main({words!r})\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert ran.stderr.splitlines()[-1] == "[]"
+
+
+def test_python_m_benchmark_is_bench(site: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "benchmark"]
+    version = subprocess.run([*words, "--version"], capture_output=True, text=True, cwd=tmp_path, check=True).stdout
+    assert version.startswith("repbench, version ")
+    environment = {**os.environ, "PYTHONPATH": str(site), "BENCH_PLUGINS": "stranger"}
+    wrong = subprocess.run(
+        [*words, "plan", "--methods", "mean_color"], capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("bench: no method called 'mean_color'")
+
+
+def test_whoever_stops_reading_early_is_no_error(site: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import time; from benchmark.cli import main; time.sleep(0.5); main(['list'])"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    said = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(60), said) == (0, b"")
