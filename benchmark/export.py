@@ -140,6 +140,8 @@ def _order(record: Record) -> tuple[str, ...]:
 def _line(record: Record) -> str:
     body = dataclasses.asdict(record)
     del body["folder"]
+    if body["failure"]:
+        del body["failure"]["traceback"]  # names files of somebody's machine
     return json.dumps(body, sort_keys=True) + "\n"
 
 

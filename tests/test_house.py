@@ -48,6 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "features": {"errors", "contracts", "images", "encoder", "chance", "progress", "atomic"},
     "evaluate": {"errors", "contracts", "images", "encoder", "chance", "progress", "atomic"},
     "tables": {"records", "stats"},
+    "formats": {"tables"},
     "export": {"errors", "atomic", "records", "tables"},
     "provenance": {"__init__", "contracts", "catalog"},
     "runner": {"errors", "contracts", "plan", "catalog", "records", "progress", "parameters"},
@@ -229,7 +230,7 @@ def test_pandas_rich_and_click_have_one_place_each() -> None:
         for each in _imports(path):
             if each.top in users and not (room == "cli" and each.top == "rich" and each.lazy):
                 users[each.top].add(room)
-    assert users == {"pandas": {"tables"}, "rich": {"progress", "tables"}, "click": {"cli"}, "tabulate": {"tables"}}
+    assert users == {"pandas": {"tables"}, "rich": {"progress", "formats"}, "click": {"cli"}, "tabulate": {"formats"}}
 
 
 @pytest.mark.parametrize("plugin", PLUGIN_FOLDERS)

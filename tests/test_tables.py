@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sample_records import sample_record, sample_score
 
+from benchmark.formats import rendered
 from benchmark.records import Record
 from benchmark.tables import (
     COLUMNS,
@@ -20,7 +21,6 @@ from benchmark.tables import (
     Table,
     frame,
     records_as_json,
-    rendered,
     tables,
     write_csv,
 )
