@@ -1,0 +1,90 @@
+"""A head's evaluation: for each draw labels, a fresh head, training, then test once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import benchmark
+from bench_heads.draws import evaluation, generators, labelled, seed_from
+from bench_heads.networks import build_head
+from bench_heads.parameters import HeadParams
+from bench_heads.recipes import RECIPES, HeadRecipe
+from bench_heads.training import LabelledTask, epoch_length, own_chance, predict, train_head
+
+
+def evaluate_head(probe: benchmark.Probe, params: HeadParams, name: str) -> benchmark.Evaluation:
+    """Protocols `fc1@1`, `fc2@1`, `fc3@1`, `conv@1`, `mlp@1`: accuracy on test after the last epoch.
+
+    Args:
+        probe: the frozen encoder at one tap, whose whole map the head is given.
+        params: epochs, augmentation, number of labels and of draws.
+        name: of the head.
+
+    Raises:
+        UnsupportedError: one class only, a class with fewer images than `per_class`, `conv` on what is no map.
+        TrainingError: the loss is not finite.
+    """
+    tap, recipe = probe.layout.tap(probe.tap), RECIPES[name]
+    results = [_trained_once(probe, params, name, generator) for generator in generators(probe, params.draws)]
+    return evaluation(
+        probe,
+        name,
+        [result.predicted for result in results],
+        {
+            "epochs": params.epochs,
+            "optimiser": recipe.described(),
+            "rates": _rates(recipe, params.epochs),
+            "batch": recipe.batch,
+            "steps": results[0].steps,
+            "augment": params.augmented,
+            "input": list(tap.shape),
+            "parameters": results[0].parameters,
+            "labelled_images": results[0].labelled,
+            "last_training_loss": sum(result.loss for result in results) / len(results),
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Result:
+    """One draw."""
+
+    predicted: NDArray[np.int32]
+    loss: float
+    steps: int
+    labelled: int
+    parameters: int
+
+
+def _trained_once(probe: benchmark.Probe, params: HeadParams, name: str, generator: torch.Generator) -> _Result:
+    positions = labelled(probe, params.per_class, generator)
+    task = LabelledTask(
+        probe=probe,
+        positions=positions,
+        length=epoch_length(len(probe.train.labels), len(positions), params.per_class),
+        augmented=params.augmented,
+    )
+    with own_chance(seed_from(generator), probe.device):
+        head = build_head(name, probe.layout.tap(probe.tap), len(probe.class_names)).to(probe.device)
+        loss, steps = train_head(head, task, RECIPES[name], params.epochs, generator)
+    return _Result(
+        predicted=predict(head, probe).numpy(),
+        loss=loss,
+        steps=steps,
+        labelled=len(positions),
+        parameters=sum(parameter.numel() for parameter in head.parameters()),
+    )
+
+
+def _rates(recipe: HeadRecipe, epochs: int) -> dict[str, float]:
+    """First epoch of each rate -> the rate."""
+    found: dict[str, float] = {}
+    for epoch in range(epochs):
+        rate = recipe.rate(epoch, epochs)
+        if rate not in found.values():
+            found[str(epoch)] = rate
+    return found
