@@ -29,7 +29,7 @@ from benchmark.contracts import (
     ScoreRequest,
     Setting,
 )
-from benchmark.errors import DataError, UnknownNameError, UnsupportedError, UsageError
+from benchmark.errors import BenchError, DataError, UnknownNameError, UnsupportedError, UsageError
 from benchmark.grammar import Selection
 from benchmark.parameters import as_dict, bind, label
 
@@ -116,6 +116,10 @@ def plan(request: Request, catalog: Catalog) -> Plan:
         return _dataset(entry, given, request.data_dir)
 
     datasets = _chosen(request.datasets, catalog, catalog.datasets, "dataset", dataset_of, skips)
+    _check_providers("method", (choice.item for choice in methods))
+    _check_providers("encoder", (choice.item for choice in encoders))
+    _check_providers("dataset", (choice.item for choice in datasets))
+    _check_providers("evaluator", (item for _, item, _ in evaluators))
     cells: dict[str, PlannedCell] = {}
     for dataset in datasets:
         for method in methods:
@@ -150,7 +154,26 @@ def _chosen(
                 if not is_glob(selection.name) or selection.params:
                     raise
                 skips.setdefault(entry.spec.name, Skip(title=f"{kind} {entry.spec.name}", reason=str(error)))
+            except BenchError:
+                raise
+            except Exception as error:  # a stranger's identity or describe
+                given_by = f"{entry.provider.distribution} {entry.provider.version}"
+                raise UsageError(
+                    f"{kind} '{entry.spec.name}' of {given_by} raised {type(error).__name__} while it was planned: {error}"
+                ) from error
     return found
+
+
+def _check_providers(kind: str, items: Iterable[Item]) -> None:
+    """Two distributions that give the same name would be filed as one cell."""
+    seen: dict[str, str] = {}
+    for item in items:
+        other = seen.setdefault(item.label, item.provider)
+        if other != item.provider:
+            raise UsageError(
+                f"{kind} '{item.label}' was asked for from {other} and from {item.provider}: their records would bear one "
+                "name. Run one after the other, each with its own --out"
+            )
 
 
 def _methods(request: Request, catalog: Catalog, skips: dict[str, Skip]) -> list[_Chosen]:
@@ -265,6 +288,10 @@ def _combination(
         recipe = _recipe(request, method.spec, setting)
     except UnsupportedError as error:
         return Skip(title=title, reason=str(error))
+    except BenchError:
+        raise
+    except Exception as error:  # a stranger's layout, supports or recipe: the other combinations go on
+        return Skip(title=title, reason=f"its plugin raised {type(error).__name__}: {error}")
     taps, notes = _taps(request.taps, layout, method.spec.own_encoder is not None, encoder.item.label)
     if not taps:
         return Skip(title=title, reason="; ".join(notes) or "no tap was named")

@@ -620,3 +620,43 @@ def test_aet_with_its_default_written_out_is_one_installed_cell() -> None:
 def test_mirrored_digits_are_not_in_aets_quick_recipe() -> None:
     cell = plan(_request("aet", "resnet18", "digits"), load_catalog()).cells[0].cell
     assert (cell.recipe.augment, cell.recipe.pad, cell.recipe.epochs) == ("crop", 1, 6)
+
+
+# --- strangers --------------------------------------------------------------------------------------------------------
+
+
+def _with_methods(*given: tuple[MethodSpec, str]) -> Catalog:
+    found = _catalog()
+    more = tuple(
+        Entry(spec=spec, provider=Provider(plugin="p", distribution=name, version="1")) for spec, name in given
+    )
+    return dataclasses.replace(found, methods=(*found.methods, *more))
+
+
+def test_one_name_from_two_distributions_is_refused_in_one_plan_with_both_named() -> None:
+    twice = MethodSpec(name="twice", summary="", build=_nothing)
+    catalog = _with_methods((twice, "one"), (twice, "two"))
+    with pytest.raises(UsageError, match=r"from one and from two.*its own --out"):
+        _plan("one:twice,two:twice", catalog=catalog)
+    assert _titles(_plan("two:twice", catalog=catalog)) == ["twice / net / photos / seed 0"]
+
+
+def test_a_strangers_recipe_that_raises_is_a_skip_and_the_others_are_planned() -> None:
+    def recipe(setting: Setting) -> Recipe:
+        raise KeyError("lr")
+
+    catalog = _with_methods((MethodSpec(name="broken", summary="", build=_nothing, recipe=recipe), "one"))
+    found = _plan("broken,aet", catalog=catalog)
+    assert _titles(found) == ["aet / net / photos / seed 0"]
+    assert [(skip.title, skip.reason) for skip in found.skips] == [
+        ("broken / net / photos", "its plugin raised KeyError: 'lr'")
+    ]
+
+
+def test_a_strangers_identity_that_raises_is_told_with_its_distribution() -> None:
+    def identity(params: object) -> dict[str, object]:
+        raise ZeroDivisionError("no images")
+
+    catalog = _with_methods((MethodSpec(name="broken", summary="", build=_nothing, identity=identity), "one"))
+    with pytest.raises(UsageError, match="method 'broken' of one 1 raised ZeroDivisionError while it was planned: no"):
+        _plan("broken", catalog=catalog)
