@@ -20,6 +20,7 @@ from benchmark.errors import BenchError, UnknownNameError, UsageError
 if TYPE_CHECKING:
     from benchmark.plan import Request
     from benchmark.records import Record
+    from benchmark.vectors import FrozenCell
 
 FAILED_CELLS = 3
 INTERRUPTED = 130
@@ -260,26 +261,102 @@ def export(out: Path, to: Path) -> None:
         click.echo(f"{to / name}.csv: {count} cells added or replaced")
 
 
+def _reading_options(command: Command) -> Command:
+    """The cell, and how its dataset is read through its encoder: shared by `features`, `neighbors` and `map`."""
+    options = [
+        click.argument("record"),
+        click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True),
+        click.option("--tap", help="Default: the encoder's output."),
+        click.option("--pool", type=click.Choice(["average", "flat"]), default="average", show_default=True),
+        click.option("--data-dir", type=click.Path(path_type=Path), envvar="BENCH_DATA", default=Path("data")),
+        click.option("--dataset", help="Needed where the record does not hold it: 'folder[path=...]'."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _split_option(command: Command) -> Command:
+    option: Callable[[Command], Command] = click.option(
+        "--split", type=click.Choice(["test", "train"]), default="test", show_default=True
+    )
+    return option(command)
+
+
+def _read_back(options: dict[str, Any]) -> FrozenCell:
+    from benchmark.records import find_record
+    from benchmark.vectors import read_back
+
+    found = find_record(options["record"], options["out"].expanduser())
+    return read_back(found, tap=options["tap"], data_dir=options["data_dir"].expanduser(), dataset=options["dataset"])
+
+
 @main.command()
-@click.argument("record")
+@_reading_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="An .npz file.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
-@click.option("--tap", help="Default: the encoder's output.")
-@click.option("--pool", type=click.Choice(["average", "flat"]), default="average", show_default=True)
-@click.option("--data-dir", type=click.Path(path_type=Path), envvar="BENCH_DATA", default=Path("data"))
-@click.option("--dataset", help="Needed where the record does not hold it: 'folder[path=...]'.")
-def features(
-    record: str, output: Path, out: Path, tap: str | None, pool: str, data_dir: Path, dataset: str | None
-) -> None:
+def features(output: Path, pool: Any, **options: Any) -> None:
     """Write the frozen feature vectors of a cell: train, test and their labels.
 
     RECORD is a folder, a cell id or its beginning, or method/encoder/dataset/seed.
     """
-    from benchmark.records import find_record
     from benchmark.vectors import write_features
 
-    shapes = write_features(find_record(record, out), output, tap=tap, pool=pool, data_dir=data_dir, dataset=dataset)
+    shapes = write_features(_read_back(options), output, pool=pool)
     click.echo(f"{output}: {', '.join(f'{name} {shape}' for name, shape in shapes.items())}")
+
+
+@main.command()
+@_reading_options
+@_split_option
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("neighbours.png"), show_default=True, help="A .png."
+)
+@click.option("--query", "queries", type=int, multiple=True, metavar="INDEX", help="An image; may be given again.")
+@click.option("--k", type=int, default=5, show_default=True, help="Neighbours of each query.")
+def neighbors(output: Path, queries: tuple[int, ...], k: int, split: str, pool: Any, **options: Any) -> None:
+    """Search the images most similar to some: print them and draw them, framed green where the class is the same.
+
+    RECORD is a folder, a cell id or its beginning, or method/encoder/dataset/seed. The search is exact, by cosine of the
+    frozen features, among the images of one split. Without --query: the first image of each of the first ten classes.
+
+    \b
+    bench neighbors aet/resnet18/digits/0
+    bench neighbors aet/resnet18/digits/0 --query 3 --query 17 --k 8 --tap layer3 -o sevens.png
+    """
+    from benchmark import neighbors, pictures
+
+    pictures.check_target(output)
+    click.echo(neighbors.show(_read_back(options), queries, output, k=k, split=split, pool=pool))
+
+
+@main.command(name="map")
+@_reading_options
+@_split_option
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("map.png"), show_default=True, help="A .png."
+)
+@click.option("--method", type=click.Choice(["umap", "pca"]), default="umap", show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=42, show_default=True)
+@click.option("--sample", type=int, metavar="N", help="So many images, every class in its share.  [default: all]")
+def map_command(
+    output: Path, method: Any, seed: int, sample: int | None, split: str, pool: Any, **options: Any
+) -> None:
+    """Draw a cell's frozen features in the plane, coloured by class, and write the points beside it as CSV.
+
+    RECORD is a folder, a cell id or its beginning, or method/encoder/dataset/seed. UMAP wants pip install "repbench[map]",
+    PCA nothing more. A map shows which classes part, not how far: read numbers from bench table.
+
+    \b
+    bench map aet/resnet18/digits/0
+    bench map aet/resnet18/digits/0 --method pca --tap layer3 --sample 1000 -o layer3.png
+    """
+    from benchmark import maps, pictures
+
+    pictures.check_target(output)
+    maps.require(method)
+    cell = _read_back(options)
+    found = maps.chart(cell, method=method, seed=seed, split=split, pool=pool, sample=sample)
+    click.echo(f"{output}, {maps.write(found, cell, output)}: {found.conditions}")
 
 
 def _where(options: dict[str, Any]) -> dict[str, Any]:
@@ -314,7 +391,7 @@ def _print_result(result: Any, form: str, verbose: bool) -> None:
 
 
 def _print_records(records: Sequence[Record], missing: Sequence[Any], form: str) -> None:
-    from benchmark import tables
+    from benchmark import formats, tables
 
     if form == "csv":
         click.echo(tables.write_csv(records), nl=False)
@@ -323,6 +400,6 @@ def _print_records(records: Sequence[Record], missing: Sequence[Any], form: str)
     elif form == "table" and sys.stdout.isatty():
         from rich.console import Console
 
-        tables.print_tables(tables.tables(records, missing), Console())
+        formats.print_tables(tables.tables(records, missing), Console())
     else:
-        click.echo(tables.rendered(tables.tables(records, missing), form), nl=False)  # type: ignore[arg-type]  # a Choice
+        click.echo(formats.rendered(tables.tables(records, missing), form), nl=False)  # type: ignore[arg-type]  # a Choice

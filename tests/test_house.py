@@ -49,6 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluate": {"errors", "contracts", "images", "encoder", "chance", "progress", "atomic"},
     "tables": {"records", "stats"},
     "formats": {"tables"},
+    "pictures": {"errors", "atomic"},
     "export": {"errors", "atomic", "records", "tables"},
     "provenance": {"__init__", "contracts", "catalog"},
     "runner": {"errors", "contracts", "plan", "catalog", "records", "progress", "parameters"},
@@ -60,12 +61,18 @@ ALLOWED: dict[str, set[str]] = {
 FORBIDDEN: dict[str, set[str]] = {
     "cell": {"runner", "cli", "session", "listing", "tables", "export"},
     "vectors": {"runner", "cli", "session", "listing", "tables", "export"},
+    "neighbors": {"runner", "cli", "session", "listing", "tables", "formats", "export", "maps"},
+    "maps": {"runner", "cli", "session", "listing", "tables", "formats", "export", "neighbors"},
     "session": {"cli"},
     "testing": {"cli"},
     "cli": set(),
 }
 """Of rooms that bring others together: those that they may not import."""
-ONLY_FOR_TYPES: dict[str, set[str]] = {"contracts": {"progress"}, "__init__": {"encoder"}, "cli": {"plan", "records"}}
+ONLY_FOR_TYPES: dict[str, set[str]] = {
+    "contracts": {"progress"},
+    "__init__": {"encoder"},
+    "cli": {"plan", "records", "vectors"},
+}
 """Room -> the rooms that it may import under TYPE_CHECKING alone."""
 TORCH = {"images", "warp", "encoder", "train", "features", "evaluate", "testing", "cell", "provenance", "vectors"}
 """Rooms that may import torch at the top; nowhere else, so that `bench list` answers at once."""

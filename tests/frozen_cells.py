@@ -1,0 +1,50 @@
+"""Cells to look at: one whose features are written down, and a finished one of raw pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from click.testing import CliRunner
+from torch import Tensor, nn
+
+from benchmark.cli import main
+from benchmark.contracts import Layout, Tap
+from benchmark.encoder import NormalisedEncoder
+from benchmark.vectors import FrozenCell
+
+RECORD = "pixels/-/digits[subset=100]/-"
+"""How the command line names the finished one."""
+
+
+class Pixels(nn.Module):
+    """The pixels themselves, in [0, 1]."""
+
+    def forward(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
+        return {"out": images.flatten(1)}
+
+
+def cell_of(pixels: Sequence[Sequence[int]], labels: Sequence[int], *, std: float = 1.0) -> FrozenCell:
+    """A cell whose test features are the given rows of bytes, divided by 255; its classes are cat and dog."""
+    width = len(pixels[0])
+    layout = Layout(taps=(Tap(name="out", kind="vector", shape=(width,)),), output="out", probe="out")
+    images = torch.tensor(pixels, dtype=torch.uint8).reshape(len(pixels), 1, 1, width)
+    targets = torch.tensor(labels)
+    return FrozenCell(
+        title="method / encoder",
+        encoder=NormalisedEncoder(Pixels(), layout, [0.0], [std]),
+        tap="out",
+        images={"train": images[:1], "test": images},
+        labels={"train": targets[:1], "test": targets},
+        class_names=("cat", "dog"),
+    )
+
+
+def records_of_pixels(folder: Path) -> Path:
+    """The --out of a run that has one record: raw pixels of a hundred digits, scored on all test images."""
+    what = ("--methods", "pixels", "--dataset", "digits[subset=100]", "--evaluators", "knn", "--no-floors")
+    how = ("--executor", "inline", "--device", "cpu", "--quiet", "--out", str(folder / "runs"))
+    result = CliRunner().invoke(main, ["run", *what, *how], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return folder / "runs"
