@@ -11,7 +11,7 @@ from bench_aet.transforms import Transformation, constant_loss
 
 
 class AET(nn.Module):
-    """Mean squared error of a linear layer that reads the transformation off the image's and its copy's features.
+    """A linear layer reads the transformation off the image's and its copy's features; its squared error is the loss.
 
     Args:
         encoder: what is trained, with shared weights for image and copy.
@@ -19,6 +19,7 @@ class AET(nn.Module):
         transformation: the family that the copies are made with.
         fill: grey value in [0, 1] that comes in from outside of the image.
         joint: one forward for both branches instead of one each.
+        compare_images: the error is that of the pixels which the answer makes, not that of the answer's values.
     """
 
     def __init__(
@@ -29,24 +30,47 @@ class AET(nn.Module):
         *,
         fill: float,
         joint: bool,
+        compare_images: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.transformation = transformation
         self.fill = fill
         self.joint = joint
+        self.compare_images = compare_images
         self.decoder = nn.Linear(2 * layout.tap(layout.output).width("average"), transformation.targets)
         nn.init.zeros_(self.decoder.bias)
 
     def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
         """One transformation for each image; the mean is over images and over target values, as in the authors' code.
 
-        The paper's formula has half the sum over the matrix's entries instead (section 3.2).
+        The paper's formula has half the sum over the matrix's entries instead (section 3.2). With `compare_images` the mean
+        is over images and pixels.
         """
         parameters = self.transformation.draw(len(batch.images), batch.generator)
         copies = self.transformation.warp(batch.images, parameters, self.fill)
         predicted = self.predict(batch.images, copies)
+        if self.compare_images:
+            return self.image_loss(batch.images, copies, predicted)
         return benchmark.Losses(total=F.mse_loss(predicted, self.transformation.target(parameters)))
+
+    def image_loss(self, images: Tensor, copies: Tensor, predicted: Tensor) -> benchmark.Losses:
+        """Mean squared difference between copies and the images under the transformation that was told.
+
+        The paper's loss for transformations without parameters is the distance of t(x) and t'(x), expected over images
+        (section 3.2); here the image is the one that the transformation was told of. Images that a transformation leaves
+        alone cost nothing, and where the two pictures hardly overlap the gradient says little.
+
+        Args:
+            images: (N, C, H, W) in [0, 1].
+            copies: (N, C, H, W), each image under its true transformation.
+            predicted: (N, T) target values.
+
+        Returns:
+            The total, and `unmoved`: what saying "nothing was done" costs on this batch.
+        """
+        told = self.transformation.warp(images, self.transformation.parameters(predicted), self.fill)
+        return benchmark.Losses(total=F.mse_loss(told, copies), parts={"unmoved": F.mse_loss(images, copies)})
 
     def predict(self, images: Tensor, copies: Tensor) -> Tensor:
         """(N, T): the transformation from each image (N, C, H, W) to its copy, in the family's target values."""
@@ -58,5 +82,8 @@ class AET(nn.Module):
         return answer.tanh() if self.transformation.bounded else answer
 
     def trivial_losses(self) -> dict[str, float]:
-        """What the best constant answer reaches: .389 for affine and .514 for projective at 32 pixels."""
-        return {"total": constant_loss(self.transformation)}
+        """What the best constant answer reaches: .389 for affine and .514 for projective at 32 pixels.
+
+        Empty when images are compared: what a constant answer costs depends on them. `unmoved` is there to compare with.
+        """
+        return {} if self.compare_images else {"total": constant_loss(self.transformation)}

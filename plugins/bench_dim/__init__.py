@@ -2,13 +2,13 @@
 
 Hjelm et al., "Learning deep representations by mutual information estimation and maximization", ICLR 2019
 (arXiv:1808.06670). `dim` alone is DIM(L) with the Jensen-Shannon estimator, `dim[scope=global]` is DIM(G),
-`dim[scope=both]` is DIM(L+G).
+`dim[scope=both]` is DIM(L+G). `dim[estimator=nce,occlude=1,coordinates=1]` adds the two tasks of its section 4.3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal
 
 import benchmark
@@ -48,14 +48,23 @@ class DimParams:
     """At least 0."""
     local_samples: int | None = field(default=None, metadata={"help": "places of an image that are scored in a step"})
     """At most that many, drawn anew for each image, 1 or more. None: all of them."""
+    occlude: float = field(
+        default=0.0, metadata={"help": "share of images of which Y sees only a part; the paper's: 1"}
+    )
+    """In [0, 1]. Y comes from an image with a block hidden, places from the whole one (section 4.3): a second forward.
+    Running batch statistics up to the local map then see both images, those behind it the occluded ones."""
+    coordinates: float = field(default=0.0, metadata={"help": "weight of coordinate prediction; the authors' code: 1"})
+    """At least 0. Where a place lies, and how two places lie to each other, from Y and their features (section 4.3)."""
 
     def __post_init__(self) -> None:
         for name in ("units", "local_samples"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name}={value} cannot be; it is 1 or more")
-        for name in ("alpha", "beta", "gamma", "penalty"):
+        for name in ("alpha", "beta", "gamma", "penalty", "coordinates"):
             if (value := getattr(self, name)) is not None and not 0 <= value < float("inf"):
                 raise ValueError(f"{name}={value} cannot be; it is a finite number, 0 or more")
+        if not 0 <= self.occlude <= 1:
+            raise ValueError(f"occlude={self.occlude} cannot be; it is a share of the images, from 0 to 1")
         if self.gamma is None:
             object.__setattr__(self, "gamma", PAPER_GAMMA[self.scope])
 
@@ -72,6 +81,16 @@ class DimParams:
         return {self.scope: 1.0}
 
 
+ADDED: dict[str, object] = {"occlude": 0.0, "coordinates": 0.0}
+"""Parameters that came after the first results: at these values they are no part of what a cell is."""
+
+
+def identity(params: DimParams) -> Mapping[str, object]:
+    """Every parameter, but those of `ADDED` only where they change something: cells from before them stay the same."""
+    values = {each.name: getattr(params, each.name) for each in fields(params)}
+    return {name: value for name, value in values.items() if name not in ADDED or value != ADDED[name]}
+
+
 def supports(setting: benchmark.Setting) -> str | None:
     """Why DIM cannot be trained in this setting, or None."""
     layout = setting.layout
@@ -81,7 +100,8 @@ def supports(setting: benchmark.Setting) -> str | None:
     if tap.kind != "map":
         return f"DIM needs a map (C, H, W) as the local tap; '{tap.name}' of '{setting.encoder}' is {tap.kind}"
     height, width = tap.shape[1:]
-    if setting.method_params.scope != "global" and min(height, width) < 2:
+    params: DimParams = setting.method_params
+    if (params.scope != "global" or params.coordinates > 0) and min(height, width) < 2:
         return f"local DIM needs a map of at least 2 x 2 places; '{tap.name}' is {height} x {width} for these images"
     if setting.num_images < 2:
         return "DIM contrasts images with each other and needs at least two"
@@ -106,4 +126,5 @@ def bench_methods() -> Iterable[benchmark.MethodSpec]:
         paper="Hjelm et al., Learning deep representations by mutual information estimation and maximization, 2019",
         recipe=recipe,
         supports=supports,
+        identity=identity,
     )

@@ -1,4 +1,4 @@
-"""Deep InfoMax as one loss: mutual information of the output with a map, plus the game against the prior."""
+"""Deep InfoMax as one loss: mutual information of the output with a map, the game against the prior, and added tasks."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from torch import Tensor, nn
 
 import benchmark
 from bench_dim import DimParams
+from bench_dim.coordinates import Coordinates
 from bench_dim.critics import global_critic, local_critic
 from bench_dim.estimators import ESTIMATORS
+from bench_dim.occlusion import occluded
 from bench_dim.prior import Discriminator, discriminator_loss, encoder_loss
 
 Part = Literal["local", "global"]
 
 
 class DeepInfoMax(nn.Module):
-    """The encoder with its critics and, where the prior has weight, a discriminator.
+    """The encoder with its critics and, where they have weight, a discriminator and predictors of coordinates.
 
     Y is the encoder's output tap itself, averaged over places if it is a map or tokens: no head is added, so what is
-    trained is what is scored. Y goes into the critics as it is and through a sigmoid into the prior's branch alone.
+    trained is what is scored. Y goes into the critics as it is and through a sigmoid into the prior's branch alone. With
+    occlusion there is one Y, that of the occluded image, for all of them.
 
     Raises:
         UnsupportedError: the encoder has no local map.
@@ -28,6 +31,8 @@ class DeepInfoMax(nn.Module):
 
     largest_batch: Tensor
     """int64 scalar: images in the largest batch so far; infoNCE's trivial loss depends on it."""
+    colour: Tensor
+    """(1, C, 1, 1) float32: the normalisation's mean."""
 
     def __init__(self, context: benchmark.MethodContext) -> None:
         super().__init__()
@@ -46,6 +51,9 @@ class DeepInfoMax(nn.Module):
             {part: makers[part](self.params.critic, self.params.units, width, shape) for part in self.params.weights}
         )
         self.discriminator = Discriminator(width) if self.params.prior_weight > 0 else None
+        self.coordinates = Coordinates(width, shape) if self.params.coordinates > 0 else None
+        colour = torch.tensor(context.mean, dtype=torch.float32).view(1, -1, 1, 1)
+        self.register_buffer("colour", colour, persistent=False)  # of what hides; the recipe has it already
         self.register_buffer("largest_batch", torch.zeros((), dtype=torch.int64))
 
     def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
@@ -53,7 +61,7 @@ class DeepInfoMax(nn.Module):
 
         Parts: `local`, `global` (the estimator's loss), `local_bound`, `global_bound` (trivial loss minus that: nats of
         mutual information for dv, nce and nwj, of a Jensen-Shannon divergence for jsd), `prior` (the encoder's, before
-        gamma) and `discriminator`.
+        gamma) and `discriminator`; `absolute` and `relative` (cross-entropies of coordinates, before their weight).
 
         Raises:
             TrainingError: a batch of one image, which has nothing to be told from.
@@ -64,7 +72,7 @@ class DeepInfoMax(nn.Module):
                 "a batch of one image came to DIM, which contrasts images with each other; keep drop_last=true"
             )
         self.largest_batch.clamp_(min=count)
-        vectors, maps = self._encoded(batch.images)
+        vectors, maps = self._features(batch)
         total = vectors.new_zeros(())
         parts: dict[str, Tensor] = {}
         for part, weight in self.params.weights.items():
@@ -78,12 +86,29 @@ class DeepInfoMax(nn.Module):
                 self.discriminator, vectors, self.params.penalty, batch.generator
             )
             total = total + self.params.prior_weight * parts["prior"] + parts["discriminator"]
+        if self.coordinates is not None:
+            errors: dict[str, Tensor] = self.coordinates(vectors, maps, self.params.local_samples, batch.generator)
+            parts.update(errors)
+            total = total + self.params.coordinates * (errors["absolute"] + errors["relative"])
         return benchmark.Losses(total=total, parts=parts)
 
     def trivial_losses(self) -> dict[str, float]:
-        """Part -> the loss of a critic that gives every pair one score; empty before the first batch."""
+        """Part -> the loss of a critic that gives every pair one score, or of the best constant answer about coordinates;
+        empty before the first batch.
+        """
         count = int(self.largest_batch)
-        return {part: self._trivial(part, count) for part in self.params.weights} if count else {}
+        if not count:
+            return {}
+        trivial: dict[str, float] = {part: self._trivial(part, count) for part in self.params.weights}
+        return trivial if self.coordinates is None else trivial | self.coordinates.trivial_losses()
+
+    def _features(self, batch: benchmark.Batch) -> tuple[Tensor, Tensor]:
+        """Y (N, D), of the occluded images if so asked, and the local map (N, C, H, W) of the whole ones."""
+        if self.params.occlude == 0:
+            return self._encoded(batch.images)
+        partly = occluded(batch.images, self.colour, self.params.occlude, batch.generator)
+        maps: Tensor = self.encoder(batch.images, [self.local_tap.name])[self.local_tap.name]
+        return self.encoder.vector(partly), maps
 
     def _encoded(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Y (N, D) and the local map (N, C, H, W), from one forward."""

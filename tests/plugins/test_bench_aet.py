@@ -17,6 +17,7 @@ from bench_aet import AETParams, bench_methods, build, recipe, supports
 from bench_aet.transforms import FAMILIES, Affine, Projective, Similarity, constant_loss
 from bench_encoders import bench_encoders
 from benchmark.encoder import NormalisedEncoder
+from benchmark.parameters import as_dict, label
 from benchmark.testing import check_method
 from benchmark.warp import homography
 
@@ -340,6 +341,112 @@ def test_with_blocknet_the_method_has_the_published_number_of_parameters(transfo
     encoder = NormalisedEncoder(network, layout, (0.5,) * 3, (0.5,) * 3)
     method = build(replace(make_context(encoder, layout, transform=transform), image_shape=shape))
     assert sum(parameter.numel() for parameter in method.parameters()) == parameters
+
+
+# --- the loss of images -------------------------------------------------------------------------------------------------
+
+
+def smooth_images(count: int = 4, side: int = 8) -> Tensor:
+    return nn.functional.interpolate(random_images(count, 4), size=side, mode="bilinear", align_corners=False)
+
+
+@pytest.mark.parametrize("side", [8, 32])
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_targets_turned_round_are_the_parameters_or_make_the_same_picture(name: str, side: int) -> None:
+    family = FAMILIES[name](side)
+    parameters = drawn(family, 2000)
+    again = family.parameters(family.target(parameters))
+    tolerance = 1e-4 * parameters.abs().amax(0).clamp_min(1e-2)
+    assert torch.all((again - parameters).abs() <= tolerance)
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_the_truth_costs_no_difference_of_images_and_a_constant_answer_costs_some(name: str) -> None:
+    method = make_method(transform=name, loss="image")
+    images, family = smooth_images(64), FAMILIES[name](8)
+    parameters = drawn(family, 64)
+    copies, truth = family.warp(images, parameters, GREY), family.target(parameters)
+    exact = method.image_loss(images, copies, truth).total.item()
+    constant = method.image_loss(images, copies, truth.mean(0).expand_as(truth)).total.item()
+    assert exact < 1e-5
+    assert constant > 0.01
+
+
+def test_saying_the_identity_costs_what_leaving_the_image_costs() -> None:
+    method = make_method(transform="affine", loss="image")
+    images = smooth_images()
+    identity = torch.tensor([[1.0, 0, 0, 0, 0, 0]]).expand(4, 6)
+    losses = method.image_loss(images, images.flip(-1), identity)
+    assert losses.total.item() == pytest.approx(losses.parts["unmoved"].item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_the_difference_of_images_moves_an_answer_towards_the_truth(name: str) -> None:
+    family, images = FAMILIES[name](8), smooth_images(1)
+    method = make_method(transform=name, loss="image")
+    parameters = drawn(family, 1)
+    copies, truth = family.warp(images, parameters, GREY), family.target(parameters)
+    answer = (truth + 0.02).clamp(-0.99, 0.99) if family.bounded else truth + 0.02
+    answer.requires_grad_()
+    before = method.image_loss(images, copies, answer).total
+    (gradient,) = torch.autograd.grad(before, answer)
+    assert torch.isfinite(gradient).all()
+    after = method.image_loss(images, copies, answer - 1e-4 * gradient / gradient.norm()).total
+    assert after < before
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+@pytest.mark.parametrize("value", [0.0, 1e-9, -1.0, 50.0, -50.0])
+def test_whatever_the_decoder_says_gives_a_picture_and_a_finite_gradient(name: str, value: float) -> None:
+    family, images = FAMILIES[name](8), smooth_images()
+    answer = torch.full((4, family.targets), value, requires_grad=True)
+    parameters = family.parameters(answer)
+    warped = family.warp(images, parameters, GREY)
+    warped.square().sum().backward()
+    assert torch.isfinite(warped).all()
+    assert answer.grad is not None
+    assert torch.isfinite(answer.grad).all()
+    if name != "projective":
+        assert torch.all(parameters[:, 3] >= 0.7 - 1e-6)
+
+
+def test_a_told_projective_map_stays_off_the_horizon() -> None:
+    answer = torch.randn((500, 8), generator=torch.Generator().manual_seed(0)) * 20
+    g, h = Projective(32).parameters(answer)[:, 6:].unbind(1)
+    corners = torch.stack([g * x + h * y + 1 for x in (0, 32) for y in (0, 32)])
+    assert corners.min() > 0.0199
+
+
+def test_with_the_loss_of_images_gradients_reach_decoder_and_encoder() -> None:
+    method = make_method(loss="image")
+    losses = method.loss(make_batch(smooth_images(8)))
+    losses.total.backward()
+    for parameter in method.parameters():
+        assert torch.isfinite(parameter.grad).all()
+    assert method.decoder.weight.grad.abs().sum() > 0
+    assert method.encoder.network.layers[0].weight.grad.abs().sum() > 0
+    assert method.trivial_losses() == {}
+
+
+def test_aet_with_the_loss_of_images_keeps_the_contract() -> None:
+    (spec,) = bench_methods()
+    check_method(spec, AETParams(loss="image"))
+
+
+def test_the_defaults_are_the_cells_that_they_were_before_the_loss_could_be_chosen() -> None:
+    (spec,) = bench_methods()
+    assert spec.identity is not None
+    old = {"transform": "projective", "fill": "grey", "statistics": "separate"}
+    assert spec.identity(AETParams()) == old
+    assert spec.law == 1
+    assert label("aet", spec.identity(AETParams()), as_dict(AETParams())) == "aet"
+    assert spec.identity(AETParams(loss="image")) == {**old, "loss": "image"}
+    assert label("aet", spec.identity(AETParams(loss="image")), as_dict(AETParams())) == "aet[loss=image]"
+
+
+def test_the_paper_recipe_is_not_for_the_loss_of_images() -> None:
+    with pytest.raises(benchmark.UnsupportedError, match="loss=image"):
+        recipe(make_setting(method_params=AETParams(loss="image")))
 
 
 # --- recipes ------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import bench_dim
 import bench_encoders
 import benchmark
 from bench_dim import DimParams
+from bench_dim.coordinates import Coordinates
 from bench_dim.critics import (
     Bilinear,
     Concat,
@@ -23,8 +24,10 @@ from bench_dim.critics import (
 )
 from bench_dim.estimators import ESTIMATORS, NWJ_TANGENT, dv, jsd, nce, negatives, nwj, positives
 from bench_dim.method import DeepInfoMax, sampled
+from bench_dim.occlusion import block_side, hidden, occluded
 from bench_dim.prior import Discriminator, discriminator_loss, encoder_loss
 from benchmark.encoder import NormalisedEncoder
+from benchmark.parameters import as_dict, label
 from benchmark.testing import check_method
 
 ALL = [pytest.param(estimator.loss, id=name) for name, estimator in ESTIMATORS.items()]
@@ -699,3 +702,143 @@ def test_quick_is_a_fixed_number_of_epochs_by_the_size_of_the_data():
     assert spec.recipe(setting(images=50_000)).epochs == 20
     assert spec.recipe(setting(estimator="nwj")).clip == 1.0
     assert spec.recipe(setting()).clip is None
+
+
+# --- occlusion and coordinates ----------------------------------------------------------------------------------------
+
+
+def spec():
+    (found,) = bench_dim.bench_methods()
+    return found
+
+
+def test_the_defaults_are_the_cells_that_they_were_before_the_two_tasks():
+    assert spec().identity(DimParams()) == {
+        "scope": "local",
+        "estimator": "jsd",
+        "critic": "dot",
+        "units": 2048,
+        "alpha": 0.5,
+        "beta": 0.1,
+        "gamma": 0.1,
+        "penalty": 1.0,
+        "local_samples": None,
+    }
+    assert spec().law == 1
+
+
+def test_only_a_task_that_takes_part_is_in_identity_and_label():
+    found = spec()
+    identity = found.identity(DimParams(occlude=0.5))
+    assert identity["occlude"] == 0.5
+    assert "coordinates" not in identity
+    defaults = as_dict(found.params())
+    assert label("dim", found.identity(DimParams()), defaults) == "dim"
+    both = found.identity(DimParams(occlude=1.0, coordinates=1.0))
+    assert label("dim", both, defaults) == "dim[coordinates=1.0,occlude=1.0]"
+
+
+def test_without_the_tasks_there_is_nothing_of_them():
+    method = tiny_method()
+    assert method.coordinates is None
+    assert not [name for name in method.state_dict() if "coordinates" in name or "colour" in name]
+
+
+@pytest.mark.parametrize("wrong", [{"occlude": 1.1}, {"occlude": -0.1}, {"coordinates": -1.0}])
+def test_shares_and_weights_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        DimParams(**wrong)
+
+
+@pytest.mark.parametrize(("height", "width", "block"), [(32, 32, 10), (8, 8, 2), (96, 96, 30), (8, 12, 2)])
+def test_a_whole_block_is_hidden_and_a_whole_block_is_left(height, width, block):
+    assert block_side(height, width) == block
+    mask = hidden(300, height, width, 1.0, seeded(), torch.device("cpu")).float()
+    least = -F.max_pool2d(-mask, block, stride=1)
+    assert (least.amax(dim=(1, 2, 3)) == 1).all()
+    assert (F.max_pool2d(mask, block, stride=1).amin(dim=(1, 2, 3)) == 0).all()
+
+
+def test_what_is_hidden_is_one_rectangle_somewhere_else_in_each_image():
+    mask = hidden(200, 8, 8, 1.0, seeded(), torch.device("cpu"))[:, 0]
+    rows, columns = mask.any(dim=2), mask.any(dim=1)
+    assert torch.equal(mask, rows[:, :, None] & columns[:, None])
+    assert len({tuple(image.flatten().tolist()) for image in mask}) > 100
+    assert set(rows.sum(dim=1).tolist()) == set(columns.sum(dim=1).tolist()) == {2, 3, 4, 5, 6}
+
+
+def test_a_share_of_the_images_is_occluded_and_the_rest_left_alone():
+    images = torch.rand(1000, 1, 8, 8, generator=seeded())
+    half = occluded(images, torch.full((1, 1, 1, 1), 2.0), 0.5, seeded())
+    touched = (half == 2).any(dim=3).any(dim=2).any(dim=1)
+    assert touched.float().mean().item() == pytest.approx(0.5, abs=0.06)
+    assert torch.equal(half[~touched], images[~touched])
+    assert torch.equal(torch.where(half == 2, images, half), images)
+
+
+def test_the_output_sees_the_occluded_image_and_places_see_the_whole_one():
+    method = tiny_method(occlude=1.0)
+    seen = []
+    method.encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
+    given = batch()
+    method.eval()
+    vectors, maps = method._features(given)
+    (whole, whole_taps), (partly, _) = seen
+    assert torch.equal(whole, given.images)
+    assert whole_taps == ["local"]
+    covered = partly != given.images
+    assert covered.flatten(1).any(dim=1).all()
+    assert torch.equal(partly[covered], torch.full_like(partly[covered], 0.5))  # the normalisation's mean
+    assert torch.equal(maps, method.encoder(given.images, ["local"])["local"])
+    assert torch.equal(vectors, method.encoder.vector(partly))
+
+
+def test_coordinates_without_information_cost_their_entropies():
+    trivial = Coordinates(16, (8, 4, 2)).trivial_losses()
+    assert trivial["absolute"] == pytest.approx(math.log(8))
+    # Differences of two draws of 0 or 1: -1, 0, 1 with chances 1/4, 1/2, 1/4.
+    of_four = -sum(n / 16 * math.log(n / 16) for n in (1, 2, 3, 4, 3, 2, 1))
+    assert trivial["relative"] == pytest.approx(1.5 * LOG_TWO + of_four)
+
+
+def test_an_answer_that_says_nothing_costs_the_log_of_the_number_of_answers():
+    torch.manual_seed(0)
+    task = Coordinates(16, (8, 4, 2))
+    for network in (task.absolute, task.relative):
+        nn.init.zeros_(network[-1].weight)
+        nn.init.zeros_(network[-1].bias)
+    errors = task(torch.randn(3, 16), torch.randn(3, 8, 4, 2), None, seeded())
+    assert errors["absolute"].item() == pytest.approx(math.log(4) + math.log(2), abs=1e-5)
+    assert errors["relative"].item() == pytest.approx(math.log(7) + math.log(3), abs=1e-5)
+
+
+@pytest.mark.parametrize("most", [None, 5])
+def test_places_that_say_where_they_are_are_found_by_both_tasks(most):
+    torch.manual_seed(0)
+    rows, columns = torch.meshgrid(torch.arange(3.0), torch.arange(3.0), indexing="ij")
+    maps = torch.stack([rows, columns]).expand(32, 2, 3, 3)
+    task, generator = Coordinates(1, (2, 3, 3)), seeded()
+    optimiser = torch.optim.Adam(task.parameters(), 3e-3)
+    for _ in range(40):
+        errors = task(torch.zeros(32, 1), maps, most, generator)
+        optimiser.zero_grad()
+        (errors["absolute"] + errors["relative"]).backward()
+        optimiser.step()
+    trivial = task.trivial_losses()
+    assert all(errors[part].item() < 0.3 * trivial[part] for part in trivial)
+
+
+def test_both_tasks_join_the_total_and_train_the_encoder():
+    method = tiny_method(occlude=0.5, coordinates=2.0, gamma=0.0, local_samples=4)
+    losses = method.loss(batch())
+    assert set(losses.parts) == {"local", "local_bound", "absolute", "relative"}
+    expected = losses.parts["local"] + 2 * (losses.parts["absolute"] + losses.parts["relative"])
+    assert losses.total.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert set(method.trivial_losses()) == {"local", "absolute", "relative"}
+    (losses.parts["absolute"] + losses.parts["relative"]).backward()
+    assert all(weight.grad.abs().sum() > 0 for weight in method.encoder.network.local[0].parameters())
+    assert all(weight.grad.abs().sum() > 0 for weight in method.encoder.network.deep.parameters())
+
+
+def test_dim_with_both_tasks_keeps_the_contract():
+    check_method(spec(), DimParams(estimator="nce", occlude=1.0, coordinates=1.0, units=32))
