@@ -169,6 +169,7 @@ def test_a_csv_that_cannot_be_written_is_a_sentence(runs: Path, bench: Bench) ->
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("umap") is None, reason='needs umap-learn: pip install "repbench[map]"')
+@pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")  # said by umap-learn on import
 def test_umap_parts_two_bundles_and_gives_the_same_map_for_the_same_seed() -> None:
     bundles = [(200 + index, 3 * index) for index in range(20)] + [(3 * index, 200 + index) for index in range(20)]
     cell = cell_of(bundles, [0] * 20 + [1] * 20)
