@@ -72,11 +72,11 @@ class UnknownNameError(UsageError):
     def __init__(self, kind: str, asked: str, existing: Iterable[str], hint: str = "") -> None:
         names = sorted(existing)
         near = difflib.get_close_matches(asked, names, n=1, cutoff=0.5)
-        parts = [f"no {kind} called '{asked}'; there is: {', '.join(names) or 'none'}"]
+        message = f"no {kind} called '{asked}'; there is: {', '.join(names) or 'none'}"
         if near:
-            parts.append(f"did you mean '{near[0]}'?")
+            message += f"; did you mean '{near[0]}'?"
         if hint:
-            parts.append(hint)
-        super().__init__(". ".join(parts))
+            message += f" ({hint})"
+        super().__init__(message)
         self.kind = kind
         self.asked = asked
