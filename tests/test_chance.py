@@ -11,7 +11,7 @@ from benchmark.chance import derived_seed
 
 def test_a_stream_is_the_same_for_ever() -> None:
     # The first eight bytes of sha256sum of "0/order/3", without their last bit.
-    assert derived_seed(0, "order", 3) == 0x4b9958534e8d938f >> 1
+    assert derived_seed(0, "order", 3) == 0x4B9958534E8D938F >> 1
     assert derived_seed(0, "order", 3) == derived_seed(0, "order", 3)
 
 
