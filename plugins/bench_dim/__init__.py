@@ -2,7 +2,8 @@
 
 Hjelm et al., "Learning deep representations by mutual information estimation and maximization", ICLR 2019
 (arXiv:1808.06670). `dim` alone is DIM(L) with the Jensen-Shannon estimator, `dim[scope=global]` is DIM(G),
-`dim[scope=both]` is DIM(L+G). `dim[estimator=nce,occlude=1,coordinates=1]` adds the two tasks of its section 4.3.
+`dim[scope=both]` is DIM(L+G). `dim[estimator=nce,occlude=1,coordinates=1]` adds the two tasks of its section 4.3 (both at
+once: recalled, not read).
 """
 
 from __future__ import annotations
