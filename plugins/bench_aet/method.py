@@ -58,8 +58,8 @@ class AET(nn.Module):
         """Mean squared difference between copies and the images under the transformation that was told.
 
         The paper's loss for transformations without parameters is the distance of t(x) and t'(x), expected over images
-        (section 3.2, recalled); here the image is the one that the transformation was told of. Images that a transformation leaves
-        alone cost nothing, and where the two pictures hardly overlap the gradient says little.
+        (section 3.2, recalled); here the image is the one that the transformation was told of. Images that a
+        transformation leaves alone cost nothing, and where the two pictures hardly overlap the gradient says little.
 
         Args:
             images: (N, C, H, W) in [0, 1].
