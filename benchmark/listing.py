@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.catalog import KINDS, Catalog
 from benchmark.parameters import as_dict, expected, shown
-from benchmark.plan import Skip
-from benchmark.runner import Errand
+
+if TYPE_CHECKING:
+    from benchmark.plan import Skip
+    from benchmark.runner import Errand
 
 
 def listed(catalog: Catalog, kind: str | None = None, verbose: bool = False) -> str:
