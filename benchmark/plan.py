@@ -73,6 +73,8 @@ class Skip:
 
     title: str
     reason: str
+    combination: tuple[str, str, str] | None = None
+    """Labels of method, encoder and dataset; None where a single name was left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,28 +275,30 @@ def _combination(
     dataset: _ChosenDataset,
     evaluators: Sequence[tuple[Pool, Item, str]],
 ) -> list[PlannedCell] | Skip:
-    title = f"{method.item.label} / {encoder.item.label} / {dataset.item.label}"
+    names = (method.item.label, encoder.item.label, dataset.item.label)
+
+    def skip(reason: str) -> Skip:
+        return Skip(title=" / ".join(names), reason=reason, combination=names)
+
     side = min(dataset.info.image_shape[1:])
     try:
         if side < encoder.spec.min_side:
-            return Skip(
-                title=title, reason=f"images of {side} pixels; {encoder.spec.name} takes {encoder.spec.min_side}"
-            )
+            return skip(f"images of {side} pixels; {encoder.spec.name} takes {encoder.spec.min_side}")
         layout = encoder.spec.layout(encoder.params, dataset.info.image_shape)
         setting = _setting(request, method, encoder, dataset, layout)
         reason = method.spec.supports(setting)
         if reason:
-            return Skip(title=title, reason=reason)
+            return skip(reason)
         recipe = _recipe(request, method.spec, setting)
     except UnsupportedError as error:
-        return Skip(title=title, reason=str(error))
+        return skip(str(error))
     except BenchError:
         raise
     except Exception as error:  # a stranger's layout, supports or recipe: the other combinations go on
-        return Skip(title=title, reason=f"its plugin raised {type(error).__name__}: {error}")
+        return skip(f"its plugin raised {type(error).__name__}: {error}")
     taps, notes = _taps(request.taps, layout, method.spec.own_encoder is not None, encoder.item.label)
     if not taps:
-        return Skip(title=title, reason="; ".join(notes) or "no tap was named")
+        return skip("; ".join(notes) or "no tap was named")
     scores = {
         (tap, pool, item.label): ScoreRequest(tap=tap, pool=pool, evaluator=item, protocol=protocol)
         for tap in taps

@@ -16,7 +16,7 @@ from benchmark.devices import cores, resolve_devices
 from benchmark.errors import RecordError, UsageError
 from benchmark.grammar import parse_items
 from benchmark.parameters import as_dict, bind
-from benchmark.plan import Plan, Request, plan
+from benchmark.plan import Plan, Request, Skip, plan
 from benchmark.progress import PlainReporter, Reporter, RichReporter, silent
 from benchmark.records import Record, read_record, read_records
 from benchmark.tables import MissingCell
@@ -132,7 +132,7 @@ def _result(
             records.append(record)
         else:
             missing.append(_missing(errand, failed))
-    missing += [_skipped(skip.title, skip.reason) for skip in found.skips]
+    missing += [_skipped(skip) for skip in found.skips]
     return Result(
         records=tuple(records),
         missing=tuple(missing),
@@ -157,9 +157,9 @@ def _missing(errand: runner.Errand, failed: dict[str, Outcome]) -> MissingCell:
     )
 
 
-def _skipped(title: str, reason: str) -> MissingCell:
-    method, encoder, dataset = [*title.split(" / "), "-", "-"][:3]
-    return MissingCell(method=method, encoder=encoder, dataset=dataset, seed=None, reason=f"skipped: {reason}")
+def _skipped(skip: Skip) -> MissingCell:
+    method, encoder, dataset = skip.combination or (skip.title, "-", "-")
+    return MissingCell(method=method, encoder=encoder, dataset=dataset, seed=None, reason=f"skipped: {skip.reason}")
 
 
 def _refused(records: Sequence[Record]) -> Iterator[str]:

@@ -660,3 +660,11 @@ def test_a_strangers_identity_that_raises_is_told_with_its_distribution() -> Non
     catalog = _with_methods((MethodSpec(name="broken", summary="", build=_nothing, identity=identity), "one"))
     with pytest.raises(UsageError, match="method 'broken' of one 1 raised ZeroDivisionError while it was planned: no"):
         _plan("broken", catalog=catalog)
+
+
+def test_a_skip_knows_its_three_names_whatever_marks_they_hold() -> None:
+    found = _plan("local", "net", "folder[name='day / night']")
+    assert found.skips == ()
+    refused = _with_methods((MethodSpec(name="no", summary="", build=_nothing, supports=lambda setting: "no"), "one"))
+    (skip,) = _plan("no", "net", "folder[name='day / night']", catalog=refused).skips
+    assert skip.combination == ("no", "net", "day / night")
