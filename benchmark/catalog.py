@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, get_args
 
 import pluggy
 
@@ -24,6 +24,7 @@ from benchmark.contracts import (
     EvaluatorSpec,
     ExecutorSpec,
     MethodSpec,
+    Pool,
     Spec,
 )
 from benchmark.errors import PluginError, UnknownNameError, UsageError
@@ -220,6 +221,10 @@ def _checked(hook: str, spec: object, expected: type) -> Spec:
         spec.params()
     except TypeError as error:
         raise PluginError(f"{hook}: every parameter of '{name}' needs a default ({error})") from error
+    if isinstance(spec, EvaluatorSpec) and not (spec.pools and set(spec.pools) <= set(get_args(Pool))):
+        raise PluginError(
+            f"{hook}: pools of '{name}' are {spec.pools!r}; they are one or more of {', '.join(get_args(Pool))}"
+        )
     return spec
 
 

@@ -23,7 +23,8 @@ ImageShape = tuple[int, int, int]
 """(channels, height, width) of every image of a dataset."""
 
 TapKind = Literal["map", "vector", "tokens"]
-Pool = Literal["average", "flat"]
+Pool = Literal["average", "flat", "none"]
+"""How a tap's features are read: averaged over places, flattened, or left in the tap's own shape."""
 Json = dict[str, Any]
 SMOKE_STEPS = 4
 """Training steps of a cell under --smoke."""
@@ -49,8 +50,8 @@ class Tap:
     """The shape without N: (C, H, W), (D,) or (T, D)."""
 
     def width(self, pool: Pool) -> int:
-        """Number of features per image after pooling: averaged over places, or all of them flattened."""
-        if pool == "flat" or self.kind == "vector":
+        """Number of features per image: averaged over places, or (`flat`, `none`) all of them."""
+        if pool != "average" or self.kind == "vector":
             size = 1
             for length in self.shape:
                 size *= length
@@ -451,7 +452,10 @@ class ProbeSplit(Protocol):
         ...
 
     def features(self, tap: str | None = None, pool: Pool | None = None) -> Tensor:
-        """(N, D) float32 on the device; default: the tap and the pooling that are being scored."""
+        """(N, D) float32 on the device, or (N, *tap.shape) where the pooling is `none`.
+
+        Default: the tap and the pooling that are being scored.
+        """
         ...
 
 
@@ -505,7 +509,7 @@ class Probe(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatorSpec:
-    """An evaluator that a plugin provides. The core adds the parameter `pool=average|flat` to each."""
+    """An evaluator that a plugin provides. The core adds the parameter `pool` to those that have a choice."""
 
     name: str
     summary: str
@@ -517,6 +521,8 @@ class EvaluatorSpec:
     """Of the protocol (`knn@1`): raised whenever a default or the computation changes."""
     params: type = NoParams
     paper: str = ""
+    pools: tuple[Pool, ...] = ("average", "flat")
+    """What `pool` may be; the first is the default. `("none",)`: features are taken in the tap's own shape."""
 
     @property
     def protocol(self) -> str:

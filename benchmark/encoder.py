@@ -18,16 +18,19 @@ from benchmark.errors import PluginError
 
 
 def pooled(features: Tensor, tap: Tap, pool: Pool) -> Tensor:
-    """A tap's features as one vector an image.
+    """A tap's features as one vector an image, or as they are.
 
     Args:
         features: (N, *tap.shape).
         tap: whose features they are.
-        pool: `average` over places (H x W of a map, T of tokens) or `flat`; a vector stays as it is.
+        pool: `average` over places (H x W of a map, T of tokens) or `flat`; a vector stays as it is. `none`: as
+            they are.
 
     Returns:
-        (N, D) with D = tap.width(pool).
+        (N, D) with D = tap.width(pool); without pooling (N, *tap.shape).
     """
+    if pool == "none":
+        return features
     if tap.kind == "vector" or pool == "flat":
         return features.flatten(1)
     return features.mean(dim=(2, 3)) if tap.kind == "map" else features.mean(dim=1)

@@ -27,7 +27,7 @@ class FeatureSource(Protocol):
         ...
 
     def read(self, split: str, tap: str, pool: Pool) -> Tensor:
-        """(N, D) float32 features of `train` or `test`."""
+        """(N, D) float32 features of `train` or `test`; (N, *tap.shape) without pooling."""
         ...
 
     def encode(self, images: Tensor, tap: str) -> Tensor:
@@ -69,7 +69,7 @@ class _Split:
     pool: Pool
 
     def features(self, tap: str | None = None, pool: Pool | None = None) -> Tensor:
-        """(N, D) float32; default: the tap and pooling that are being scored."""
+        """(N, D) float32, (N, *tap.shape) without pooling; default: the tap and pooling that are being scored."""
         return self.source.read(self.name, tap or self.tap, pool or self.pool)
 
 

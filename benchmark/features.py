@@ -28,7 +28,8 @@ class FrozenFeatures:
         encoder: what is scored; left in eval mode.
         train: (N, C, H, W) uint8 on the device.
         test: (M, C, H, W) uint8 on the device.
-        wanted: (tap, pool) pairs that will be asked for: read in one pass.
+        wanted: (tap, pool) pairs that will be asked for: read in one pass, but for those without pooling, which are
+            large and not always asked for.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class FrozenFeatures:
     ) -> None:
         self.encoder = encoder.eval()
         self._images = {"train": train, "test": test}
-        self._wanted = list(dict.fromkeys(wanted))
+        self._wanted = [pair for pair in dict.fromkeys(wanted) if pair[1] != "none"]
         self._kept: dict[tuple[str, str, Pool], Tensor] = {}
 
     @property
@@ -45,18 +46,22 @@ class FrozenFeatures:
         return self.encoder.layout
 
     def read(self, split: str, tap: str, pool: Pool) -> Tensor:
-        """(N, D) float32 features of a split at a tap.
+        """(N, D) float32 features of a split at a tap, or (N, *tap.shape) without pooling.
+
+        Features without pooling are kept for one tap at a time: they fill gigabytes.
 
         Args:
             split: `train` or `test`.
             tap: a name of the layout.
-            pool: `average` or `flat`.
+            pool: `average`, `flat` or `none`.
 
         Raises:
             KeyError: no such tap.
         """
         if (split, tap, pool) not in self._kept:
             wanted = self._wanted if (tap, pool) in self._wanted else [(tap, pool)]
+            if pool == "none":
+                self._kept = {key: kept for key, kept in self._kept.items() if key[1] == tap or key[2] != "none"}
             for pair, features in self._pass(self._images[split], wanted).items():
                 self._kept[(split, *pair)] = features
         return self._kept[(split, tap, pool)]
@@ -68,12 +73,16 @@ class FrozenFeatures:
         features: Tensor = self.encoder(images, [tap])[tap]
         return features
 
+    def _shape(self, tap: str, pool: Pool) -> tuple[int, ...]:
+        found = self.layout.tap(tap)
+        return found.shape if pool == "none" else (found.width(pool),)
+
     @torch.no_grad()
     def _pass(self, images: Tensor, wanted: Sequence[tuple[str, Pool]]) -> dict[tuple[str, Pool], Tensor]:
         self.encoder.eval()
         taps = list(dict.fromkeys(tap for tap, _ in wanted))
         kept = {
-            (tap, pool): torch.empty((len(images), self.layout.tap(tap).width(pool)), device=images.device)
+            (tap, pool): torch.empty((len(images), *self._shape(tap, pool)), device=images.device)
             for tap, pool in wanted
         }
         start = 0

@@ -66,6 +66,9 @@ def _parameters(spec: Any) -> Iterator[str]:
                 field.metadata.get("help", ""),
             )
         )
+    pools: tuple[str, ...] = getattr(spec, "pools", ())
+    if len(pools) > 1:
+        rows.append((f"      pool={pools[0]}", "one of " + ", ".join(pools), "how a map becomes a vector"))
     yield from _aligned(rows)
 
 

@@ -210,15 +210,15 @@ def _encoders_for(method: _Chosen, encoders: list[_Chosen]) -> list[_Chosen]:
 
 def _evaluator(entry: Entry[EvaluatorSpec], given: dict[str, object]) -> tuple[Pool, Item, str]:
     spec = entry.spec
-    pool = given.pop("pool", "average")
-    if pool not in ("average", "flat"):
-        raise UsageError(f"evaluator '{spec.name}': pool={pool} cannot be; pool is average or flat")
+    word = given.pop("pool", spec.pools[0])
+    word = "none" if word is None else word  # as it was typed
+    pool = next((each for each in spec.pools if each == word), None)
+    if pool is None:
+        whole = spec.pools == ("none",)
+        takes = "it takes a tap as it is; leave pool out" if whole else f"pool is {' or '.join(spec.pools)}"
+        raise UsageError(f"evaluator '{spec.name}': pool={word} cannot be; {takes}")
     params = as_dict(bind(spec.params, given, f"evaluator '{spec.name}'", others=("pool",)))
-    return _pool(pool), _item(entry, params, params), spec.protocol
-
-
-def _pool(word: object) -> Pool:
-    return "flat" if word == "flat" else "average"
+    return pool, _item(entry, params, params), spec.protocol
 
 
 def _dataset(entry: Entry[DatasetSpec], given: dict[str, object], data_dir: Path) -> _ChosenDataset:

@@ -184,7 +184,7 @@ def _table(
     rows += [(m.method, m.encoder, "-", "-", _seed(m), *("-" for _ in metrics), m.reason) for m in missing]
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
-    how = "" if pool == "average" else f", {pool} features"
+    how = {"average": "", "none": ", whole map"}.get(pool, f", {pool} features")
     return Table(
         title=f"{evaluator} on {dataset} ({protocol}{how}, n = {_counts(records, evaluator)} test images)",
         columns=columns,

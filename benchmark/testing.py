@@ -31,7 +31,6 @@ from benchmark.contracts import (
     Item,
     Layout,
     MethodSpec,
-    Pool,
     Recipe,
     ScoreRequest,
     Setting,
@@ -410,8 +409,7 @@ def check_evaluator(spec: EvaluatorSpec, params: Any = None) -> Evaluation:
 
 
 def _evaluated(spec: EvaluatorSpec, params: Any, subject: Subject) -> Evaluation:
-    pool: Pool = "average"
-    request = ScoreRequest(tap="conv2", pool=pool, evaluator=Item(name=spec.name), protocol=spec.protocol)
+    request = ScoreRequest(tap="conv2", pool=spec.pools[0], evaluator=Item(name=spec.name), protocol=spec.protocol)
     assert isinstance(subject.source, FrozenFeatures)
     with frozen(subject.source.encoder):
         (found,) = evaluate(subject, [request], lambda _: (spec, params))

@@ -520,6 +520,13 @@ def test_scores_are_every_evaluator_at_every_tap_each_once() -> None:
     ]
 
 
+def test_an_evaluator_without_a_choice_of_pooling_refuses_one() -> None:
+    with pytest.raises(UsageError, match="fc2.*pool=flat cannot be; it takes a tap as it is; leave pool out"):
+        plan(_request("aet", "blocknet", "digits", "fc2[pool=flat]"), load_catalog())
+    (cell,) = plan(_request("aet", "blocknet", "digits", "fc2,fc2[pool=none],svm"), load_catalog()).cells
+    assert {(score.evaluator.label, score.pool) for score in cell.scores} == {("fc2", "none"), ("svm", "flat")}
+
+
 def test_another_pooling_is_refused() -> None:
     with pytest.raises(UsageError, match="pool=max cannot be; pool is average or flat"):
         _plan("aet", "net", "folder", "knn[pool=max]")

@@ -1,7 +1,7 @@
 """The published heads of AET, RotNet and Deep InfoMax, trained on a frozen encoder, with all labels or with a few.
 
-`fc1`, `fc2`, `fc3`, `conv` and `mlp` are given the whole map of a tap, flattened where they are fully connected, as in
-the papers: `pool` changes nothing about them. `svm` is given what `pool` says; the published one is `svm[pool=flat]`.
+`fc1`, `fc2`, `fc3`, `conv` and `mlp` are given a tap as it is, the whole map, flattened where they are fully connected, as
+in the papers; they have no `pool`. `svm` is given a flattened map, as published, or with `svm[pool=average]` its mean.
 A head is scored once, after its last epoch; the papers report the best of all epochs on test, which is larger.
 """
 
@@ -35,12 +35,19 @@ def bench_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
         params=SvmParams,
         metrics=ACCURACY,
         paper=DIM,
+        pools=("flat", "average"),
     )
 
 
 def _head(name: str, summary: str, params: type, paper: str) -> benchmark.EvaluatorSpec:
     return benchmark.EvaluatorSpec(
-        name=name, summary=summary, evaluate=_evaluator(name), params=params, metrics=ACCURACY, paper=paper
+        name=name,
+        summary=summary,
+        evaluate=_evaluator(name),
+        params=params,
+        metrics=ACCURACY,
+        paper=paper,
+        pools=("none",),
     )
 
 

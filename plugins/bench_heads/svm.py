@@ -20,7 +20,7 @@ Floats = NDArray[np.float32]
 def evaluate_svm(probe: benchmark.Probe, params: SvmParams) -> benchmark.Evaluation:
     """Protocol `svm@1`: hinge loss, features standardised by mean and deviation of the labelled images.
 
-    The paper gives the mean of 5 runs, `draws=5`; its features are `pool=flat`. Without `per_class` the draws differ only
+    The paper gives the mean of 5 runs, `draws=5`; its features are flattened maps. Without `per_class` the draws differ only
     in the order in which the solver visits the images. The intercept is regularised, as LIBLINEAR does.
 
     Raises:

@@ -130,9 +130,13 @@ def feature_reader(task: LabelledTask, generator: torch.Generator) -> FeatureRea
             return probe.encode(to_float(augment(raw, "crop-flip", pad, chance)))
 
         return encode_augmented
-    if len(positions) * probe.layout.tap(probe.tap).width("flat") * 4 > LARGEST_KEPT:
+    if len(positions) * probe.layout.tap(probe.tap).width("none") * 4 > LARGEST_KEPT:
         return lambda places: probe.encode(to_float(images[positions[places.to(probe.device)]]))
-    kept = torch.cat([probe.encode(to_float(images[block])) for block in blocks(positions, BLOCK)])
+    if len(positions) == len(images):
+        # One pass for all heads at this tap; `labelled` gives all positions in ascending order.
+        kept = probe.train.features(pool="none")
+    else:
+        kept = torch.cat([probe.encode(to_float(images[block])) for block in blocks(positions, BLOCK)])
     return lambda places: kept[places.to(probe.device)]
 
 
@@ -140,8 +144,12 @@ def feature_reader(task: LabelledTask, generator: torch.Generator) -> FeatureRea
 def predict(head: nn.Module, probe: benchmark.Probe) -> Tensor:
     """(number of test images,) int32 on the CPU: the most likely class of each, the head in eval mode."""
     head.eval()
-    found = [head(probe.encode(to_float(block))).argmax(dim=1) for block in blocks(probe.test.images, BLOCK)]
-    return torch.cat(found).int().cpu()
+    images = probe.test.images
+    if len(images) * probe.layout.tap(probe.tap).width("none") * 4 > LARGEST_KEPT:
+        features = (probe.encode(to_float(block)) for block in blocks(images, BLOCK))
+    else:
+        features = (block for block in blocks(probe.test.features(pool="none"), BLOCK))
+    return torch.cat([head(block).argmax(dim=1) for block in features]).int().cpu()
 
 
 def _optimiser(head: nn.Module, recipe: HeadRecipe) -> torch.optim.Optimizer:

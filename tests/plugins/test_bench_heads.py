@@ -51,7 +51,8 @@ class Pixels:
         return images.reshape(len(images), *self.layout.taps[0].shape).clone()
 
     def read(self, split: str, tap: str, pool: Pool) -> Tensor:
-        return self.encode(self.images[split].float() / 255, tap).flatten(1)
+        features = self.encode(self.images[split].float() / 255, tap)
+        return features if pool == "none" else features.flatten(1)
 
 
 def coloured(count: int, shape: tuple[int, ...], classes: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -79,9 +80,11 @@ def subject(
     )
 
 
-def scored(name: str, on: Subject, pool: Pool = "average", **params: Any) -> benchmark.Evaluation:
+def scored(name: str, on: Subject, **params: Any) -> benchmark.Evaluation:
     spec = SPECS[name]
-    request = ScoreRequest(tap=on.source.layout.probe, pool=pool, evaluator=Item(name=name), protocol=spec.protocol)
+    request = ScoreRequest(
+        tap=on.source.layout.probe, pool=spec.pools[0], evaluator=Item(name=name), protocol=spec.protocol
+    )
     (found,) = evaluate(on, [request], lambda _: (spec, spec.params(**params)))
     return found[2]
 
@@ -94,7 +97,7 @@ def probe_of(on: Subject) -> Any:
         return benchmark.Evaluation(measurements=(benchmark.Measurement(metric="accuracy", value=0.0, n=1),))
 
     spec = dataclasses.replace(SPECS["fc1"], evaluate=keep)
-    request = ScoreRequest(tap=on.source.layout.probe, pool="average", evaluator=Item(name="fc1"), protocol="fc1@1")
+    request = ScoreRequest(tap=on.source.layout.probe, pool="none", evaluator=Item(name="fc1"), protocol="fc1@1")
     list(evaluate(on, [request], lambda _: (spec, None)))
     return kept[0]
 
@@ -266,6 +269,15 @@ def test_augmentation_encodes_other_views_of_train_at_every_step_and_test_as_it_
     assert torch.equal(on.source.encoded[-1], on.test.images.float() / 255)
 
 
+@pytest.mark.parametrize("name", ["fc1", "fc2", "fc3", "conv", "mlp"])
+def test_heads_take_a_tap_as_it_is(name: str) -> None:
+    assert SPECS[name].pools == ("none",)
+
+
+def test_the_svm_takes_a_flattened_map_unless_told_otherwise() -> None:
+    assert SPECS["svm"].pools == ("flat", "average")
+
+
 def test_without_augmentation_train_is_encoded_once() -> None:
     on = subject()
     scored("fc1", on, epochs=3, augment=False)
@@ -303,7 +315,7 @@ def test_deep_infomaxs_probe_learns_slowly_what_can_be_learnt() -> None:
 
 
 def test_an_svm_learns_what_can_be_learnt() -> None:
-    found = scored("svm", subject(), pool="flat")
+    found = scored("svm", subject())
     assert found.measurements[0].value == 1.0
     assert found.details["converged"] is True
 
