@@ -521,7 +521,7 @@ def test_scores_are_every_evaluator_at_every_tap_each_once() -> None:
 
 
 def test_an_evaluator_without_a_choice_of_pooling_refuses_one() -> None:
-    with pytest.raises(UsageError, match="fc2.*pool=flat cannot be; it takes a tap as it is; leave pool out"):
+    with pytest.raises(UsageError, match=r"fc2.*pool=flat cannot be; it takes a tap as it is; leave pool out"):
         plan(_request("aet", "blocknet", "digits", "fc2[pool=flat]"), load_catalog())
     (cell,) = plan(_request("aet", "blocknet", "digits", "fc2,fc2[pool=none],svm"), load_catalog()).cells
     assert {(score.evaluator.label, score.pool) for score in cell.scores} == {("fc2", "none"), ("svm", "flat")}
