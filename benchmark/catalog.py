@@ -25,6 +25,7 @@ from benchmark.contracts import (
     ExecutorSpec,
     MethodSpec,
     Pool,
+    Published,
     Spec,
 )
 from benchmark.errors import PluginError, UnknownNameError, UsageError
@@ -221,6 +222,8 @@ def _checked(hook: str, spec: object, expected: type) -> Spec:
         spec.params()
     except TypeError as error:
         raise PluginError(f"{hook}: every parameter of '{name}' needs a default ({error})") from error
+    if isinstance(spec, MethodSpec) and not all(isinstance(figure, Published) for figure in spec.published):
+        raise PluginError(f"{hook}: published of '{name}' must be a tuple of benchmark.Published")
     if isinstance(spec, EvaluatorSpec) and not (spec.pools and set(spec.pools) <= set(get_args(Pool))):
         raise PluginError(
             f"{hook}: pools of '{name}' are {spec.pools!r}; they are one or more of {', '.join(get_args(Pool))}"

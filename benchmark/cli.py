@@ -20,6 +20,7 @@ from benchmark.errors import BenchError, UnknownNameError, UsageError
 if TYPE_CHECKING:
     from benchmark.plan import Request
     from benchmark.records import Record
+    from benchmark.tables import Table
     from benchmark.vectors import FrozenCell
 
 FAILED_CELLS = 3
@@ -230,7 +231,8 @@ def list_command(kind: str | None, verbose: bool) -> None:
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path, exists=True), default=Path("runs"))
 @click.option("--format", "form", type=click.Choice(["table", "md", "csv", "json", "latex"]), default="table")
-def table(out: Path, form: str) -> None:
+@click.option("--expected", is_flag=True, help="Ours beside published figures, with every condition that differs.")
+def table(out: Path, form: str, expected: bool) -> None:
     """Print the tables of a folder of records, or of a leaderboard's .jsonl."""
     from benchmark import export as boards
     from benchmark.records import read_records
@@ -243,7 +245,10 @@ def table(out: Path, form: str) -> None:
             click.echo(f"bench: left out: {problem}", err=True)
     if not records:
         raise UsageError(f"no record under {out}; bench run --out {out} makes some")
-    _print_records(records, [], form)
+    if expected:
+        _print_expected(records, form)
+    else:
+        _print_records(records, [], form)
 
 
 @main.command()
@@ -390,16 +395,36 @@ def _print_result(result: Any, form: str, verbose: bool) -> None:
         click.echo(line, err=True)
 
 
+def _print_expected(records: Sequence[Record], form: str) -> None:
+    from benchmark import expected
+    from benchmark.catalog import load_catalog
+
+    catalog = load_catalog()
+    if form == "csv":
+        click.echo(expected.as_csv(records, catalog), nl=False)
+    elif form == "json":
+        click.echo(expected.as_json(records, catalog), nl=False)
+    else:
+        _print_tables(expected.tables(records, catalog), form)
+
+
 def _print_records(records: Sequence[Record], missing: Sequence[Any], form: str) -> None:
-    from benchmark import formats, tables
+    from benchmark import tables
 
     if form == "csv":
         click.echo(tables.write_csv(records), nl=False)
     elif form == "json":
         click.echo(tables.records_as_json(records), nl=False)
-    elif form == "table" and sys.stdout.isatty():
+    else:
+        _print_tables(tables.tables(records, missing), form)
+
+
+def _print_tables(found: Sequence[Table], form: str) -> None:
+    from benchmark import formats
+
+    if form == "table" and sys.stdout.isatty():
         from rich.console import Console
 
-        formats.print_tables(tables.tables(records, missing), Console())
+        formats.print_tables(found, Console())
     else:
-        click.echo(formats.rendered(tables.tables(records, missing), form), nl=False)  # type: ignore[arg-type]  # a Choice
+        click.echo(formats.rendered(found, form), nl=False)  # type: ignore[arg-type]  # a Choice

@@ -342,6 +342,37 @@ class Method(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A figure that was published for a method: what its `paper` recipe should reach, and where that was found.
+
+    Shown beside ours by `bench list methods -v` and `bench table --expected`, which lists every condition that differs.
+    """
+
+    value: float
+    """Raw: an accuracy as a fraction, so 1 - error where the source gives errors."""
+    encoder: str
+    """As typed: `blocknet[blocks=3]`."""
+    tap: str
+    evaluator: str
+    """As typed: `conv`, `conv[per_class=20]`. Parameters that are not named are at their defaults."""
+    source: str
+    """Where the figure stands, such as "Gidaris et al. 2018, Table 3"."""
+    status: Literal["read", "recalled"]
+    """`read` there, or in a text that quotes it; `recalled`: from memory, not yet looked up."""
+    method: Mapping[str, object] = field(default_factory=dict)
+    """Parameters of the method that the figure is for; those that are not named are at their defaults."""
+    dataset: str = "cifar10"
+    """Name of the dataset."""
+    metric: str = "accuracy"
+    recipe: Recipe | None = None
+    """How the encoder was trained; None: it was not, or that is not known."""
+    spread: float | None = None
+    """Standard deviation over runs, where one was published."""
+    note: str = ""
+    """What is not in the other fields: "best epoch on test", another classifier."""
+
+
 def supports_everything(setting: Setting) -> str | None:
     """The default of `MethodSpec.supports`: no combination is refused."""
     return None
@@ -387,6 +418,8 @@ class MethodSpec:
     """True: joins every plan unless `--no-floors`."""
     own_encoder: EncoderSpec | None = None
     """For methods that bring features of their own (raw pixels): used instead of the encoders asked for, shown as `-`."""
+    published: tuple[Published, ...] = ()
+    """Figures that others give for it, to read ours against."""
     identity: Callable[[Any], Mapping[str, object]] | None = None
     """params -> what is hashed and shown, where that is not the parameters themselves (a file's checksum, not its path)."""
 

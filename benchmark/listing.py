@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmark.catalog import KINDS, Catalog
+from benchmark.figures import described
 from benchmark.parameters import as_dict, expected, shown
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def _entries(catalog: Catalog, kind: str, verbose: bool) -> Iterator[str]:
         yield line
         if verbose:
             yield from _parameters(entry.spec)
+            yield from _published(entry.spec)
 
 
 def _parameters(spec: Any) -> Iterator[str]:
@@ -70,6 +72,14 @@ def _parameters(spec: Any) -> Iterator[str]:
     if len(pools) > 1:
         rows.append((f"      pool={pools[0]}", "one of " + ", ".join(pools), "how a map becomes a vector"))
     yield from _aligned(rows)
+
+
+def _published(spec: Any) -> Iterator[str]:
+    figures = getattr(spec, "published", ())
+    if figures:
+        yield "      published:"
+    rows = [described(figure, spec.name) for figure in figures]
+    yield from _aligned([(f"        {first}", *rest) for first, *rest in rows])
 
 
 def _plugins(catalog: Catalog) -> Iterator[str]:

@@ -211,6 +211,12 @@ def _labels(record: Record) -> list[str]:
     return [*(cell[kind]["label"] for kind in ("method", "encoder", "dataset")), seed]
 
 
+def conditions(record: Record) -> str:
+    """All but the seed: only records that agree in it may be averaged. Labels do not tell a changed folder or law."""
+    cell = {key: value for key, value in record.cell.items() if key != "seed"}
+    return json.dumps([cell, record.provenance.get("law"), record.state == "smoke"], sort_keys=True)
+
+
 def by_score_key(scores: Sequence[Score]) -> Mapping[tuple[str, str, str, str, str], Score]:
     """Scores by their key; a later one replaces an earlier."""
     return {score.key(): score for score in scores}

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark import stats
-from benchmark.records import Record
+from benchmark.records import Record, conditions
 
 COLUMNS = (
     *("method", "encoder", "dataset", "seed", "epochs", "tap", "pool", "evaluator", "protocol", "metric"),
@@ -238,14 +238,8 @@ def _lines(records: Sequence[Record], evaluator: str, pool: str, protocol: str) 
             s.tap for s in record.scores if (s.evaluator, s.pool, s.protocol) == (evaluator, pool, protocol)
         )
         for tap in taps:
-            groups.setdefault((_conditions(record), tap), []).append((record, tap))
+            groups.setdefault((conditions(record), tap), []).append((record, tap))
     return [_line([record for record, _ in group], key[-1], evaluator, pool, protocol) for key, group in groups.items()]
-
-
-def _conditions(record: Record) -> str:
-    """All but the seed: only records that agree in it may be averaged. Labels do not tell a changed folder or law."""
-    cell = {key: value for key, value in record.cell.items() if key != "seed"}
-    return json.dumps([cell, record.provenance.get("law"), record.state == "smoke"], sort_keys=True)
 
 
 def _line(records: Sequence[Record], tap: str, evaluator: str, pool: str, protocol: str) -> _Line:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal
 
 import benchmark
+from bench_aet.published import FIGURES, PAPER
 
 if TYPE_CHECKING:
     from bench_aet.method import AET
@@ -94,20 +95,7 @@ def recipe(setting: benchmark.Setting) -> benchmark.Recipe:
             "aet has no paper recipe for loss=image: the released script compares target values; use the budget quick, or "
             "a number of epochs"
         )
-    return benchmark.Recipe(
-        epochs=1500,
-        batch=512,
-        optimiser="sgd",
-        lr=0.1,
-        weight_decay=5e-4,
-        schedule="milestones",
-        milestones=(240, 480, 640, 800),
-        linear_from=999,
-        final_lr=1e-5,
-        drop_last=False,
-        mean=(0.4914, 0.4822, 0.4465),
-        std=(0.2023, 0.1994, 0.2010),
-    )
+    return PAPER
 
 
 @benchmark.hookimpl
@@ -123,4 +111,5 @@ def bench_methods() -> Iterable[benchmark.MethodSpec]:
         supports=supports,
         recipe=recipe,
         identity=identity,
+        published=FIGURES,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import benchmark
-from bench_bounds import recipes, weight_file
+from bench_bounds import published, recipes, weight_file
 from bench_bounds.parameters import PretrainedParams
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def bench_methods() -> Iterator[benchmark.MethodSpec]:
         build=_untrained,
         trains=False,
         floor=True,
+        published=published.UNTRAINED,
     )
     yield benchmark.MethodSpec(
         name="supervised",
@@ -43,6 +44,7 @@ def bench_methods() -> Iterator[benchmark.MethodSpec]:
         recipe=recipes.recipe,
         supports=recipes.supports,
         labels="all",
+        published=published.SUPERVISED,
     )
     yield benchmark.MethodSpec(
         name="pretrained",

@@ -112,6 +112,7 @@ def supports(setting: benchmark.Setting) -> str | None:
 @benchmark.hookimpl
 def bench_methods() -> Iterable[benchmark.MethodSpec]:
     """Deep InfoMax."""
+    from bench_dim.published import FIGURES
     from bench_dim.recipes import recipe
 
     def build(context: benchmark.MethodContext) -> nn.Module:
@@ -128,4 +129,5 @@ def bench_methods() -> Iterable[benchmark.MethodSpec]:
         recipe=recipe,
         supports=supports,
         identity=identity,
+        published=FIGURES,
     )

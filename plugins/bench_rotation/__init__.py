@@ -1,7 +1,8 @@
 """RotNet: the encoder learns by telling how far an image was turned.
 
-The tutorial plugin. This file says what the method is called, what it can be asked for and how it is trained;
-`method.py` is the method. Copy both, change the names, and add one line under the entry-point group `bench`.
+The tutorial plugin. This file says what the method is called, what it can be asked for and how it is trained; `method.py` is
+the method, `published.py` what others measured with it. Copy them, change the names, and add one line under the entry-point
+group `bench`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import benchmark
+from bench_rotation.published import FIGURES, PAPER
 
 if TYPE_CHECKING:
     from bench_rotation.method import Rotation
@@ -64,18 +66,7 @@ def recipe(setting: benchmark.Setting) -> benchmark.Recipe:
             f"rotation has no paper recipe for {setting.encoder} on images of {setting.image_shape[0]} channel(s): RotNet "
             "was published with blocknet on colour images; use the budget quick, or a number of epochs"
         )
-    return benchmark.Recipe(
-        epochs=200,
-        batch=128,
-        optimiser="sgd",
-        lr=0.1,
-        weight_decay=5e-4,
-        schedule="milestones",
-        milestones=(60, 120, 160),
-        drop_last=False,
-        mean=(125.3 / 255, 123.0 / 255, 113.9 / 255),
-        std=(63.0 / 255, 62.1 / 255, 66.7 / 255),
-    )
+    return PAPER
 
 
 @benchmark.hookimpl
@@ -89,4 +80,5 @@ def bench_methods() -> Iterable[benchmark.MethodSpec]:
         build=build,
         supports=supports,
         recipe=recipe,
+        published=FIGURES,
     )

@@ -1,0 +1,76 @@
+"""RotNet's own schedule on CIFAR-10, and the accuracies that were published for it. A plugin may do without this file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import benchmark
+
+PAPER = benchmark.Recipe(
+    epochs=200,
+    batch=128,
+    optimiser="sgd",
+    lr=0.1,
+    weight_decay=5e-4,
+    schedule="milestones",
+    milestones=(60, 120, 160),
+    drop_last=False,
+    mean=(125.3 / 255, 123.0 / 255, 113.9 / 255),
+    std=(63.0 / 255, 62.1 / 255, 66.7 / 255),
+)
+"""The authors' released configuration (github.com/gidariss/FeatureLearningRotNet); 128 images are 512 with their turns."""
+
+RERUN = "a rerun of the released code, github.com/gidariss/FeatureLearningRotNet, issue 6"
+SURVEY = "Qi and Luo, Small Data Challenges in Big Data Era, Table 1"
+
+
+def _figure(
+    tap: str,
+    evaluator: str,
+    accuracy: float,
+    source: str,
+    status: Literal["read", "recalled"] = "read",
+    *,
+    blocks: int = 4,
+    turns: int = 4,
+) -> benchmark.Published:
+    """`accuracy` in percent, as printed."""
+    return benchmark.Published(
+        value=round(accuracy / 100, 6),
+        method={"turns": turns},
+        encoder=f"blocknet[blocks={blocks},init=default]",
+        tap=tap,
+        evaluator=evaluator,
+        recipe=PAPER,
+        source=source,
+        status=status,
+        note="best epoch on test",
+    )
+
+
+def _by_depth(
+    accuracies: tuple[float, ...], source: str, status: Literal["read", "recalled"] = "read"
+) -> tuple[benchmark.Published, ...]:
+    """Table 1: a head of three layers behind each block of a network of so many blocks."""
+    return tuple(
+        _figure(f"conv{depth}", "fc3", accuracy, source, status, blocks=len(accuracies))
+        for depth, accuracy in enumerate(accuracies, start=1)
+    )
+
+
+FIGURES = (
+    *_by_depth((85.07, 89.06, 86.21, 61.73), "Gidaris et al. 2018, Table 1"),
+    *_by_depth((84.65, 88.89, 85.88, 54.04), RERUN),
+    *_by_depth((85.45, 88.26, 62.09), "Gidaris et al. 2018, Table 1"),
+    *_by_depth((85.04, 89.76, 86.82, 74.50, 50.37), "Gidaris et al. 2018, Table 1", "recalled"),
+    _figure("conv2", "fc3", 88.51, "Gidaris et al. 2018, Table 2", turns=8),
+    _figure("conv2", "fc3", 87.46, "Gidaris et al. 2018, Table 2", turns=2),
+    _figure("conv2", "conv", 91.16, "Gidaris et al. 2018, Table 3"),
+    _figure("conv2", "fc1", 81.79, "Zhang et al. 2019, Table 2", "recalled"),
+    _figure("conv2", "fc2", 88.66, "Zhang et al. 2019, Table 2", "recalled"),
+    *(
+        _figure("conv2", f"conv[per_class={count}]", 100 - error, SURVEY)
+        for count, error in ((20, 35.37), (100, 24.72), (400, 17.16), (1000, 13.57))
+    ),
+)
+"""Heads on frozen blocks, CIFAR-10."""
