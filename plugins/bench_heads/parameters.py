@@ -30,6 +30,11 @@ class HeadParams(LabelParams):
     epochs: int = field(default=1000, metadata={"help": "passes over the training images"})
     """1 or more. 1000 as in Deep InfoMax's README; its rate falls at epochs 50 and 100 whatever the number, so that 150
     is the same training without 850 epochs at a hundredth of the rate."""
+    best: bool = field(
+        default=False, metadata={"help": "also give the best epoch on test, as papers do; never the headline"}
+    )
+    """Scores test after every epoch and adds `best_epoch_accuracy`, which is chosen on test and therefore too high: it says
+    how much of a distance to a published figure comes from that choice. `accuracy` stays that of the last epoch."""
 
     @property
     def augmented(self) -> bool:

@@ -61,7 +61,12 @@ def epoch_length(num_train: int, num_labelled: int, per_class: int | None) -> in
 
 
 def train_head(
-    head: nn.Module, task: LabelledTask, recipe: HeadRecipe, epochs: int, generator: torch.Generator
+    head: nn.Module,
+    task: LabelledTask,
+    recipe: HeadRecipe,
+    epochs: int,
+    generator: torch.Generator,
+    after_epoch: Callable[[], None] | None = None,
 ) -> tuple[float, int]:
     """Trains in place with cross-entropy.
 
@@ -71,6 +76,7 @@ def train_head(
         recipe: optimiser, batch, rates.
         epochs: how many.
         generator: on the CPU: the order of images, and the seed of crops and flips.
+        after_epoch: called after each; may leave the head in eval mode, and draws no random number.
 
     Returns:
         Mean loss over the last epoch (nats), and the number of steps.
@@ -81,9 +87,9 @@ def train_head(
     read = feature_reader(task, generator)
     labels = task.probe.train.labels[task.positions.to(task.probe.device)]
     optimiser = _optimiser(head, recipe)
-    head.train()
     loss, steps = math.nan, 0
     for epoch in range(epochs):
+        head.train()
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate(epoch, epochs)
         total, count = torch.zeros((), device=labels.device), 0
@@ -101,6 +107,8 @@ def train_head(
                 f"the head at tap '{task.probe.tap}' lost its way: its loss is {loss} in epoch {epoch} of {epochs}; "
                 "look whether the tap's features are finite, or score another tap"
             )
+        if after_epoch is not None:
+            after_epoch()
     return loss, steps
 
 

@@ -115,7 +115,7 @@ def test_every_head_is_version_1_with_accuracy_as_its_headline() -> None:
     assert list(SPECS) == [*TRAINED, "svm"]
     for name, spec in SPECS.items():
         assert spec.protocol == f"{name}@1"
-        assert [metric.headline for metric in spec.metrics] == ["accuracy"]
+        assert [metric.headline for metric in spec.metrics if metric.headline] == ["accuracy"]
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------
@@ -512,3 +512,23 @@ def test_numbers_that_make_no_sense_are_refused(kind: type, given: dict[str, Any
     (name,) = given
     with pytest.raises(ValueError, match=f"{name}=.* cannot be"):
         kind(**given)
+
+
+@pytest.mark.parametrize("name", ["fc2", "mlp"])
+def test_the_best_epoch_is_given_beside_the_last_which_stays_what_it_was(name: str) -> None:
+    plain = scored(name, subject(), epochs=4)
+    found = scored(name, subject(), epochs=4, best=True)
+    accuracy, best = found.measurements
+    assert accuracy.value == plain.measurements[0].value
+    assert np.array_equal(found.predictions[name], plain.predictions[name])
+    (by_epoch,) = found.details["epoch_accuracies"]  # type: ignore[misc]  # a list of one draw
+    assert len(by_epoch) == 4
+    assert by_epoch[-1] == accuracy.value
+    assert (best.metric, best.value, best.outcomes) == ("best_epoch_accuracy", max(by_epoch), None)
+    assert [measurement.metric for measurement in plain.measurements] == ["accuracy"]
+
+
+def test_the_best_epoch_of_several_draws_is_the_mean_of_each_draws_best() -> None:
+    found = scored("mlp", subject(), epochs=3, draws=2, best=True)
+    first, second = found.details["epoch_accuracies"]  # type: ignore[misc]  # two draws
+    assert found.measurements[1].value == pytest.approx((max(first) + max(second)) / 2)
