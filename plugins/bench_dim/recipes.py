@@ -59,13 +59,20 @@ def quick(setting: benchmark.Setting) -> benchmark.Recipe:
     within the schedule, so they are clipped; with the dot critic it still wants more than these 126 steps, with the
     bilinear one it does not. The very first trials printed a probe on the digits' test images as well: the choice was not
     blind to them.
+
+    With more images there are more steps, and the paper's encoder gets 1e-3: after 4 epochs of 10,000 JPEG CIFAR-10 images
+    (624 steps, units=512, one seed) a linear probe on fc finds .501 of 5,000 held-out training images with 1e-3 against
+    .472 with 3e-4 for nce, .499 against .470 for jsd; on y .451 against .401 and .440 against .427. That this is still the
+    better rate after 20 epochs of 50,000 images is a guess.
     """
     estimator = setting.method_params.estimator
+    many = setting.num_images > SMALL
+    fast = estimator == "dv" or (many and setting.encoder == PAPER_ENCODER)
     return benchmark.Recipe(
-        epochs=6 if setting.num_images <= SMALL else 20,
+        epochs=20 if many else 6,
         batch=64,
         optimiser="adam",
-        lr=1e-3 if estimator == "dv" else 3e-4,
+        lr=1e-3 if fast else 3e-4,
         beta1=0.5,
         beta2=0.999,
         schedule="cosine",

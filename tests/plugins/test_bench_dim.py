@@ -704,6 +704,20 @@ def test_quick_is_a_fixed_number_of_epochs_by_the_size_of_the_data():
     assert spec.recipe(setting()).clip is None
 
 
+@pytest.mark.parametrize(
+    ("encoder", "images", "estimator", "rate"),
+    [
+        ("dim_conv", 50_000, "jsd", 1e-3),
+        ("dim_conv", 5_000, "jsd", 3e-4),
+        ("alexnet", 50_000, "nce", 3e-4),
+        ("alexnet", 1_400, "dv", 1e-3),
+    ],
+)
+def test_the_papers_encoder_with_many_images_takes_the_larger_rate(encoder, images, estimator, rate):
+    (spec,) = bench_dim.bench_methods()
+    assert spec.recipe(setting(encoder=encoder, images=images, estimator=estimator)).lr == rate
+
+
 # --- occlusion and coordinates ----------------------------------------------------------------------------------------
 
 
