@@ -22,7 +22,8 @@ class AETParams:
     )
     """Family of transformations. The paper's are affine and projective (section 4.1); similarity is affine without shear."""
     fill: Literal["grey", "black"] = field(default="grey", metadata={"help": "what comes in from outside of the image"})
-    """Grey is 128 of 255, as in the authors' code. Black wedges give the transformation away."""
+    """Grey is 128 of 255, as in the authors' code, which fills with black unless Pillow is version 5. Black wedges give the
+    transformation away."""
     statistics: Literal["separate", "joint"] = field(
         default="separate", metadata={"help": "batch normalisation: one forward for each branch, or one for both"}
     )
@@ -69,6 +70,14 @@ def supports(setting: benchmark.Setting) -> str | None:
     return None
 
 
+def is_published(setting: benchmark.Setting) -> bool:
+    """Whether encoder and images are those of the authors' script."""
+    wanted = {"blocks": 4, "init": "aet", "pool_after_block3": False}
+    params = setting.encoder_params
+    as_released = all(getattr(params, name, value) == value for name, value in wanted.items())
+    return setting.encoder == "blocknet" and as_released and setting.image_shape == (3, 32, 32)
+
+
 def recipe(setting: benchmark.Setting) -> benchmark.Recipe:
     """How it is trained.
 
@@ -77,7 +86,7 @@ def recipe(setting: benchmark.Setting) -> benchmark.Recipe:
     decoder into saturation on ResNet-18.
 
     Raises:
-        UnsupportedError: `paper` with another encoder, another number of channels or the loss of images.
+        UnsupportedError: `paper` with another encoder, other images, a family that is not published or the loss of images.
     """
     if setting.budget == "quick":
         return benchmark.Recipe(
@@ -85,10 +94,15 @@ def recipe(setting: benchmark.Setting) -> benchmark.Recipe:
             augment="crop" if setting.dataset == "digits" else "crop-flip",  # a mirrored digit is no digit
             pad=max(1, setting.image_shape[1] // 8),
         )
-    if setting.encoder != "blocknet" or setting.image_shape[0] != 3:
+    if not is_published(setting):
         raise benchmark.UnsupportedError(
-            f"aet has no paper recipe for {setting.encoder} on images of {setting.image_shape[0]} channel(s): AET was "
-            "published with blocknet on colour images; use the budget quick, or a number of epochs"
+            f"aet has no paper recipe for this {setting.encoder} on images of {setting.image_shape}: AET was published with "
+            "blocknet as it is by default, on colour images (3, 32, 32); use the budget quick, or a number of epochs"
+        )
+    if setting.method_params.transform == "similarity":
+        raise benchmark.UnsupportedError(
+            "aet has no paper recipe for transform=similarity: the published families are affine and projective; use the "
+            "budget quick, or a number of epochs"
         )
     if setting.method_params.loss == "image":
         raise benchmark.UnsupportedError(

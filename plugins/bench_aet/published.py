@@ -30,6 +30,8 @@ TABLE = "Zhang et al. 2019, Tables 1 and 2"
 SURVEY = "Qi and Luo, Small Data Challenges in Big Data Era, Table 1"
 RESCORED = "the released weights rescored, github.com/antonshcherbyna/ml-project, aet.ipynb"
 BEST = "best epoch on test"
+LONGER = "best epoch on test; AET's code trains every head for 200 epochs"
+QUOTED = "the survey names neither transformation nor epoch"
 
 
 def _figure(
@@ -65,14 +67,7 @@ FIGURES = (
     _figure("projective", "fc3", 9.92, TABLE),
     _figure("projective", "conv", 7.82, SURVEY, "read"),
     *(
-        _figure(
-            "projective",
-            f"conv[per_class={count}]",
-            error,
-            SURVEY,
-            "read",
-            "the survey does not name the transformation",
-        )
+        _figure("projective", f"conv[per_class={count}]", error, SURVEY, "read", QUOTED)
         for count, error in ((20, 34.83), (100, 24.35), (400, 16.28), (1000, 12.58))
     ),
 )

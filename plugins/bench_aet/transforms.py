@@ -1,6 +1,7 @@
 """Families of transformations: how one is drawn, done to an image, and described to the decoder.
 
-Each follows the authors' CIFAR-10 code for 32 pixels and is scaled with the side. Coordinates are those of
+Each follows the authors' CIFAR-10 code for 32 pixels and is scaled with the side; what is said of the paper's section 4.1 is
+recalled, and was read in the code alone. Coordinates are those of
 `benchmark.warp`: pixels from the top left corner, x to the right, y downwards, positive angles clockwise.
 """
 

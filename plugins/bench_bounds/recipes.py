@@ -35,14 +35,16 @@ def recipe(setting: benchmark.Setting) -> benchmark.Recipe:
     """The recipe of the asked budget.
 
     Raises:
-        UnsupportedError: `paper` for anything but blocknet on cifar10.
+        UnsupportedError: `paper` for anything but blocknet[blocks=3,init=default] on cifar10.
     """
     if setting.budget == "quick":
         return _quick(setting)
-    if setting.encoder != "blocknet" or setting.dataset != "cifar10":
+    wanted = {"blocks": 3, "init": "default"}
+    as_published = all(getattr(setting.encoder_params, name, value) == value for name, value in wanted.items())
+    if setting.encoder != "blocknet" or not as_published or setting.dataset != "cifar10":
         raise benchmark.UnsupportedError(
-            f"supervised has no published recipe for {setting.encoder} on {setting.dataset}: the bound beside RotNet and "
-            "AET is blocknet on cifar10. Choose those, or --budget quick"
+            f"supervised has no published recipe for this {setting.encoder} on {setting.dataset}: the bound beside RotNet "
+            "and AET is 'blocknet[blocks=3,init=default]' on cifar10. Choose those, or --budget quick"
         )
     return PAPER
 

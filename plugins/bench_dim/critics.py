@@ -4,7 +4,8 @@ Each takes vectors Y (N, D) with `places` and gives scores (N, N, L), `scores[i,
 image j. Local critics take places (N, L, C): rows of a map, for which a 1 x 1 convolution is a linear layer. Global
 critics take whole maps (N, C, H, W), and L = 1.
 
-Architectures: Hjelm et al. 2019, section 3 and appendix A.2, and the authors' code (dot: its default with 2048 units).
+Architectures: Hjelm et al. 2019, section 3 and appendix A.2 (the appendix is recalled, not read), and the authors' code
+(dot: its default with 2048 units; concat: its release of August 2018).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 `fc1`, `fc2`, `fc3`, `conv` and `mlp` are given a tap as it is, the whole map, flattened where they are fully connected, as
 in the papers; they have no `pool`. `svm` is given a flattened map, as published, or with `svm[pool=average]` its mean.
-A head is scored once, after its last epoch; the papers report the best of all epochs on test, which is larger:
-`fc2[best=true]` gives that beside it.
+A head is scored once, after its last epoch; AET and RotNet report the best of all epochs on test, which is
+larger (`fc2[best=true]` gives that beside it), Deep InfoMax the mean of the last 100.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ class LabelParams:
     )
     """1 or more; published: 20, 100, 400, 1000, 5000. They are drawn anew for each of the `draws`."""
     draws: int = field(default=1, metadata={"help": "how often the head is trained afresh; scores are means over them"})
-    """1 or more. Each has its own start and order of images and, with `per_class`, its own images."""
+    """1 or more. Each has its own start and order of images and, with `per_class`, its own images,
+    where RotNet's code takes the first of each class and has no spread."""
 
     def __post_init__(self) -> None:
         if self.per_class is not None:
@@ -31,7 +32,7 @@ class HeadParams(LabelParams):
     """1 or more. 1000 as in Deep InfoMax's README; its rate falls at epochs 50 and 100 whatever the number, so that 150
     is the same training without 850 epochs at a hundredth of the rate."""
     best: bool = field(
-        default=False, metadata={"help": "also give the best epoch on test, as papers do; never the headline"}
+        default=False, metadata={"help": "also give the best epoch on test, as AET and RotNet do; never the headline"}
     )
     """Scores test after every epoch and adds `best_epoch_accuracy`, which is chosen on test and therefore too high: it says
     how much of a distance to a published figure comes from that choice. `accuracy` stays that of the last epoch."""

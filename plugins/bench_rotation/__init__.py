@@ -23,7 +23,8 @@ class RotationParams:
     """What can be asked for: `rotation[turns=2]`."""
 
     turns: Literal[2, 4, 8] = field(default=4, metadata={"help": "number of rotations to tell apart, evenly spaced"})
-    """Rotations spread evenly over the circle. 4 is best on CIFAR-10 (Gidaris et al. 2018, Table 2)."""
+    """Rotations spread evenly over the circle. How 8 were made is not known to us: here images are enlarged until no
+    corner shows. 4 is best on CIFAR-10 (Gidaris et al. 2018, Table 2)."""
 
     def __post_init__(self) -> None:
         if self.turns not in (2, 4, 8):
@@ -52,7 +53,7 @@ def recipe(setting: benchmark.Setting) -> benchmark.Recipe:
     and the channels that it was made for. `quick`: Adam on a cosine, which trains every built-in encoder.
 
     Raises:
-        UnsupportedError: `paper` with another encoder or another number of channels.
+        UnsupportedError: `paper` with another encoder, other first weights than PyTorch's, or other images.
     """
     if setting.budget == "quick":
         return benchmark.Recipe(
@@ -61,10 +62,13 @@ def recipe(setting: benchmark.Setting) -> benchmark.Recipe:
             augment="crop" if setting.dataset == "digits" else "crop-flip",
             pad=max(1, setting.image_shape[1] // 8),
         )
-    if setting.encoder != "blocknet" or setting.image_shape[0] != 3:
+    params = setting.encoder_params
+    own_start = getattr(params, "init", "default") == "default" and not getattr(params, "pool_after_block3", False)
+    if setting.encoder != "blocknet" or not own_start or setting.image_shape != (3, 32, 32):
         raise benchmark.UnsupportedError(
-            f"rotation has no paper recipe for {setting.encoder} on images of {setting.image_shape[0]} channel(s): RotNet "
-            "was published with blocknet on colour images; use the budget quick, or a number of epochs"
+            f"rotation has no paper recipe for this {setting.encoder} on images of {setting.image_shape}: RotNet was published "
+            "with 'blocknet[init=default]' on colour images (3, 32, 32); ask for that, or use the budget quick, or a number "
+            "of epochs"
         )
     return PAPER
 

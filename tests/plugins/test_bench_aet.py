@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -471,10 +472,24 @@ def test_the_paper_recipe_has_the_released_learning_rates() -> None:
     assert rates == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("change", [{"encoder": "resnet18"}, {"image_shape": (1, 32, 32)}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"encoder": "resnet18"},
+        {"image_shape": (1, 32, 32)},
+        {"image_shape": (3, 96, 96)},
+        {"encoder_params": SimpleNamespace(blocks=4, init="default", pool_after_block3=False)},
+        {"encoder_params": SimpleNamespace(blocks=3, init="aet", pool_after_block3=False)},
+    ],
+)
 def test_there_is_no_paper_recipe_for_what_the_paper_did_not_train(change: dict[str, Any]) -> None:
-    with pytest.raises(benchmark.UnsupportedError, match="blocknet on colour images"):
+    with pytest.raises(benchmark.UnsupportedError, match="blocknet as it is by default"):
         recipe(make_setting(**change))
+
+
+def test_there_is_no_paper_recipe_for_a_family_that_was_not_published() -> None:
+    with pytest.raises(benchmark.UnsupportedError, match="affine and projective"):
+        recipe(make_setting(method_params=AETParams(transform="similarity")))
 
 
 def test_the_quick_recipe_is_a_fixed_number_of_epochs() -> None:

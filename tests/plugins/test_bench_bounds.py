@@ -267,7 +267,8 @@ def test_supervised_without_labels_says_whose_fault_it_is() -> None:
 
 
 def test_the_paper_recipe_is_rotnets_supervised_bound() -> None:
-    recipe = METHODS["supervised"].recipe(setting_of("blocknet", budget="paper"))
+    published = ENCODERS["blocknet"].params(blocks=3, init="default")
+    recipe = METHODS["supervised"].recipe(setting_of("blocknet", budget="paper", encoder_params=published))
     assert (recipe.optimiser, recipe.lr, recipe.momentum, recipe.nesterov) == ("sgd", 0.1, 0.9, True)
     assert (recipe.weight_decay, recipe.batch, recipe.epochs, recipe.drop_last) == (5e-4, 128, 200, False)
     assert (recipe.schedule, recipe.milestones, recipe.factor) == ("milestones", (60, 120, 160), 0.2)
@@ -276,9 +277,11 @@ def test_the_paper_recipe_is_rotnets_supervised_bound() -> None:
     assert recipe.std == pytest.approx((0.247, 0.244, 0.262), abs=5e-4)
 
 
-@pytest.mark.parametrize(("encoder", "dataset"), [("resnet18", "cifar10"), ("blocknet", "digits")])
+@pytest.mark.parametrize(
+    ("encoder", "dataset"), [("resnet18", "cifar10"), ("blocknet", "digits"), ("blocknet", "cifar10")]
+)
 def test_a_paper_recipe_is_refused_where_no_paper_gives_one(encoder: str, dataset: str) -> None:
-    with pytest.raises(benchmark.UnsupportedError, match=f"{encoder} on {dataset}"):
+    with pytest.raises(benchmark.UnsupportedError, match=f"this {encoder} on {dataset}"):
         METHODS["supervised"].recipe(setting_of(encoder, dataset, budget="paper"))
 
 

@@ -690,7 +690,9 @@ def test_the_paper_recipe_is_the_authors():
     assert recipe.weight_decay == 0
 
 
-@pytest.mark.parametrize(("encoder", "dataset"), [("resnet18", "cifar10"), ("dim_conv", "digits")])
+@pytest.mark.parametrize(
+    ("encoder", "dataset"), [("resnet18", "cifar10"), ("dim_conv", "digits"), ("dim_conv", "stl10")]
+)
 def test_the_paper_has_no_recipe_for_what_it_did_not_train(encoder, dataset):
     with pytest.raises(benchmark.UnsupportedError, match=f"{encoder} on {dataset}"):
         bench_dim.recipes.recipe(setting(encoder=encoder, dataset=dataset, budget="paper"))

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -197,9 +198,18 @@ def test_the_paper_recipe_is_the_released_configuration() -> None:
     assert paper.std == pytest.approx((0.24706, 0.24353, 0.26157), abs=1e-5)
 
 
-@pytest.mark.parametrize("change", [{"encoder": "resnet18"}, {"image_shape": (1, 32, 32)}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"encoder": "resnet18"},
+        {"image_shape": (1, 32, 32)},
+        {"image_shape": (3, 96, 96)},
+        {"encoder_params": SimpleNamespace(init="aet", pool_after_block3=False)},
+        {"encoder_params": SimpleNamespace(init="default", pool_after_block3=True)},
+    ],
+)
 def test_there_is_no_paper_recipe_for_what_the_paper_did_not_train(change: dict[str, Any]) -> None:
-    with pytest.raises(benchmark.UnsupportedError, match="blocknet on colour images"):
+    with pytest.raises(benchmark.UnsupportedError, match=r"blocknet\[init=default\]"):
         recipe(make_setting(**change))
 
 
