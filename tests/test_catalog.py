@@ -177,6 +177,44 @@ def test_what_a_plugin_gave_before_it_broke_is_not_half_there(plugin: PluginMake
     assert reason(found, "made") == "ValueError: no second one"
 
 
+FIGURE = (
+    "benchmark.Published(value=0.9, encoder='net', tap='conv2', evaluator='head', source='Ann 2020', status='recalled')"
+)
+
+
+def method_with(figures: str) -> str:
+    """A plugin's body: the method `one` with these figures."""
+    return (
+        "@benchmark.hookimpl\ndef bench_methods():\n"
+        f"    yield benchmark.MethodSpec(name='one', summary='', build=lambda c: None, published={figures})\n"
+    )
+
+
+@pytest.mark.parametrize("figures", ["(0.9,)", "({'value': 0.9},)", "('conv: 0.9',)", f"({FIGURE}, None)"])
+def test_what_is_no_published_figure_is_told_so(plugin: PluginMaker, figures: str) -> None:
+    plugin(method_with(figures))
+    said = reason(load_catalog("made"), "made")
+    for word in ("bench_methods", "published of 'one'", "benchmark.Published"):
+        assert word in said
+
+
+def test_published_figures_come_with_their_method_and_a_method_may_do_without(plugin: PluginMaker) -> None:
+    plugin(method_with(f"({FIGURE},)"), name="with_figures")
+    plugin(
+        "@benchmark.hookimpl\ndef bench_methods():\n"
+        "    yield benchmark.MethodSpec(name='two', summary='', build=lambda c: None)\n",
+        name="without",
+        distribution="repbench-without",
+    )
+    found = load_catalog("with_figures,without")
+    assert found.broken == ()
+    first, second = found.methods
+    assert [(figure.value, figure.status, figure.dataset) for figure in first.spec.published] == [
+        (0.9, "recalled", "cifar10")
+    ]
+    assert second.spec.published == ()
+
+
 # --- clashes ----------------------------------------------------------------------------------------------------------
 
 
@@ -342,6 +380,25 @@ def test_bench_list_v_shows_parameters_with_default_choice_and_help(strangers: P
     assert "part=centre" in shown
     assert "one of centre, left" in shown
     assert "which part of the image is hidden" in shown
+
+
+def test_bench_list_v_shows_published_figures_with_all_they_are_for_and_their_source(
+    plugin: PluginMaker, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = FIGURE.replace("0.9", "0.625").replace("'recalled'", "'read', note='best epoch', spread=0.01")
+    plugin(method_with(f"({FIGURE}, {second})"))
+    monkeypatch.setenv("BENCH_PLUGINS", "made")
+    lines = [" ".join(line.split()) for line in bench("list", "methods", "-v").stdout.splitlines()]
+    place = lines.index("published:")
+    assert lines[place + 1 : place + 3] == [
+        "one net cifar10 conv2 head 0.9000 recalled Ann 2020",
+        "one net cifar10 conv2 head 0.6250 ±0.0100 Ann 2020 (best epoch)",
+    ]
+    assert "published:" not in bench("list", "methods").stdout
+
+
+def test_bench_list_v_of_a_method_without_figures_has_no_line_for_them(strangers: Path, bench: Bench) -> None:
+    assert "published:" not in bench("list", "-v").stdout
 
 
 def test_bench_list_plugins_shows_what_bench_plugins_keeps_out(installed: Path, bench: Bench, monkeypatch) -> None:

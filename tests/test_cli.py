@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import Result
 from conftest import Bench
 from PIL import Image
+from sample_figures import record_of, scored
 
 from benchmark import devices
-from benchmark.records import read_records
+from benchmark.parameters import as_dict
+from benchmark.records import Record, read_records, write_record
 
 QUICK = ("--executor", "inline", "--device", "cpu", "--epochs", "1", "--no-floors")
 STRIPES = ("--encoders", "tiny", "--dataset", "stripes", "--evaluators", "centroid")
@@ -522,6 +527,96 @@ def test_features_that_cannot_be_are_refused(finished: Bench, bench: Bench, tmp_
     refused(bench("features", record, "-o", "v.npz", "--dataset", "stripes[size=12]"), "is not the one")
     refused(bench("features", record, "-o", "runs/scores.csv/v.npz"), "cannot be written")
     assert not (tmp_path / "v.npz").exists()
+
+
+# --- ours beside what was published -----------------------------------------------------------------------------------
+
+
+def rotation_record(value: float, seed: int = 0, **changes: Any) -> Record:
+    """RotNet's own network and schedule, with a convolutional head on conv2, as if it had been trained."""
+    from bench_encoders.parameters import BlockNetParams
+    from bench_heads.parameters import RotNetHeadParams
+    from bench_rotation.published import PAPER
+
+    score = dataclasses.replace(scored(value, "conv"), params=as_dict(RotNetHeadParams()))
+    settings: dict[str, Any] = {"dataset": "cifar10", "recipe": PAPER, **changes}
+    return record_of(
+        score,
+        method="rotation",
+        encoder="blocknet",
+        seed=seed,
+        method_params={"turns": 4},
+        encoder_params=as_dict(BlockNetParams(init="default")),
+        **settings,
+    )
+
+
+@pytest.fixture
+def leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Writes records into runs/, where only the plugins are asked that give their figures."""
+    monkeypatch.setenv("BENCH_PLUGINS", "rotation,encoders,heads")
+
+    def write(*records: Record) -> None:
+        for number, record in enumerate(records):
+            folder = tmp_path / "runs" / f"cell-{number}"
+            folder.mkdir(parents=True)
+            write_record(folder, record)
+
+    return write
+
+
+def test_expected_sets_ours_beside_the_paper_with_all_that_differs(bench: Bench, leave: Callable[..., None]) -> None:
+    from benchmark.contracts import Recipe
+
+    ours = rotation_record(0.5, dataset="cifar10-jpeg[subset=2000]", subset=2000, recipe=Recipe(epochs=1))
+    leave(ours, rotation_record(0.25, seed=1, state="smoke"))
+    result = bench("table", "runs", "--expected", "--format", "md")
+    assert result.exit_code == 0, result.output
+    (row,) = [line for line in result.stdout.splitlines() if line.startswith("| rotation")]
+    for word in (
+        *("0.5000 [", "0.9116", "-0.4116", "Gidaris et al. 2018, Table 3", "images of cifar10-jpeg"),
+        *("2000 training images", "1 of 200 epochs", "optimiser=adam", "lr=0.001", "batch=64"),
+    ):
+        assert word in row
+    assert "0.2500" not in result.stdout
+    assert "fc1 at conv2" in result.stdout
+    assert "0.9116" in bench("table", "runs", "--expected").stdout
+
+
+def test_expected_as_csv_and_json_is_the_same_comparison(bench: Bench, leave: Callable[..., None]) -> None:
+    leave(*(rotation_record(value, seed=seed) for seed, value in enumerate((0.875, 0.9375))))
+    (line,) = csv.DictReader(io.StringIO(bench("table", "runs", "--expected", "--format", "csv").stdout))
+    (row,) = json.loads(bench("table", "runs", "--expected", "--format", "json").stdout)
+    for each in (line, row):
+        assert (float(each["value"]), float(each["published"]), int(each["seeds"])) == (0.90625, 0.9116, 2)
+        assert each["status"] == "read"
+        assert not each["differences"]
+
+
+def test_expected_reads_a_leaderboard_too(bench: Bench, leave: Callable[..., None], tmp_path: Path) -> None:
+    leave(rotation_record(0.875))
+    (record,) = read_records(tmp_path / "runs")[0]
+    body = {key: value for key, value in dataclasses.asdict(record).items() if key != "folder"}
+    (tmp_path / "cifar10.jsonl").write_text(json.dumps(body) + "\n")
+    of_folder = bench("table", "runs", "--expected", "--format", "json").stdout
+    assert bench("table", "cifar10.jsonl", "--expected", "--format", "json").stdout == of_folder
+    assert json.loads(of_folder)[0]["published"] == 0.9116
+
+
+@pytest.mark.parametrize(
+    "changes", [{"dataset": "digits"}, {"dataset": "cifar100"}, {"state": "smoke"}], ids=["digits", "cifar100", "smoke"]
+)
+def test_expected_says_where_figures_are_listed_if_none_fits(
+    bench: Bench, leave: Callable[..., None], changes: dict[str, str]
+) -> None:
+    leave(rotation_record(0.875, **changes))
+    refused(bench("table", "runs", "--expected"), "no published figure fits", "bench list methods -v")
+    assert bench("table", "runs").exit_code == 0
+
+
+def test_expected_of_no_records_says_what_to_do(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    refused(bench("table", "empty", "--expected"), "no record under empty; bench run --out empty makes some")
 
 
 # --- the program ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,147 @@
+"""Figures, a catalogue that gives them, and records that they are for, made by hand: for the tests of comparisons."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sample_records import sample_record, sample_score
+
+from benchmark.catalog import Catalog, Entry, Provider
+from benchmark.contracts import EncoderSpec, EvaluatorSpec, MethodSpec, Metric, Pool, Published, Recipe
+from benchmark.parameters import as_dict
+from benchmark.records import Record, Score, from_json
+
+PROVIDER = Provider(plugin="paper", distribution="paper", version="1")
+PAPER = Recipe(
+    epochs=200,
+    batch=128,
+    optimiser="sgd",
+    lr=0.1,
+    weight_decay=5e-4,
+    schedule="milestones",
+    milestones=(60, 120, 160),
+    drop_last=False,
+    mean=(0.5, 0.4, 0.3),
+    std=(0.25, 0.25, 0.25),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnParams:
+    """A whole number, and a number that came later."""
+
+    turns: int = 4
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetParams:
+    """A whole number and a word."""
+
+    blocks: int = 4
+    init: Literal["own", "default"] = "own"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadParams:
+    """Labels, passes, and a list."""
+
+    per_class: int | None = None
+    epochs: int = 100
+    rates: tuple[float, ...] = (0.1, 0.01)
+
+
+def _nothing(*arguments: object) -> Any:
+    raise AssertionError("nothing is built to compare numbers")
+
+
+def published(value: float = 0.9, **changes: Any) -> Published:
+    """The accuracy of `head` on conv2 of `net`, CIFAR-10, trained by PAPER."""
+    fields: dict[str, Any] = {
+        "value": value,
+        "encoder": "net",
+        "tap": "conv2",
+        "evaluator": "head",
+        "recipe": PAPER,
+        "source": "Ann 2020, Table 1",
+        "status": "read",
+    }
+    return Published(**{**fields, **changes})
+
+
+def catalog_of(*figures: Published, **methods: Sequence[Published]) -> Catalog:
+    """The method `turn` with these figures, other methods with theirs; encoders `net` and `wide`, two evaluators."""
+
+    def entries(specs: Sequence[Any]) -> Any:
+        return tuple(Entry(spec=spec, provider=PROVIDER) for spec in specs)
+
+    def evaluator(name: str, *pools: Pool) -> EvaluatorSpec:
+        metrics = (Metric(name="accuracy", headline="accuracy"),)
+        return EvaluatorSpec(
+            name=name, summary="", evaluate=_nothing, metrics=metrics, params=HeadParams, pools=pools, version=1
+        )
+
+    return Catalog(
+        methods=entries(
+            [
+                MethodSpec(name=name, summary="", build=_nothing, params=TurnParams, published=tuple(given))
+                for name, given in {"turn": figures, **methods}.items()
+            ]
+        ),
+        encoders=entries(
+            [
+                EncoderSpec(name=name, summary="", build=_nothing, layout=_nothing, params=NetParams)
+                for name in ("net", "wide")
+            ]
+        ),
+        evaluators=entries([evaluator("head", "none"), evaluator("svm", "flat", "average")]),
+        plugins=(PROVIDER,),
+    )
+
+
+def scored(value: float = 0.85, evaluator: str = "head", **changes: Any) -> Score:
+    """An accuracy of `head` on conv2 with default parameters, of 10,000 images; `params` are put over the defaults."""
+    name = evaluator.partition("[")[0]
+    fields: dict[str, Any] = {
+        "tap": "conv2",
+        "pool": "flat" if name == "svm" else "none",
+        "evaluator": evaluator,
+        "protocol": f"{name}@1",
+        "metric": "accuracy",
+        "n": 10_000,
+        "ci_low": value - 0.0078125,
+        "ci_high": value + 0.0078125,
+    }
+    params = {**as_dict(HeadParams()), **changes.pop("params", {})}
+    return sample_score(value, **{**fields, **changes, "params": params})
+
+
+def record_of(
+    *scores: Score,
+    method: str = "turn",
+    encoder: str = "net",
+    dataset: str = "cifar10",
+    seed: int | None = 0,
+    subset: int | None = None,
+    method_params: Mapping[str, object] | None = None,
+    encoder_params: Mapping[str, object] | None = None,
+    recipe: Recipe | None = PAPER,
+    **changes: Any,
+) -> Record:
+    """A finished cell as it is read from its file; its parameters are defaults unless given, then they are all it has."""
+    record = sample_record(method, encoder, dataset, seed, scores=scores or (scored(),), **changes)
+    cell = record.cell
+    cell["method"]["params"] = as_dict(TurnParams()) if method_params is None else dict(method_params)
+    cell["encoder"]["params"] = as_dict(NetParams()) if encoder_params is None else dict(encoder_params)
+    cell["dataset"]["subset"] = subset
+    cell["recipe"] = as_dict(Recipe(epochs=0) if recipe is None else recipe)
+    cell["image_shape"] = [3, 32, 32]
+    body = {**dataclasses.asdict(record), "id": hashlib.sha256(repr(cell).encode()).hexdigest()}
+    del body["folder"]
+    return from_json(json.loads(json.dumps(body)), Path("runs") / "cell" / "record.json")
