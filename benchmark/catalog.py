@@ -222,13 +222,31 @@ def _checked(hook: str, spec: object, expected: type) -> Spec:
         spec.params()
     except TypeError as error:
         raise PluginError(f"{hook}: every parameter of '{name}' needs a default ({error})") from error
-    if isinstance(spec, MethodSpec) and not all(isinstance(figure, Published) for figure in spec.published):
-        raise PluginError(f"{hook}: published of '{name}' must be a tuple of benchmark.Published")
+    if isinstance(spec, MethodSpec):
+        _check_published(hook, spec)
     if isinstance(spec, EvaluatorSpec) and not (spec.pools and set(spec.pools) <= set(get_args(Pool))):
         raise PluginError(
             f"{hook}: pools of '{name}' are {spec.pools!r}; they are one or more of {', '.join(get_args(Pool))}"
         )
     return spec
+
+
+def _check_published(hook: str, spec: MethodSpec) -> None:
+    """A figure that cannot be told or never fits would be left out in silence."""
+    if not isinstance(spec.published, tuple) or not all(isinstance(each, Published) for each in spec.published):
+        raise PluginError(f"{hook}: published of '{spec.name}' must be a tuple of benchmark.Published")
+    names = {field.name for field in dataclasses.fields(spec.params)}
+    for figure in spec.published:
+        where = f"{hook}: a published figure of '{spec.name}' ({figure.source})"
+        unknown = sorted(set(figure.method) - names)
+        if unknown:
+            raise PluginError(
+                f"{where} names the parameter '{unknown[0]}'; there is {', '.join(sorted(names)) or 'none'}"
+            )
+        if figure.status not in ("read", "recalled"):
+            raise PluginError(f"{where} has the status '{figure.status}'; it is 'read' or 'recalled'")
+        if figure.metric.startswith("accuracy") and not 0 <= figure.value <= 1:
+            raise PluginError(f"{where} is {figure.value}; an accuracy is a fraction from 0 to 1, never a percentage")
 
 
 def _check_unique(given: Iterable[tuple[str, Spec]]) -> None:

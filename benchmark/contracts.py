@@ -364,6 +364,8 @@ class Published:
     """Parameters of the method that the figure is for; those that are not named are at their defaults."""
     dataset: str = "cifar10"
     """Name of the dataset."""
+    image_shape: ImageShape = (3, 32, 32)
+    """(C, H, W) of the images."""
     metric: str = "accuracy"
     recipe: Recipe | None = None
     """How the encoder was trained; None: it was not, or that is not known."""

@@ -11,13 +11,14 @@ from typing import Any
 from benchmark import stats
 from benchmark.catalog import Catalog
 from benchmark.errors import UsageError
-from benchmark.figures import Comparison, comparisons, figures_for, named, shown_value
-from benchmark.records import Record, conditions
+from benchmark.figures import Comparison, comparisons, groups, named, not_scored, shown_value
+from benchmark.records import Record
 from benchmark.tables import DIGITS, Table
 
 COLUMNS = (
     *("method", "encoder", "dataset", "tap", "evaluator", "metric", "epochs", "seeds", "value", "spread"),
-    *("ci_low", "ci_high", "n", "published", "difference", "status", "source", "differences", "note", "cells"),
+    *("ci_low", "ci_high", "n", "published", "published_spread", "difference", "status", "source", "differences"),
+    *("did_not_learn", "note", "cells"),
 )
 """Of the comparison as CSV or JSON."""
 
@@ -28,36 +29,54 @@ def tables(records: Sequence[Record], catalog: Catalog) -> list[Table]:
     Raises:
         UsageError: no figure was published for what the records hold.
     """
-    found = comparisons(records, catalog)
-    if not found:
-        raise UsageError(
-            "no published figure fits these records; bench list methods -v shows the figures of each method, with the "
-            "dataset, encoder, tap and evaluator that they were given for"
-        )
+    found = _found(records, catalog)
     datasets = dict.fromkeys(each.records[0].cell["dataset"]["label"] for each in found)
     return [
-        _table(dataset, [each for each in found if each.records[0].cell["dataset"]["label"] == dataset], catalog)
+        _table(
+            dataset,
+            [each for each in found if each.records[0].cell["dataset"]["label"] == dataset],
+            list(_not_measured([r for r in records if r.cell["dataset"]["label"] == dataset], catalog)),
+        )
         for dataset in datasets
     ]
 
 
+def _found(records: Sequence[Record], catalog: Catalog) -> list[Comparison]:
+    found = comparisons(records, catalog)
+    if not found:
+        notes = " ".join(_not_measured(records, catalog))
+        raise UsageError(
+            "no published figure fits these records; bench list methods -v shows the figures of each method, with the "
+            f"dataset, encoder, tap and evaluator that they were given for. {notes}".rstrip()
+        )
+    return found
+
+
 def as_csv(records: Sequence[Record], catalog: Catalog) -> str:
-    """The comparison as CSV: raw fractions, conditions separated by semicolons."""
+    """The comparison as CSV: raw fractions, conditions separated by semicolons.
+
+    Raises:
+        UsageError: as `tables`.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for each in comparisons(records, catalog):
+    for each in _found(records, catalog):
         row = _row(each)
         writer.writerow({**row, "differences": "; ".join(row["differences"]), "cells": " ".join(row["cells"])})
     return text.getvalue()
 
 
 def as_json(records: Sequence[Record], catalog: Catalog) -> str:
-    """The comparison as JSON: a list of objects with the CSV's columns."""
-    return json.dumps([_row(each) for each in comparisons(records, catalog)], indent=1) + "\n"
+    """The comparison as JSON: a list of objects with the CSV's columns.
+
+    Raises:
+        UsageError: as `tables`.
+    """
+    return json.dumps([_row(each) for each in _found(records, catalog)], indent=1) + "\n"
 
 
-def _table(dataset: str, found: Sequence[Comparison], catalog: Catalog) -> Table:
+def _table(dataset: str, found: Sequence[Comparison], not_measured: Sequence[str]) -> Table:
     columns = ("method", "encoder", "tap", "evaluator", "seeds", "ours", "published", "difference", "source", "remarks")
     rows = []
     for each in found:
@@ -79,18 +98,30 @@ def _table(dataset: str, found: Sequence[Comparison], catalog: Catalog) -> Table
     notes = [
         "ours: after the last epoch, which test images did not choose; ± over seeds, or [ ] the 95 % interval over test "
         "images. recalled: not yet looked up in the source.",
-        *_not_measured(found, catalog),
+        *not_measured,
     ]
-    return Table(title=f"ours and published on {dataset}", columns=columns, rows=tuple(rows), notes=tuple(notes))
+    return Table(
+        title=f"ours and published on {dataset}",
+        columns=columns,
+        rows=tuple(rows),
+        notes=tuple(notes),
+        kept=columns.index("source"),
+    )
 
 
 def _remarks(each: Comparison) -> str:
     words = list(each.differences)
-    if any(record.checks.get("learned") is False for record in each.records):
-        words.append("did not learn")
+    dull = _dull(each)
+    if dull:
+        words.append("did not learn" if dull == len(each.records) else f"{dull} of {len(each.records)} did not learn")
     if each.figure.note:
         words.append(f"published: {each.figure.note}")
     return "; ".join(words)
+
+
+def _dull(each: Comparison) -> int:
+    """Cells whose loss ended above that of a predictor that ignores the image."""
+    return sum(record.checks.get("learned") is False for record in each.records)
 
 
 def _ours(each: Comparison) -> str:
@@ -101,15 +132,13 @@ def _ours(each: Comparison) -> str:
     return f"{mean:.{DIGITS}f}" if low is None or high is None else f"{mean:.{DIGITS}f} [{low:.3f}, {high:.3f}]"
 
 
-def _not_measured(found: Sequence[Comparison], catalog: Catalog) -> Iterator[str]:
+def _not_measured(records: Sequence[Record], catalog: Catalog) -> Iterator[str]:
     """For each trained cell, the figures that a further evaluator or tap would be compared with."""
-    groups = {conditions(each.records[0]): each.records[0] for each in found}
-    for key, record in groups.items():
-        have = {id(each.figure) for each in found if conditions(each.records[0]) == key}
-        rest = [figure for figure in figures_for(record, catalog) if id(figure) not in have]
+    for group in groups(records):
+        rest = not_scored(group, catalog)
         if rest:
             words = dict.fromkeys(f"{named(figure.evaluator, figure.metric)} at {figure.tap}" for figure in rest)
-            name = f"{record.cell['method']['label']} / {record.cell['encoder']['label']}"
+            name = f"{group[0].cell['method']['label']} / {group[0].cell['encoder']['label']}"
             yield f"Published, not scored here for {name}: {', '.join(words)}."
 
 
@@ -132,10 +161,12 @@ def _row(each: Comparison) -> dict[str, Any]:
         "ci_high": score.ci_high if one else None,
         "n": score.n,
         "published": figure.value,
+        "published_spread": figure.spread,
         "difference": each.difference,
         "status": figure.status,
         "source": figure.source,
         "differences": list(each.differences),
+        "did_not_learn": _dull(each),
         "note": figure.note,
         "cells": [record.id[:10] for record in each.records],
     }

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from benchmark.tables import HEADLINE, Table
+from benchmark.tables import Table
 
 Format = Literal["table", "md", "csv", "json", "latex"]
 
@@ -88,7 +88,7 @@ def _fitted(table: Table, width: int) -> Table:
     left_out: list[str] = []
     while sum(_least_widths(table)) + 2 * len(table.columns) + 2 > width:
         last = len(table.columns) - 1 - (table.columns[-1] == "remarks")
-        if last <= HEADLINE:
+        if last < table.kept:
             break
         left_out.insert(0, table.columns[last])
         table = dataclasses.replace(

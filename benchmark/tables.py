@@ -39,6 +39,8 @@ class Table:
     best: frozenset[tuple[int, int]] = frozenset()
     """(row, column) of the values to be marked."""
     notes: tuple[str, ...] = ()
+    kept: int = HEADLINE + 1
+    """Columns from the left that stay however narrow the terminal is."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -198,6 +198,22 @@ def test_what_is_no_published_figure_is_told_so(plugin: PluginMaker, figures: st
         assert word in said
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ("0.9", "91.16", "never a percentage"),
+        ("'recalled'", "'Recalled'", "'read' or 'recalled'"),
+        ("'recalled'", "'read', method={'transfrom': 'affine'}", "names the parameter 'transfrom'"),
+    ],
+)
+def test_a_published_figure_that_would_mislead_or_never_fit_is_refused(
+    plugin: PluginMaker, old: str, new: str, word: str
+) -> None:
+    assert old in FIGURE
+    plugin(method_with(f"({FIGURE.replace(old, new)},)"))
+    assert word in reason(load_catalog("made"), "made")
+
+
 def test_published_figures_come_with_their_method_and_a_method_may_do_without(plugin: PluginMaker) -> None:
     plugin(method_with(f"({FIGURE},)"), name="with_figures")
     plugin(

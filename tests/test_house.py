@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "features": {"errors", "contracts", "images", "encoder", "chance", "progress", "atomic"},
     "evaluate": {"errors", "contracts", "images", "encoder", "chance", "progress", "atomic"},
     "tables": {"records", "stats"},
-    "figures": {"errors", "contracts", "catalog", "grammar", "parameters", "records", "stats"},
+    "figures": {"errors", "contracts", "catalog", "grammar", "parameters", "plan", "records", "stats"},
     "expected": {"errors", "catalog", "figures", "records", "stats", "tables"},
     "formats": {"tables"},
     "pictures": {"errors", "atomic"},

@@ -60,12 +60,12 @@ FIGURES = (
     _figure("affine", "fc1", 17.16, TABLE),
     _figure("affine", "fc2", 9.77, TABLE),
     _figure("affine", "fc2", 10.25, RESCORED, "read", "last epoch; the best is 0.9002"),
-    _figure("affine", "fc3", 10.16, TABLE),
-    _figure("affine", "conv", 8.05, TABLE),
+    _figure("affine", "fc3", 10.16, TABLE, note=LONGER),
+    _figure("affine", "conv", 8.05, TABLE, note=LONGER),
     _figure("projective", "fc1", 16.65, TABLE),
     _figure("projective", "fc2", 9.41, TABLE),
-    _figure("projective", "fc3", 9.92, TABLE),
-    _figure("projective", "conv", 7.82, SURVEY, "read"),
+    _figure("projective", "fc3", 9.92, TABLE, note=LONGER),
+    _figure("projective", "conv", 7.82, SURVEY, "read", QUOTED),
     *(
         _figure("projective", f"conv[per_class={count}]", error, SURVEY, "read", QUOTED)
         for count, error in ((20, 34.83), (100, 24.35), (400, 16.28), (1000, 12.58))

@@ -14,7 +14,7 @@ from bench_dim.recipes import PAPER
 
 TAPS = ("conv3", "fc", "y")
 """What the paper's tables call conv, fc and Y."""
-LAST = "mean of the probe's last 100 epochs"
+LAST = "mean of the probe's last 100 epochs, critic not named"
 
 
 def _row(

@@ -18,7 +18,8 @@ PAPER = benchmark.Recipe(
     mean=(125.3 / 255, 123.0 / 255, 113.9 / 255),
     std=(63.0 / 255, 62.1 / 255, 66.7 / 255),
 )
-"""The authors' released configuration (github.com/gidariss/FeatureLearningRotNet); 128 images are 512 with their turns."""
+"""The authors' released configuration (github.com/gidariss/FeatureLearningRotNet); 128 images are 512 with their turns. The
+paper's own schedule is recalled as 100 epochs, so that its figures may be of half as many."""
 
 RERUN = "a rerun of the released code, github.com/gidariss/FeatureLearningRotNet, issue 6"
 SURVEY = "Qi and Luo, Small Data Challenges in Big Data Era, Table 1"
@@ -62,6 +63,7 @@ def _by_depth(
 FIGURES = (
     *_by_depth((85.07, 89.06, 86.21, 61.73), "Gidaris et al. 2018, Table 1"),
     *_by_depth((84.65, 88.89, 85.88, 54.04), RERUN),
+    # Another text prints 88.56 for the second.
     *_by_depth((85.45, 88.26, 62.09), "Gidaris et al. 2018, Table 1"),
     # The paper's text gives 88.26 to 89.06 as the range at conv2, which 89.76 is outside of: one of them is misremembered.
     *_by_depth((85.04, 89.76, 86.82, 74.50, 50.37), "Gidaris et al. 2018, Table 1", "recalled"),
