@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmark import stats
@@ -79,6 +80,7 @@ def as_json(records: Sequence[Record], catalog: Catalog) -> str:
 def _table(dataset: str, found: Sequence[Comparison], not_measured: Sequence[str]) -> Table:
     columns = ("method", "encoder", "tap", "evaluator", "seeds", "ours", "published", "difference", "source", "remarks")
     rows = []
+    shared = _shared(found)
     for each in found:
         cell = each.records[0].cell
         rows.append(
@@ -92,12 +94,13 @@ def _table(dataset: str, found: Sequence[Comparison], not_measured: Sequence[str
                 shown_value(each.figure),
                 f"{each.difference:+.{DIGITS}f}",
                 each.figure.source,
-                _remarks(each),
+                _remarks(each, shared),
             )
         )
     notes = [
         "ours: after the last epoch, which test images did not choose; ± over seeds, or [ ] the 95 % interval over test "
         "images. recalled: not yet looked up in the source.",
+        *(f"({letter}) {'; '.join(conditions)}" for conditions, letter in shared.items()),
         *not_measured,
     ]
     return Table(
@@ -109,8 +112,22 @@ def _table(dataset: str, found: Sequence[Comparison], not_measured: Sequence[str
     )
 
 
-def _remarks(each: Comparison) -> str:
-    words = list(each.differences)
+def _shared(found: Sequence[Comparison]) -> dict[tuple[str, ...], str]:
+    """Conditions of training that several rows have in common -> the letter that stands for them."""
+    counts = Counter(each.of_cell for each in found if each.of_cell)
+    several = [conditions for conditions, count in counts.items() if count > 1]
+    return {conditions: _letter(number) for number, conditions in enumerate(several)}
+
+
+def _letter(number: int) -> str:
+    """A to z, then aa, ab, ..."""
+    first, last = divmod(number, 26)
+    return (_letter(first - 1) if first else "") + chr(ord("a") + last)
+
+
+def _remarks(each: Comparison, shared: Mapping[tuple[str, ...], str]) -> str:
+    words = [f"({shared[each.of_cell]})"] if each.of_cell in shared else list(each.of_cell)
+    words += each.of_score
     dull = _dull(each)
     if dull:
         words.append("did not learn" if dull == len(each.records) else f"{dull} of {len(each.records)} did not learn")

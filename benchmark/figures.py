@@ -49,8 +49,15 @@ class Comparison:
     scores: tuple[Score, ...]
     """One for each of the records."""
     figure: Published
-    differences: tuple[str, ...]
-    """Conditions of ours that are not the figure's, in words."""
+    of_cell: tuple[str, ...]
+    """Conditions of our training that are not the figure's, in words: data, recipe, parameters of method and encoder."""
+    of_score: tuple[str, ...]
+    """Those of our scoring: parameters of the evaluator, pooling, protocol."""
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """All conditions of ours that are not the figure's."""
+        return (*self.of_cell, *self.of_score)
 
     @property
     def value(self) -> float:
@@ -75,9 +82,10 @@ def comparisons(records: Sequence[Record], catalog: Catalog) -> list[Comparison]
                     records=tuple(record for record, _ in scored),
                     scores=tuple(score for _, score in scored),
                     figure=figure,
-                    differences=differences,
+                    of_cell=of_cell,
+                    of_score=of_score,
                 )
-                for figure, differences in nearest
+                for figure, of_cell, of_score in nearest
             ]
     return found
 
@@ -159,18 +167,22 @@ def _scores(group: Sequence[Record]) -> Iterator[tuple[tuple[Record, Score], ...
 
 def _nearest(
     record: Record, score: Score, figures: Iterable[Published], catalog: Catalog
-) -> list[tuple[Published, tuple[str, ...]]]:
-    """The figures for a score whose parameters differ least, each with all differences."""
+) -> list[tuple[Published, tuple[str, ...], tuple[str, ...]]]:
+    """The figures for a score whose parameters differ least, each with the differences of training and of scoring."""
     fitting = [
-        (figure, _parameters_that_differ(record, score, figure, catalog))
+        (
+            figure,
+            list(_trained_otherwise(record, figure, catalog)),
+            list(_scored_otherwise(record, score, figure, catalog)),
+        )
         for figure in figures
         if _fits(figure, score, catalog)
     ]
-    least = min((len(differences) for _, differences in fitting), default=0)
+    least = min((len(trained) + len(scored) for _, trained, scored in fitting), default=0)
     return [
-        (figure, (*_conditions_that_differ(record, figure), *differences))
-        for figure, differences in fitting
-        if len(differences) == least
+        (figure, (*_conditions_that_differ(record, figure), *trained), tuple(scored))
+        for figure, trained, scored in fitting
+        if len(trained) + len(scored) == least
     ]
 
 
@@ -187,22 +199,24 @@ def _fits(figure: Published, score: Score, catalog: Catalog) -> bool:
     return _agree(_named_spec(catalog.evaluators, name), params, score.params)
 
 
-def _parameters_that_differ(record: Record, score: Score, figure: Published, catalog: Catalog) -> tuple[str, ...]:
+def _trained_otherwise(record: Record, figure: Published, catalog: Catalog) -> Iterator[str]:
     method = record.cell["method"]
+    yield from _unlike(_spec(catalog.methods, method), figure.method, method["params"])
+    yield from _unlike_encoder(record, figure, catalog)
+
+
+def _scored_otherwise(record: Record, score: Score, figure: Published, catalog: Catalog) -> Iterator[str]:
     name, params = _parsed(figure.evaluator) or ("", {})
     evaluator = _named_spec(catalog.evaluators, name)
     pool = params.pop("pool", None)
-    found = [
-        *_unlike(_spec(catalog.methods, method), figure.method, method["params"]),
-        *_unlike_encoder(record, figure, catalog),
-        *(f"{name} {each}" for each in _unlike(evaluator, params, score.params)),
-    ]
-    if evaluator is not None:
-        if pool is None and evaluator.pools[0] != score.pool and not _is_vector(record, score, catalog):
-            found.append(f"{name} pool={score.pool}")
-        if evaluator.protocol != score.protocol:
-            found.append(f"protocol {score.protocol}, now {evaluator.protocol}")
-    return tuple(found)
+    for each in _unlike(evaluator, params, score.params):
+        yield f"{name} {each}"
+    if evaluator is None:
+        return
+    if pool is None and evaluator.pools[0] != score.pool and not _is_vector(record, score, catalog):
+        yield f"{name} pool={score.pool}"
+    if evaluator.protocol != score.protocol:
+        yield f"protocol {score.protocol}, now {evaluator.protocol}"
 
 
 def _unlike_encoder(record: Record, figure: Published, catalog: Catalog) -> Iterator[str]:

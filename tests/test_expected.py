@@ -247,9 +247,18 @@ def test_csv_has_a_line_for_each_row_of_the_tables_with_the_same_words_and_numbe
             assert f"{float(line['difference']):+.4f}" == row["difference"]
             assert (line["status"] == "recalled") == row["published"].endswith("recalled")
             note = [f"published: {line['note']}"] if line["note"] else []
-            assert [*filter(None, line["differences"].split("; ")), *note] == [
-                *filter(None, row["remarks"].split("; "))
-            ]
+            remarks = row["remarks"]
+            for told in table.notes:
+                letter, _, conditions = told.partition(" ")
+                remarks = remarks.replace(letter, conditions) if letter.startswith("(") else remarks
+            assert [*filter(None, line["differences"].split("; ")), *note] == [*filter(None, remarks.split("; "))]
+
+
+def test_conditions_of_training_that_rows_share_are_told_once() -> None:
+    ours = record_of(scored(), scored(evaluator="svm"), dataset="cifar10-jpeg[subset=500]", subset=500)
+    table = table_of([ours], published(), published(evaluator="svm", note="best epoch"))
+    assert [row["remarks"] for row in rows(table)] == ["(a)", "(a); published: best epoch"]
+    assert "(a) images of cifar10-jpeg; 500 training images" in table.notes
 
 
 def test_csv_and_json_are_the_same_rows() -> None:
