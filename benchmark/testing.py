@@ -394,7 +394,7 @@ def check_evaluator(spec: EvaluatorSpec, params: Any = None) -> Evaluation:
         first = _evaluated(spec, params, subject)
     again = _evaluated(spec, params, subject)
     _require(
-        [m.value for m in first.measurements] == [m.value for m in again.measurements],
+        _same_measurements(first, again),
         f"evaluator '{spec.name}': the same features gave other numbers; draw from probe.generator",
     )
     shuffled = LabelledImages(images=subject.test.images, labels=subject.test.labels.flip(0))
@@ -406,6 +406,18 @@ def check_evaluator(spec: EvaluatorSpec, params: Any = None) -> Evaluation:
         )
     _check_values(spec, first)
     return first
+
+
+def _same_measurements(one: Evaluation, other: Evaluation) -> bool:
+    """Values and what they are means of: two guesses may well be right equally often, and about other images."""
+
+    def told(found: Evaluation) -> list[tuple[str, float, object]]:
+        return [
+            (m.metric, m.value, None if m.outcomes is None else np.asarray(m.outcomes).tobytes())
+            for m in found.measurements
+        ]
+
+    return told(one) == told(other)
 
 
 def _evaluated(spec: EvaluatorSpec, params: Any, subject: Subject) -> Evaluation:

@@ -90,7 +90,9 @@ def method_called(name: str, encoder: NormalisedEncoder, shape: Shape = RGB, **p
 def recipe_of(method: str, encoder: str, *, quick_digits: int | None = None, **params: Any) -> benchmark.Recipe:
     """The paper's on CIFAR-10, or the quick one on so many digits."""
     shape = RGB if quick_digits is None else DIGIT
-    spec, choices = METHODS[method], ENCODERS[encoder].params()
+    published = {"rotation": {"init": "default"}, "supervised": {"blocks": 3, "init": "default"}}
+    own = published.get(method, {}) if quick_digits is None else {}
+    spec, choices = METHODS[method], ENCODERS[encoder].params(**own)
     return spec.recipe(
         benchmark.Setting(
             method_params=spec.params(**params),
