@@ -7,11 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmark.catalog import load_catalog
+from benchmark.expected import tables
 from benchmark.export import read_board, read_outcomes
+from benchmark.formats import rendered
 from benchmark.tables import COLUMNS, write_csv
 
 RESULTS = Path(__file__).parent.parent / "results"
 BOARDS = sorted(RESULTS.glob("*.jsonl"))
+COMPARED = [board for board in BOARDS if board.stem.startswith("cifar10")]
+"""Those that published figures were given for."""
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.stem)
@@ -50,3 +55,13 @@ def test_the_columns_are_explained_in_the_readme() -> None:
     text = (RESULTS / "README.md").read_text(encoding="utf-8")
     for column in COLUMNS:
         assert f"`{column}`" in text, column
+
+
+@pytest.mark.parametrize("board", COMPARED, ids=lambda path: path.stem)
+def test_the_readme_holds_the_comparison_that_the_records_give(board: Path) -> None:
+    text = rendered(tables(read_board(board), load_catalog()), "md")
+    readme = (RESULTS / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) > 2
+    missing = [row for row in rows if row not in readme]
+    assert missing == [], f"bench table results/{board.name} --expected --format md gives what the readme should hold"
