@@ -33,18 +33,7 @@ def random_crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor:
     Returns:
         (N, C, H, W) of the same type.
     """
-    if pad == 0:
-        return images
-    count, channels, height, width = images.shape
-    device = images.device
-    padded = F.pad(images, (pad, pad, pad, pad))
-    top = torch.randint(0, 2 * pad + 1, (count, 1), generator=generator, device=device)
-    left = torch.randint(0, 2 * pad + 1, (count, 1), generator=generator, device=device)
-    rows = (top + torch.arange(height, device=device))[:, None, :, None]
-    columns = (left + torch.arange(width, device=device))[:, None, None, :]
-    which = torch.arange(count, device=device)[:, None, None, None]
-    planes = torch.arange(channels, device=device)[None, :, None, None]
-    return padded[which, planes, rows, columns]
+    return augment(images, "crop", pad, generator)
 
 
 def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -54,17 +43,32 @@ def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
         images: (N, C, H, W), uint8 or float32.
         generator: on the device of `images`.
     """
-    flipped = torch.rand((len(images), 1, 1, 1), generator=generator, device=images.device) < 0.5
-    return torch.where(flipped, images.flip(-1), images)
+    return augment(images, "flip", 0, generator)
 
 
 def augment(images: Tensor, how: Augment, pad: int, generator: torch.Generator) -> Tensor:
-    """The recipe's one augmentation: `none`, `crop`, `flip` or `crop-flip`. Shape and type as given."""
-    if how in ("crop", "crop-flip"):
-        images = random_crop(images, pad, generator)
-    if how in ("flip", "crop-flip"):
-        images = random_flip(images, generator)
-    return images
+    """The recipe's one augmentation: `none`, `crop`, `flip` or `crop-flip`. Shape and type as given.
+
+    Crop and flip are one gather: the crop's two draws come first, then the flip's, and each pixel is moved once.
+    """
+    cropped, flipped = how in ("crop", "crop-flip") and pad > 0, how in ("flip", "crop-flip")
+    if not cropped and not flipped:
+        return images
+    count, channels, height, width = images.shape
+    device = images.device
+    rows = torch.arange(height, device=device)
+    columns = torch.arange(width, device=device).expand(count, width)
+    if cropped:
+        top = torch.randint(0, 2 * pad + 1, (count, 1), generator=generator, device=device)
+        left = torch.randint(0, 2 * pad + 1, (count, 1), generator=generator, device=device)
+        rows, columns = rows + top, columns + left
+        images = F.pad(images, (pad, pad, pad, pad))
+    if flipped:
+        mirrored = torch.rand((count, 1, 1, 1), generator=generator, device=device) < 0.5
+        columns = torch.where(mirrored[:, 0, 0], columns.flip(1), columns)
+    places = rows.unsqueeze(-1) * images.shape[3] + columns.unsqueeze(1)
+    places = places.view(count, 1, height * width).expand(-1, channels, -1)
+    return images.flatten(2).gather(2, places).view(count, channels, height, width)
 
 
 def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -173,10 +173,11 @@ def _read(images: Tensor, x: Tensor, y: Tensor, fill: Fill) -> Tensor:
     """The images' values at (x, y), each (N, H, W) in pixels, and the fill outside."""
     height, width = images.shape[-2:]
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)  # false for NaN, which the horizon can give
-    grid = torch.stack([x * (2 / width) - 1, y * (2 / height) - 1], dim=-1)
-    values = F.grid_sample(images, grid.to(images.dtype), mode="bilinear", padding_mode="border", align_corners=False)
+    grid = torch.empty((*x.shape, 2), dtype=images.dtype, device=x.device)
+    grid[..., 0], grid[..., 1] = x * (2 / width) - 1, y * (2 / height) - 1
+    values = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     if isinstance(fill, tuple):
         # Made of scalars on the device: a tensor copied there would make the host wait.
         colour = torch.cat([images.new_full((1, 1, 1, 1), channel) for channel in fill], dim=1)
         return torch.where(inside[:, None], values, colour)
-    return torch.where(inside[:, None], values, fill)
+    return values.masked_fill_(inside.logical_not_()[:, None], fill)
