@@ -42,6 +42,7 @@ from benchmark.contracts import (
 from benchmark.encoder import NormalisedEncoder, build_encoder
 from benchmark.errors import BenchError, PluginError, RecordError, UnsupportedError
 from benchmark.features import FrozenFeatures, frozen
+from benchmark.feed import fits
 from benchmark.images import channel_statistics, stratified_subset
 from benchmark.parameters import as_dict, bind
 from benchmark.progress import Event, Reporter, silent
@@ -51,7 +52,7 @@ from benchmark.train import Trained, TrainingData, TrainingTask, train
 
 @dataclass(frozen=True, kw_only=True)
 class _Material:
-    """A cell's dataset on the device."""
+    """A cell's dataset: on the device, or, where that has not the memory, images in the host's or mapped from files."""
 
     train: evaluation_room.LabelledImages
     test: evaluation_room.LabelledImages
@@ -59,6 +60,7 @@ class _Material:
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    streamed: bool
 
 
 def run_cell(job: Job, *, device: str = "cpu", reporter: Reporter = silent, catalog: Catalog | None = None) -> Outcome:
@@ -139,8 +141,10 @@ class _CellRun:
         spec = self._entry("datasets", "dataset", cell.dataset).spec
         params = bind(spec.params, cell.dataset.params, f"dataset '{spec.name}'")
         data = spec.load(params, Path(self.job.data_dir))
+        parts = [data.train.images, data.test.images, *([] if data.unlabelled is None else [data.unlabelled])]
+        resident = fits(sum(part.nbytes for part in parts), self.device)
         train_labels = torch.from_numpy(np.ascontiguousarray(data.train.labels)).long()
-        train_images = torch.from_numpy(_owned(data.train.images))
+        train_images = torch.from_numpy(_owned(data.train.images) if resident else _mapped(data.train.images))
         if cell.subset is not None:
             chosen = stratified_subset(train_labels, cell.subset)
             train_images, train_labels = train_images[chosen], train_labels[chosen]
@@ -148,19 +152,21 @@ class _CellRun:
         if mean is None or std is None:
             own_mean, own_std = channel_statistics(train_images)
             mean, std = mean or own_mean, std or own_std
+        test_images = torch.from_numpy(_owned(data.test.images) if resident else _mapped(data.test.images))
         test_labels = torch.from_numpy(np.ascontiguousarray(data.test.labels)).long()
-        extra = None if data.unlabelled is None else torch.from_numpy(_owned(data.unlabelled)).to(self.device)
+        extra = None
+        if data.unlabelled is not None:
+            extra = torch.from_numpy(_owned(data.unlabelled) if resident else _mapped(data.unlabelled))
+        place = self.device if resident else torch.device("cpu")
         return _Material(
-            train=self._on_device(train_images, train_labels),
-            test=self._on_device(torch.from_numpy(_owned(data.test.images)), test_labels),
-            unlabelled=extra,
+            train=evaluation_room.LabelledImages(images=train_images.to(place), labels=train_labels.to(self.device)),
+            test=evaluation_room.LabelledImages(images=test_images.to(place), labels=test_labels.to(self.device)),
+            unlabelled=None if extra is None else extra.to(place),
             class_names=data.class_names,
             mean=mean,
             std=std,
+            streamed=not resident,
         )
-
-    def _on_device(self, images: torch.Tensor, labels: torch.Tensor) -> evaluation_room.LabelledImages:
-        return evaluation_room.LabelledImages(images=images.to(self.device), labels=labels.to(self.device))
 
     def _new_encoder(self, material: _Material) -> NormalisedEncoder:
         spec, params = encoder_of(self.cell.method, self.cell.encoder, self.catalog)
@@ -193,11 +199,14 @@ class _CellRun:
             checkpoint=self.folder / records.CHECKPOINT,
             checkpoint_key=f"{self.cell.id}/{self._laws()}/{self.job.threads}",
             steps=SMOKE_STEPS if self.cell.smoke else None,
+            accelerate=self.job.accelerate,
         )
         data = TrainingData(
             images=images,
             labels=labels if spec.labels == "all" else None,
             num_classes=len(material.class_names),
+            device=self.device,
+            streamed=material.streamed,
         )
         trained = train(task, data, encoder, self.reporter)
         return trained.encoder, self._keep(trained, material)
@@ -394,6 +403,11 @@ def _owned(images: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dt
     return np.array(images, dtype=np.uint8, order="C", copy=True)
 
 
+def _mapped(images: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The array as it is, mapped from its file perhaps: too large to be held. One that is read-only is copied after all."""
+    return images if images.flags.writeable and images.flags.c_contiguous else _owned(images)
+
+
 def _scores(
     request: ScoreRequest, spec: EvaluatorSpec, found: Evaluation
 ) -> tuple[list[records.Score], dict[str, Any]]:
@@ -460,6 +474,7 @@ def _cost(trained: Trained, device: torch.device) -> Json:
         "images_seen": trained.images_seen,
         "images_per_second": trained.images_seen / trained.seconds if trained.images_seen else 0.0,
         "peak_memory_bytes": peak,
+        "acceleration": dict(trained.acceleration),
     }
 
 

@@ -130,6 +130,13 @@ def _run_options(command: Command) -> Command:
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, or cuda:0,1."),
         click.option("--executor", default="local", show_default=True, metavar="ITEM"),
         click.option("--threads-per-cell", type=click.IntRange(min=1), default=1, show_default=True),
+        click.option(
+            "--accelerate",
+            type=click.Choice(["auto", "off", "compile"]),
+            default="auto",
+            show_default=True,
+            help="Of training steps: what pays here, nothing, or compile in any case. Recorded.",
+        ),
         click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True),
         click.option(
             "--data-dir",
@@ -372,6 +379,7 @@ def _where(options: dict[str, Any]) -> dict[str, Any]:
         "executor": options["executor"],
         "threads": options["threads_per_cell"],
         "rerun": options["rerun"],
+        "accelerate": options["accelerate"],
     }
 
 

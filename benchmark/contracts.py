@@ -294,6 +294,10 @@ class MethodContext:
     """CPU generator, seeded from the cell's seed: for draws made while building."""
 
 
+Accelerate = Literal["auto", "off", "compile"]
+"""Of training steps. `auto`: what pays on the device; `off`: the plain step; `compile`: compile the network in any case."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """One step's images, on the device."""
@@ -420,6 +424,9 @@ class MethodSpec:
     """True: joins every plan unless `--no-floors`."""
     own_encoder: EncoderSpec | None = None
     """For methods that bring features of their own (raw pixels): used instead of the encoders asked for, shown as `-`."""
+    capturable: bool = False
+    """True: on a GPU, a step may be recorded once and replayed (a CUDA graph). `loss` must then compute the same in every
+    step but for tensors: no Python number that changes, no `batch.progress`, nothing read back from the device."""
     published: tuple[Published, ...] = ()
     """Figures that others give for it, to read ours against."""
     identity: Callable[[Any], Mapping[str, object]] | None = None
@@ -478,7 +485,7 @@ class ProbeSplit(Protocol):
 
     @property
     def images(self) -> Tensor:
-        """(N, C, H, W) uint8 on the device."""
+        """(N, C, H, W) uint8 on the device; on the CPU, mapped from a file perhaps, if they are too many for it."""
         ...
 
     @property
@@ -639,6 +646,8 @@ class Job:
     """CPU threads, recorded: another number gives other sums."""
     rerun: bool = False
     """Train again even though there is a finished record."""
+    accelerate: Accelerate = "auto"
+    """How training steps may be made faster; recorded, no part of a cell's identity."""
 
 
 State = Literal["done", "failed", "interrupted", "smoke"]

@@ -37,12 +37,12 @@ class FeatureSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledImages:
-    """One split, on the device."""
+    """One split."""
 
     images: Tensor
-    """(N, C, H, W) uint8."""
+    """(N, C, H, W) uint8: on the device, or on the CPU if they are too many for it."""
     labels: Tensor
-    """(N,) int64."""
+    """(N,) int64 on the device."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ def _probe(subject: Subject, request: ScoreRequest) -> _Probe:
         pool=request.pool,
         layout=subject.source.layout,
         class_names=subject.class_names,
-        device=subject.train.images.device,
+        device=subject.train.labels.device,
         generator=torch.Generator().manual_seed(seed),
         source=subject.source,
     )

@@ -26,8 +26,8 @@ class FrozenFeatures:
 
     Args:
         encoder: what is scored; left in eval mode.
-        train: (N, C, H, W) uint8 on the device.
-        test: (M, C, H, W) uint8 on the device.
+        train: (N, C, H, W) uint8 on the encoder's device, or on the CPU if they are too many for it.
+        test: (M, C, H, W) uint8, likewise.
         wanted: (tap, pool) pairs that will be asked for: read in one pass, but for those without pooling, which are
             large and not always asked for.
     """
@@ -81,13 +81,11 @@ class FrozenFeatures:
     def _pass(self, images: Tensor, wanted: Sequence[tuple[str, Pool]]) -> dict[tuple[str, Pool], Tensor]:
         self.encoder.eval()
         taps = list(dict.fromkeys(tap for tap, _ in wanted))
-        kept = {
-            (tap, pool): torch.empty((len(images), *self._shape(tap, pool)), device=images.device)
-            for tap, pool in wanted
-        }
+        device = self.encoder.mean.device
+        kept = {(tap, pool): torch.empty((len(images), *self._shape(tap, pool)), device=device) for tap, pool in wanted}
         start = 0
         for block in blocks(images, BLOCK):
-            found = self.encoder(to_float(block), taps)
+            found = self.encoder(to_float(block.to(device)), taps)
             for (tap, pool), features in kept.items():
                 features[start : start + len(block)] = pooled(found[tap], self.layout.tap(tap), pool)
             start += len(block)

@@ -14,7 +14,7 @@ from typing import Literal
 
 from benchmark import records
 from benchmark.catalog import Catalog
-from benchmark.contracts import Cell, ExecutorContext, Item, Job, Outcome
+from benchmark.contracts import Accelerate, Cell, ExecutorContext, Item, Job, Outcome
 from benchmark.errors import BenchError, DataError, PluginError, RecordError, UsageError
 from benchmark.parameters import bind
 from benchmark.plan import Plan, PlannedCell, cell_folder
@@ -37,6 +37,7 @@ class Place:
     threads: int
     """CPU threads of each cell."""
     rerun: Rerun = "failed"
+    accelerate: Accelerate = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +211,7 @@ def _job(errand: Errand, place: Place) -> Job:
         folder=errand.folder,
         threads=place.threads,
         rerun=errand.retrain,
+        accelerate=place.accelerate,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmark import runner, tables
 from benchmark.atomic import replaced
 from benchmark.catalog import Catalog, load_catalog
-from benchmark.contracts import Item, Outcome
+from benchmark.contracts import Accelerate, Item, Outcome
 from benchmark.devices import cores, resolve_devices
 from benchmark.errors import RecordError, UsageError
 from benchmark.grammar import parse_items
@@ -38,6 +38,7 @@ class Where:
     threads: int
     """CPU threads of each cell."""
     rerun: runner.Rerun
+    accelerate: Accelerate = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,7 @@ def _place(where: Where, catalog: Catalog) -> runner.Place:
         slots=slots,
         threads=where.threads,
         rerun=where.rerun,
+        accelerate=where.accelerate,
     )
 
 

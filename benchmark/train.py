@@ -1,7 +1,8 @@
 """The one training loop: a method, its recipe and images on the device become a trained encoder.
 
 A method never meets a label unless its spec declares `labels="all"`. Nothing is read back from the device inside an
-epoch: losses are summed there, and the first step that was not finite is remembered there.
+epoch: losses are summed there, and the first step that was not finite is remembered there. How a step is made fast is
+in `acceleration`, where batches come from in `feed`; neither changes what a step means.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -17,12 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from benchmark import acceleration
 from benchmark import images as image_functions
 from benchmark.atomic import replaced
 from benchmark.chance import derived_seed
-from benchmark.contracts import Batch, Losses, MethodContext, MethodSpec, Recipe
+from benchmark.contracts import Accelerate, Batch, Losses, MethodContext, MethodSpec, Recipe
 from benchmark.encoder import NormalisedEncoder
 from benchmark.errors import PluginError, TrainingError
+from benchmark.feed import feed_for
+from benchmark.losses import LossSums
 from benchmark.progress import Event, Reporter
 
 STATISTICS_BATCH = 256
@@ -31,13 +35,17 @@ STATISTICS_BATCH = 256
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """What is trained on, on the device."""
+    """What is trained on."""
 
     images: Tensor
-    """(N, C, H, W) uint8."""
+    """(N, C, H, W) uint8: on the device, or on the CPU, memory-mapped perhaps, and streamed from there."""
     labels: Tensor | None
-    """(N,) int64; handed to the method only if its spec declares it."""
+    """(N,) int64 on the device; handed to the method only if its spec declares it."""
     num_classes: int
+    device: torch.device | None = None
+    """Where to train; None: where the images are."""
+    streamed: bool = False
+    """Gather batches ahead in a thread although the images are where the training is: they are mapped from a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +66,8 @@ class TrainingTask:
     """A checkpoint of another key is not resumed: cell id, law and versions."""
     steps: int | None = None
     """Stop after so many steps (--smoke); None: all."""
+    accelerate: Accelerate = "auto"
+    """`auto`: what pays on the device; `off`: the plain step; `compile`: compile the network in any case."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +97,8 @@ class Trained:
     trivial: Mapping[str, float]
     resumed_from: int = 0
     """Epochs that a checkpoint already had."""
+    acceleration: Mapping[str, str] = field(default_factory=dict)
+    """What made the steps faster, or why it did not: `memory`, `compile`, `graph`."""
 
 
 class _SupportsHooks(Protocol):
@@ -104,7 +116,7 @@ def train(task: TrainingTask, data: TrainingData, encoder: NormalisedEncoder, re
         TrainingError: a loss that is not finite, or that does not depend on the encoder.
         PluginError: the method does not keep its contract.
     """
-    device = data.images.device
+    device = data.device or data.images.device
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(derived_seed(task.seed, "method"))
@@ -112,12 +124,17 @@ def train(task: TrainingTask, data: TrainingData, encoder: NormalisedEncoder, re
         return loop.run()
 
 
-def optimiser_for(groups: list[dict[str, Any]], recipe: Recipe) -> Optimizer:
-    """The recipe's optimiser over parameter groups; fused, which changes speed alone."""
+def optimiser_for(groups: list[dict[str, Any]], recipe: Recipe, device: torch.device | None = None) -> Optimizer:
+    """The recipe's optimiser over parameter groups; fused, which changes speed alone.
+
+    On a GPU the rate is a tensor there and no step is counted on the host, so that a captured step sees both move.
+    """
+    on_gpu = device is not None and device.type == "cuda"
+    rate: Any = torch.tensor(recipe.lr, device=device) if on_gpu else recipe.lr
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(
             groups,
-            lr=recipe.lr,
+            lr=rate,
             momentum=recipe.momentum,
             nesterov=recipe.nesterov and recipe.momentum > 0,
             weight_decay=recipe.weight_decay,
@@ -125,7 +142,7 @@ def optimiser_for(groups: list[dict[str, Any]], recipe: Recipe) -> Optimizer:
         )
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
     betas = (recipe.beta1, recipe.beta2)
-    return kind(groups, lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay, fused=True)
+    return kind(groups, lr=rate, betas=betas, weight_decay=recipe.weight_decay, fused=True, capturable=on_gpu)
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
@@ -166,7 +183,8 @@ class _Loop:
         self.data = data
         self.recipe = task.recipe
         self.reporter = reporter
-        self.device = data.images.device
+        self.device = data.device or data.images.device
+        self.feed = feed_for(data.images, self.device, streamed=data.streamed)
         self.encoder = encoder
         count = len(data.images)
         self.batch = min(self.recipe.batch, count)
@@ -176,6 +194,10 @@ class _Loop:
         self.hooks = cast(_SupportsHooks, self.method)
         self.labels = data.labels if task.spec.labels == "all" else None
         self.parts: tuple[str, ...] | None = None
+        self.sums = LossSums(self.device)
+        self.seen_gradient = False
+        self.draws = torch.Generator(self.device)
+        self.accelerator = acceleration.Accelerator(self)
         self.curve: list[EpochLosses] = []
         self.seconds = 0.0
 
@@ -184,13 +206,32 @@ class _Loop:
         start = time.monotonic()
         optimiser = self._optimiser() if self.task.spec.trains else None
         first = self._resume(optimiser) if optimiser else 0
-        if first == 0 and self._has("before_training"):
+        if first == 0 and self.has("before_training"):
             self.hooks.before_training(self._walk())
         before = self.seconds
         if optimiser is not None:
-            self._train(optimiser, first, start - before)
+            with self.accelerator.running():
+                self._train(optimiser, first, start - before)
         self.seconds = before + time.monotonic() - start
         return self._trained(first)
+
+    # --- what is accelerated (see `acceleration.Trainable`) -----------------------------------------------------------
+
+    @property
+    def network(self) -> nn.Module:
+        """The encoder's network, which is compiled."""
+        return self.encoder.network
+
+    @property
+    def accelerate(self) -> Accelerate:
+        """What the user asked for."""
+        return self.task.accelerate
+
+    def cannot_capture(self) -> str | None:
+        """Why the step may not be captured, as far as the method's declarations say."""
+        if self.has("step"):
+            return "the method has a step of its own"
+        return None if self.task.spec.capturable else "the method does not declare that its step may be captured"
 
     # --- building -----------------------------------------------------------------------------------------------------
 
@@ -224,15 +265,16 @@ class _Loop:
         return method.to(self.device)
 
     def _optimiser(self) -> Optimizer:
-        if self._has("parameter_groups"):
+        if self.has("parameter_groups"):
             groups: list[dict[str, Any]] = self.hooks.parameter_groups()
         else:
             groups = [{"params": [p for p in self.method.parameters() if p.requires_grad]}]
         for group in groups:
             group.setdefault("lr_factor", 1.0)
-        return optimiser_for(groups, self.recipe)
+        return optimiser_for(groups, self.recipe, self.device)
 
-    def _has(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
+        """Whether the method has this optional part of its contract."""
         return callable(getattr(self.method, name, None))
 
     # --- epochs -------------------------------------------------------------------------------------------------------
@@ -247,7 +289,7 @@ class _Loop:
             steps = min(self.steps_per_epoch, left)
             row = self._epoch(optimiser, epoch, steps)
             self.curve.append(row)
-            if self._has("after_epoch"):
+            if self.has("after_epoch"):
                 self.hooks.after_epoch((epoch + 1) / self.recipe.epochs, self._walk())
             speed = steps * self.batch / max(1e-9, time.monotonic() - started)
             self._report(epoch + 1, epochs, {"loss": row.losses["total"], "images/s": speed})
@@ -263,60 +305,64 @@ class _Loop:
         self.method.train()
         torch.manual_seed(derived_seed(self.task.seed, "layers", epoch))
         order = torch.Generator().manual_seed(derived_seed(self.task.seed, "order", epoch))
-        draws = torch.Generator(self.device).manual_seed(derived_seed(self.task.seed, "draws", epoch))
-        permutation = torch.randperm(len(self.data.images), generator=order).to(self.device)
-        sums = _LossSums(self.device)
+        self.draws.manual_seed(derived_seed(self.task.seed, "draws", epoch))
+        permutation = torch.randperm(len(self.data.images), generator=order)
+        self.sums.reset()
         rate = self.recipe.lr
-        for number in range(steps):
+        for number, (raw, index) in enumerate(self.feed.batches(permutation, self.batch, steps)):
             step = epoch * self.steps_per_epoch + number
             rate = learning_rate(self.recipe, step, self.steps_per_epoch)
             for group in optimiser.param_groups:
-                group["lr"] = rate * group["lr_factor"]
-            index = permutation[number * self.batch : (number + 1) * self.batch]
-            losses = self._step(optimiser, self._batch(index, step, draws), step)
-            sums.add(losses, number)
-        means = sums.means(steps, self.task.title, epoch, self.steps_per_epoch)
+                _set_rate(group, rate * group["lr_factor"])
+            if self.has("before_step"):
+                self.hooks.before_step(step / self.total_steps)
+            self.accelerator.step(optimiser, raw, index, step / self.total_steps)
+            if self.has("after_step"):
+                self.hooks.after_step((step + 1) / self.total_steps)
+        means = self.sums.means(steps, self.task.title, epoch, self.steps_per_epoch)
         return EpochLosses(epoch=epoch + 1, learning_rate=rate, losses=means)
 
-    def _batch(self, index: Tensor, step: int, generator: torch.Generator) -> Batch:
-        raw = self.data.images[index]
-        augmented = image_functions.augment(raw, self.recipe.augment, self.recipe.pad, generator)
-        return Batch(
-            images=image_functions.to_float(augmented),
-            raw=raw,
-            index=index,
-            progress=step / self.total_steps,
-            generator=generator,
-            labels=None if self.labels is None else self.labels[index],
-        )
-
-    def _step(self, optimiser: Optimizer, batch: Batch, step: int) -> Losses:
-        if self._has("before_step"):
-            self.hooks.before_step(batch.progress)
-        if self._has("step"):
+    def plain_step(self, optimiser: Optimizer, batch: Batch) -> None:
+        """Forward, backward, the optimiser's step, and the losses added up."""
+        if self.has("step"):
             losses = cast(Losses, self.hooks.step(batch, optimiser))
             self._check_losses(losses, "step(batch, optimiser)")
         else:
             losses = cast(Losses, self.hooks.loss(batch))
             self._check_losses(losses, "loss(batch)")
-            if not losses.total.requires_grad:
-                name = self.task.spec.name
-                raise TrainingError(f"method '{name}': its loss depends on no parameter, so nothing can be trained")
-            optimiser.zero_grad(set_to_none=True)
-            losses.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            if self.recipe.clip is not None:
-                torch.nn.utils.clip_grad_norm_(self.method.parameters(), self.recipe.clip)
-            if step == 0:
-                self._check_gradient()
-            optimiser.step()
-        if self._has("after_step"):
-            self.hooks.after_step((step + 1) / self.total_steps)
-        return losses
+            self.descend(optimiser, losses)
+        self.sums.add(losses)
+
+    def prepared(self, raw: Tensor, index: Tensor, progress: float) -> Batch:
+        """The batch as the method sees it: cropped, flipped, as floats."""
+        augmented = image_functions.augment(raw, self.recipe.augment, self.recipe.pad, self.draws)
+        return Batch(
+            images=image_functions.to_float(augmented),
+            raw=raw,
+            index=index,
+            progress=progress,
+            generator=self.draws,
+            labels=None if self.labels is None else self.labels.index_select(0, index),
+        )
+
+    def descend(self, optimiser: Optimizer, losses: Losses) -> None:
+        """Backward and the optimiser's step."""
+        if not losses.total.requires_grad:
+            name = self.task.spec.name
+            raise TrainingError(f"method '{name}': its loss depends on no parameter, so nothing can be trained")
+        optimiser.zero_grad(set_to_none=True)
+        losses.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if self.recipe.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.method.parameters(), self.recipe.clip)
+        if not self.seen_gradient:
+            self._check_gradient()
+            self.seen_gradient = True
+        optimiser.step()
 
     def _walk(self) -> Iterator[Tensor]:
         """All training images once, in order, float32 in [0, 1], not augmented."""
         for block in image_functions.blocks(self.data.images, STATISTICS_BATCH):
-            yield image_functions.to_float(block)
+            yield image_functions.to_float(block.to(self.device))
 
     def _check_losses(self, losses: object, giver: str) -> None:
         name = self.task.spec.name
@@ -343,14 +389,14 @@ class _Loop:
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def _trained(self, first: int) -> Trained:
-        encoder: object = self.hooks.trained_encoder() if self._has("trained_encoder") else self.encoder
+        encoder: object = self.hooks.trained_encoder() if self.has("trained_encoder") else self.encoder
         if not isinstance(encoder, NormalisedEncoder):
             raise PluginError(
                 f"method '{self.task.spec.name}': trained_encoder() gave {type(encoder).__name__}, but must give "
                 "context.encoder or a copy of it (copy.deepcopy), so that it can be saved and loaded"
             )
         self._check_weights(encoder)
-        trivial: Mapping[str, float] = self.hooks.trivial_losses() if self._has("trivial_losses") else {}
+        trivial: Mapping[str, float] = self.hooks.trivial_losses() if self.has("trivial_losses") else {}
         return Trained(
             encoder=encoder.eval(),
             curve=tuple(self.curve),
@@ -359,6 +405,7 @@ class _Loop:
             learned=self._learned(trivial),
             trivial=dict(trivial),
             resumed_from=first,
+            acceleration=dict(self.accelerator.report),
         )
 
     def _check_weights(self, encoder: NormalisedEncoder) -> None:
@@ -415,7 +462,7 @@ class _Loop:
             problem = "is of another version of this cell"
         except Exception as error:  # torch raises whatever a damaged file makes it raise
             problem = f"is damaged or does not fit the method ({type(error).__name__})"
-        self._note(f"{path.name} {problem}; training starts again")
+        self.note(f"{path.name} {problem}; training starts again")
         return 0
 
     def _restore(self, state: Mapping[str, Any], optimiser: Optimizer) -> int:
@@ -430,8 +477,17 @@ class _Loop:
         self.seconds, self.curve = seconds, curve
         return epochs
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """Tells the reporter something worth knowing."""
         self.reporter(Event(kind="note", cell=self.task.title, text=f"{self.task.title}: {text}"))
+
+
+def _set_rate(group: dict[str, Any], rate: float) -> None:
+    """Moves a group's rate where it is: on a GPU it is a tensor, which a captured step reads."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
 
 
 def _is_scalar(value: object) -> bool:
@@ -440,36 +496,3 @@ def _is_scalar(value: object) -> bool:
 
 def _shapes(state: Mapping[str, Any]) -> dict[str, object]:
     return {name: getattr(value, "shape", None) for name, value in state.items()}
-
-
-class _LossSums:
-    """Losses of an epoch, summed on the device; the first step that was not finite is kept with its parts."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._sums: dict[str, Tensor] = {}
-        self._bad_step = torch.full((), -1, dtype=torch.int64, device=device)
-        self._bad: dict[str, Tensor] = {}
-
-    def add(self, losses: Losses, step: int) -> None:
-        """Takes the losses of a step; nothing is read back."""
-        values = {"total": losses.total.detach(), **{name: part.detach() for name, part in losses.parts.items()}}
-        if not self._sums:
-            self._sums = {name: torch.zeros((), dtype=torch.float64, device=self._device) for name in values}
-            self._bad = {name: torch.zeros((), device=self._device) for name in values}
-        first_bad = ~torch.isfinite(values["total"]) & (self._bad_step < 0)
-        self._bad_step = torch.where(first_bad, step, self._bad_step)
-        for name, value in values.items():
-            self._sums[name] += value
-            self._bad[name] = torch.where(first_bad, value.float(), self._bad[name])
-
-    def means(self, steps: int, title: str, epoch: int, steps_per_epoch: int) -> dict[str, float]:
-        """Mean of each part. Raises TrainingError if a total was not finite, with the step and the parts there."""
-        bad = int(self._bad_step)
-        if bad >= 0:
-            parts = ", ".join(f"{name} {float(value):g}" for name, value in self._bad.items())
-            raise TrainingError(
-                f"{title}: the loss was not finite in step {epoch * steps_per_epoch + bad + 1} (epoch {epoch + 1}): {parts}. "
-                "Try a smaller rate: --set lr=..."
-            )
-        return {name: float(total) / steps for name, total in self._sums.items()}

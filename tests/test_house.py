@@ -44,7 +44,13 @@ ALLOWED: dict[str, set[str]] = {
     "encoder": {"errors", "contracts", "chance"},
     "records": {"errors", "contracts", "atomic"},
     "plan": {"errors", "contracts", "catalog", "grammar", "parameters"},
-    "train": {"errors", "contracts", "images", "encoder", "chance", "progress", "atomic"},
+    "feed": set(),
+    "losses": {"errors", "contracts"},
+    "acceleration": {"contracts"},
+    "train": {
+        *("errors", "contracts", "images", "encoder", "chance", "progress", "atomic"),
+        *("feed", "losses", "acceleration"),
+    },
     "features": {"errors", "contracts", "images", "encoder", "chance", "progress", "atomic"},
     "evaluate": {"errors", "contracts", "images", "encoder", "chance", "progress", "atomic"},
     "tables": {"records", "stats"},
@@ -76,7 +82,21 @@ ONLY_FOR_TYPES: dict[str, set[str]] = {
     "cli": {"plan", "records", "tables", "vectors"},
 }
 """Room -> the rooms that it may import under TYPE_CHECKING alone."""
-TORCH = {"images", "warp", "encoder", "train", "features", "evaluate", "testing", "cell", "provenance", "vectors"}
+TORCH = {
+    "feed",
+    "losses",
+    "acceleration",
+    "images",
+    "warp",
+    "encoder",
+    "train",
+    "features",
+    "evaluate",
+    "testing",
+    "cell",
+    "provenance",
+    "vectors",
+}
 """Rooms that may import torch at the top; nowhere else, so that `bench list` answers at once."""
 HEAVY = ("torch", "torchvision", "faiss", "sklearn", "safetensors", "scipy", "pandas")
 

@@ -125,5 +125,6 @@ def bench_methods() -> Iterable[benchmark.MethodSpec]:
         supports=supports,
         recipe=recipe,
         identity=identity,
+        capturable=True,
         published=FIGURES,
     )

@@ -44,6 +44,7 @@ def bench_methods() -> Iterator[benchmark.MethodSpec]:
         recipe=recipes.recipe,
         supports=recipes.supports,
         labels="all",
+        capturable=True,
         published=published.SUPERVISED,
     )
     yield benchmark.MethodSpec(

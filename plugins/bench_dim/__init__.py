@@ -129,5 +129,6 @@ def bench_methods() -> Iterable[benchmark.MethodSpec]:
         recipe=recipe,
         supports=supports,
         identity=identity,
+        capturable=True,
         published=FIGURES,
     )

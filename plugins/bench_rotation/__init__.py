@@ -84,5 +84,6 @@ def bench_methods() -> Iterable[benchmark.MethodSpec]:
         build=build,
         supports=supports,
         recipe=recipe,
+        capturable=True,
         published=FIGURES,
     )
