@@ -104,4 +104,5 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     if not rows:
         return []
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    line = "  ".join(f"%-{width}s" for width in widths)
+    return [(line % row).rstrip() for row in rows]

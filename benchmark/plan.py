@@ -6,8 +6,10 @@ Pure but for asking datasets what they are; imports no torch. What makes no sens
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +94,8 @@ class _Chosen:
     spec: Any
     params: Any
     item: Item
+    text: str
+    """What of it is hashed, as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +104,22 @@ class _ChosenDataset:
     info: DatasetInfo
     item: Item
     subset: int | None
+    text: str
+    """What of it is hashed, as JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shared:
+    """What combinations have in common, made once for all that share it: planning costs little for each further cell."""
+
+    request: Request
+    evaluators: Sequence[tuple[Pool, Item, str]]
+    layouts: dict[tuple[int, int], Layout] = dataclasses.field(default_factory=dict)
+    """By the places in memory of encoder and dataset, which live as long as the plan is made."""
+    recipes: dict[tuple[str, bool, int], tuple[Recipe, str]] = dataclasses.field(default_factory=dict)
+    """By what a method gave, whether it trains, and channels: the resolved recipe, and what of it is hashed."""
+    scores: dict[tuple[str, ...], tuple[ScoreRequest, ...]] = dataclasses.field(default_factory=dict)
+    """By taps."""
 
 
 def plan(request: Request, catalog: Catalog) -> Plan:
@@ -123,15 +143,16 @@ def plan(request: Request, catalog: Catalog) -> Plan:
     _check_providers("dataset", (choice.item for choice in datasets))
     _check_providers("evaluator", (item for _, item, _ in evaluators))
     cells: dict[str, PlannedCell] = {}
+    shared = _Shared(request=request, evaluators=evaluators)
+    pairs = [(method, encoder) for method in methods for encoder in _encoders_for(method, encoders)]
     for dataset in datasets:
-        for method in methods:
-            for encoder in _encoders_for(method, encoders):
-                found = _combination(request, method, encoder, dataset, evaluators)
-                if isinstance(found, Skip):
-                    skips.setdefault(found.title, found)
-                    continue
-                for planned in found:
-                    cells.setdefault(planned.cell.id, planned)
+        for method, encoder in pairs:
+            found = _combination(shared, method, encoder, dataset)
+            if isinstance(found, Skip):
+                skips.setdefault(found.title, found)
+                continue
+            for planned in found:
+                cells.setdefault(planned.cell.id, planned)
     return Plan(cells=tuple(cells.values()), skips=tuple(skips.values()))
 
 
@@ -191,12 +212,16 @@ def _method(entry: Entry[MethodSpec], given: dict[str, object]) -> _Chosen:
     spec = entry.spec
     params = bind(spec.params, given, f"method '{spec.name}'")
     identity = dict(spec.identity(params)) if spec.identity else as_dict(params)
-    return _Chosen(spec=spec, params=params, item=_item(entry, as_dict(params), identity))
+    return _chosen_one(spec, params, _item(entry, as_dict(params), identity))
 
 
 def _encoder(entry: Entry[EncoderSpec], given: dict[str, object]) -> _Chosen:
     params = bind(entry.spec.params, given, f"encoder '{entry.spec.name}'")
-    return _Chosen(spec=entry.spec, params=params, item=_item(entry, as_dict(params), as_dict(params)))
+    return _chosen_one(entry.spec, params, _item(entry, as_dict(params), as_dict(params)))
+
+
+def _chosen_one(spec: Any, params: Any, item: Item) -> _Chosen:
+    return _Chosen(spec=spec, params=params, item=item, text=_json({"name": item.name, "params": item.identity}))
 
 
 def _encoders_for(method: _Chosen, encoders: list[_Chosen]) -> list[_Chosen]:
@@ -205,7 +230,7 @@ def _encoders_for(method: _Chosen, encoders: list[_Chosen]) -> list[_Chosen]:
         return encoders
     params = own.params()
     item = Item(name=own.name, params=as_dict(params), identity=as_dict(params), label=own.name, law=own.law)
-    return [_Chosen(spec=own, params=params, item=item)]
+    return [_chosen_one(own, params, item)]
 
 
 def _evaluator(entry: Entry[EvaluatorSpec], given: dict[str, object]) -> tuple[Pool, Item, str]:
@@ -242,7 +267,8 @@ def _dataset(entry: Entry[DatasetSpec], given: dict[str, object], data_dir: Path
         raise UsageError(f"dataset '{info.label}': subset={subset} is fewer than its {len(info.class_names)} classes")
     shown = info.label if subset is None else f"{info.label}[subset={subset}]"
     item = dataclasses.replace(_item(entry, as_dict(params), {}), label=shown)
-    return _ChosenDataset(spec=spec, info=info, item=item, subset=subset)
+    text = _json({"fingerprint": info.fingerprint, "subset": subset})
+    return _ChosenDataset(spec=spec, info=info, item=item, subset=subset, text=text)
 
 
 def _item(entry: Entry[Any], params: dict[str, object], identity: dict[str, object]) -> Item:
@@ -269,12 +295,9 @@ def _shortened(identity: Mapping[str, object]) -> dict[str, object]:
 
 
 def _combination(
-    request: Request,
-    method: _Chosen,
-    encoder: _Chosen,
-    dataset: _ChosenDataset,
-    evaluators: Sequence[tuple[Pool, Item, str]],
+    shared: _Shared, method: _Chosen, encoder: _Chosen, dataset: _ChosenDataset
 ) -> list[PlannedCell] | Skip:
+    request = shared.request
     names = (method.item.label, encoder.item.label, dataset.item.label)
 
     def skip(reason: str) -> Skip:
@@ -284,12 +307,12 @@ def _combination(
     try:
         if side < encoder.spec.min_side:
             return skip(f"images of {side} pixels; {encoder.spec.name} takes {encoder.spec.min_side}")
-        layout = encoder.spec.layout(encoder.params, dataset.info.image_shape)
+        layout = _layout(shared, encoder, dataset)
         setting = _setting(request, method, encoder, dataset, layout)
         reason = method.spec.supports(setting)
         if reason:
             return skip(reason)
-        recipe = _recipe(request, method.spec, setting)
+        recipe, text = _recipe(shared, method.spec, setting)
     except UnsupportedError as error:
         return skip(str(error))
     except BenchError:
@@ -299,14 +322,28 @@ def _combination(
     taps, notes = _taps(request.taps, layout, method.spec.own_encoder is not None, encoder.item.label)
     if not taps:
         return skip("; ".join(notes) or "no tap was named")
-    scores = {
-        (tap, pool, item.label): ScoreRequest(tap=tap, pool=pool, evaluator=item, protocol=protocol)
-        for tap in taps
-        for pool, item, protocol in evaluators
-    }
+    scores = _scores(shared, tuple(taps))
     seeds: Sequence[int | None] = request.seeds if method.spec.seeded else (None,)
-    cells = _cells(method.item, encoder.item, dataset, recipe, request.smoke, seeds)
-    return [PlannedCell(cell=cell, scores=tuple(scores.values()), notes=notes) for cell in cells]
+    cells = _cells(method, encoder, dataset, recipe, text, request.smoke, seeds)
+    return [PlannedCell(cell=cell, scores=scores, notes=notes) for cell in cells]
+
+
+def _layout(shared: _Shared, encoder: _Chosen, dataset: _ChosenDataset) -> Layout:
+    key = (id(encoder), id(dataset))
+    if key not in shared.layouts:
+        shared.layouts[key] = encoder.spec.layout(encoder.params, dataset.info.image_shape)
+    return shared.layouts[key]
+
+
+def _scores(shared: _Shared, taps: tuple[str, ...]) -> tuple[ScoreRequest, ...]:
+    if taps not in shared.scores:
+        found = {
+            (tap, pool, item.label): ScoreRequest(tap=tap, pool=pool, evaluator=item, protocol=protocol)
+            for tap in taps
+            for pool, item, protocol in shared.evaluators
+        }
+        shared.scores[taps] = tuple(found.values())
+    return shared.scores[taps]
 
 
 def _setting(request: Request, method: _Chosen, encoder: _Chosen, dataset: _ChosenDataset, layout: Layout) -> Setting:
@@ -323,20 +360,21 @@ def _setting(request: Request, method: _Chosen, encoder: _Chosen, dataset: _Chos
     )
 
 
-def _recipe(request: Request, spec: MethodSpec, setting: Setting) -> Recipe:
-    """The method's recipe with --epochs and --set, every number resolved.
+def _recipe(shared: _Shared, spec: MethodSpec, setting: Setting) -> tuple[Recipe, str]:
+    """The method's recipe with --epochs and --set, every number resolved; and what of it is hashed, as JSON.
 
     What is not trained has no schedule: only normalisation is left of the overrides.
     """
-    overrides = dict(request.overrides)
-    if not spec.trains:
-        overrides = {key: value for key, value in overrides.items() if key in ("mean", "std")}
-        recipe = Recipe(epochs=0)
-    else:
-        recipe = stretched(spec.recipe(setting), request.epochs)
-    changed: Recipe = bind(Recipe, {**as_dict(recipe), **overrides}, "the recipe (--set)")
-    _check_recipe(changed, setting, spec.trains)
-    return changed
+    recipe = stretched(spec.recipe(setting), shared.request.epochs) if spec.trains else Recipe(epochs=0)
+    key = (repr(recipe), spec.trains, setting.image_shape[0])  # not the recipe itself: True and 1 are equal
+    if key not in shared.recipes:
+        overrides = dict(shared.request.overrides)
+        if not spec.trains:
+            overrides = {name: value for name, value in overrides.items() if name in ("mean", "std")}
+        changed: Recipe = bind(Recipe, {**as_dict(recipe), **overrides}, "the recipe (--set)")
+        _check_recipe(changed, setting, spec.trains)
+        shared.recipes[key] = changed, _json(as_dict(changed))
+    return shared.recipes[key]
 
 
 def _check_overrides(overrides: Mapping[str, object]) -> None:
@@ -404,26 +442,25 @@ def _taps(
 
 
 def _cells(
-    method: Item,
-    encoder: Item,
+    method: _Chosen,
+    encoder: _Chosen,
     dataset: _ChosenDataset,
     recipe: Recipe,
+    recipe_text: str,
     smoke: bool,
     seeds: Sequence[int | None],
 ) -> Iterator[Cell]:
-    settings: dict[str, object] = {
-        "method": {"name": method.name, "params": method.identity},
-        "encoder": {"name": encoder.name, "params": encoder.identity},
-        "dataset": {"fingerprint": dataset.info.fingerprint, "subset": dataset.subset},
-        "recipe": as_dict(recipe),
-    }
-    if smoke:
-        settings["smoke"] = SMOKE_STEPS
+    """One cell a seed. Hashed is the JSON of all settings, keys sorted; what comes before the seed only once for all."""
+    texts = {"dataset": dataset.text, "encoder": encoder.text, "method": method.text, "recipe": recipe_text}
+    before = hashlib.sha256(("{" + ",".join(f'"{key}":{text}' for key, text in texts.items()) + ',"seed":').encode())
+    after = f',"smoke":{_json(SMOKE_STEPS)}}}' if smoke else "}"
     for seed in seeds:
+        hashed = before.copy()
+        hashed.update(f"{'null' if seed is None else seed}{after}".encode())
         yield Cell(
-            id=_hash({**settings, "seed": seed}),
-            method=method,
-            encoder=encoder,
+            id=hashed.hexdigest(),
+            method=method.item,
+            encoder=encoder.item,
             dataset=dataset.item,
             fingerprint=dataset.info.fingerprint,
             subset=dataset.subset,
@@ -433,9 +470,9 @@ def _cells(
         )
 
 
-def _hash(settings: Mapping[str, object]) -> str:
-    text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _json(value: object) -> str:
+    """As it is hashed: one way of writing for each value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def cell_folder(cell: Cell) -> str:
@@ -445,7 +482,8 @@ def cell_folder(cell: Cell) -> str:
     return "-".join(parts)
 
 
+@functools.lru_cache(maxsize=4096)
 def _slug(text: str) -> str:
-    marks = "".join(mark if mark.isascii() and (mark.isalnum() or mark in "_.") else "-" for mark in text.lower())
+    marks = re.sub("[^a-z0-9_.]", "-", text.lower())
     words = "-".join(word for word in marks.split("-") if word.strip("."))
     return words[:40].strip("-.") or "none"

@@ -6,6 +6,7 @@ Reads records to see what is there; writes one only for a cell that died without
 from __future__ import annotations
 
 import dataclasses
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from benchmark.progress import Reporter
 
 Rerun = Literal["none", "failed", "stale", "all"]
 Standing = Literal["new", "done", "failed", "interrupted", "scores missing", "stale", "unreadable"]
+NEW: tuple[Standing, str, bool] = ("new", "", False)
+"""What is said of a cell that has left nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +68,21 @@ def survey(plan: Plan, out: Path) -> list[Errand]:
         RecordError: a record of another schema version is in the way.
     """
     errands = []
+    there = _names(out)
     for planned in plan.cells:
         folder = cell_folder(planned.cell)
-        standing, detail, retrain = _standing(planned, out / folder)
+        standing, detail, retrain = _standing(planned, out / folder) if folder in there else NEW
         errands.append(Errand(planned=planned, folder=folder, standing=standing, detail=detail, retrain=retrain))
     return errands
+
+
+def _names(out: Path) -> set[str]:
+    """What is in the output folder, asked for once: most cells of a large plan are not there."""
+    try:
+        with os.scandir(out) as entries:
+            return {entry.name for entry in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
 
 
 def due(errands: Sequence[Errand], rerun: Rerun) -> list[Errand]:
@@ -81,7 +94,8 @@ def due(errands: Sequence[Errand], rerun: Rerun) -> list[Errand]:
         "stale": {"failed", "stale"},
         "all": {"failed", "stale", "done"},
     }
-    return [errand for errand in errands if errand.standing in always | more[rerun]]
+    wanted = always | more[rerun]
+    return [errand for errand in errands if errand.standing in wanted]
 
 
 def run(errands: Sequence[Errand], catalog: Catalog, place: Place, reporter: Reporter) -> Iterator[Outcome]:

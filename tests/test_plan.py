@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from typing import Any, Literal
 
 import pytest
 
+from benchmark import plan as plans
 from benchmark.catalog import Catalog, Entry, Provider, load_catalog
 from benchmark.contracts import (
     DatasetInfo,
@@ -240,6 +243,54 @@ def test_a_dataset_is_described_once_however_many_cells_there_are() -> None:
     assert describe.asked == [Path("there")]
 
 
+def _counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
+    """What a function of the room is called with, from now on."""
+    calls: list[object] = []
+    real = getattr(plans, name)
+
+    def noted(*arguments: object, **more: object) -> object:
+        calls.append(arguments)
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(plans, name, noted)
+    return calls
+
+
+def test_more_seeds_ask_no_plugin_and_resolve_no_setting_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("_json", "_setting", "_taps", "_check_recipe", "bind", "_slug")
+    counts = []
+    for seeds in (1, 50):
+        with monkeypatch.context() as patch:
+            calls = {name: _counted(patch, name) for name in names}
+            found = _plan("aet,aet[gamma=2],untrained", "net,net[blocks=4]", seeds=tuple(range(seeds)))
+        assert len(found.cells) == 3 * 2 * seeds
+        counts.append({name: len(each) for name, each in calls.items()})
+    assert counts[0] == counts[1]
+    assert counts[0]["_setting"] == 3 * 2, "one a combination"
+    assert counts[0]["_check_recipe"] == 2, "one for what trains, one for what does not"
+
+
+def test_an_encoder_is_laid_out_once_for_each_dataset_however_many_methods_there_are() -> None:
+    shapes: list[tuple[int, int, int]] = []
+
+    def layout(params: Any, shape: tuple[int, int, int]) -> Layout:
+        shapes.append(shape)
+        return _layout(params, shape)
+
+    found = _catalog()
+    encoder = EncoderSpec(name="counts", summary="", build=_nothing, layout=layout)
+    catalog = dataclasses.replace(found, encoders=(Entry(spec=encoder, provider=PROVIDER),))
+    _plan("aet[gamma=0|1|2|3|4],untrained", "counts", "folder,folder[side=16]", catalog=catalog)
+    assert shapes == [(3, 32, 32), (3, 16, 16)]
+
+
+def test_a_folders_name_is_spelt_once_for_each_label() -> None:
+    plans._slug.cache_clear()
+    cells = [planned.cell for planned in _plan("aet,untrained", "net,vec", seeds=tuple(range(25))).cells]
+    assert len({cell_folder(cell) for cell in cells}) == 4 * 25
+    assert plans._slug.cache_info().misses == len({"aet", "untrained", "net", "vec", "photos"})
+
+
 def test_what_is_hashed_of_a_file_is_its_content_and_its_label_is_short() -> None:
     item = _plan("weights[path=/home/ann/w.pt]").cells[0].cell.method
     assert item.label == "weights[sha256=0123456789ab]"
@@ -253,6 +304,24 @@ def test_what_is_hashed_of_a_file_is_its_content_and_its_label_is_short() -> Non
 def test_the_same_request_gives_the_same_ids() -> None:
     assert _ids("aet,untrained", "net,vec", seeds=(0, 1)) == _ids("aet,untrained", "net,vec", seeds=(0, 1))
     assert re.fullmatch("[0-9a-f]{64}", _ids()[0])
+
+
+@pytest.mark.parametrize("smoke", [False, True])
+def test_an_id_is_the_hash_of_the_settings_as_sorted_json_without_spaces(smoke: bool) -> None:
+    words = ("aet[transform=affine],weights[path=w]", "net[blocks=4]", "folder[subset=50]")
+    for planned in _plan(*words, seeds=(0, 12345), smoke=smoke, overrides={"mean": (0.1, 0.2, 1e-7)}).cells:
+        cell = planned.cell
+        settings: dict[str, object] = {
+            "method": {"name": cell.method.name, "params": cell.method.identity},
+            "encoder": {"name": cell.encoder.name, "params": cell.encoder.identity},
+            "dataset": {"fingerprint": cell.fingerprint, "subset": 50},
+            "recipe": dataclasses.asdict(cell.recipe),
+            "seed": cell.seed,
+        }
+        if smoke:
+            settings["smoke"] = 4
+        text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+        assert cell.id == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_every_training_setting_moves_the_id() -> None:

@@ -278,6 +278,23 @@ def test_a_survey_changes_nothing(survey: Callable[..., list[runner.Errand]], ru
     assert stamps(tmp_path / "runs") == before
 
 
+def test_a_survey_looks_into_those_folders_alone_that_are_there(
+    run: Run, survey: Callable[..., list[runner.Errand]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(seeds=(3, 4))
+    looked: list[Path] = []
+    real = runner._standing
+
+    def noted(planned: Any, folder: Path) -> Any:
+        looked.append(folder)
+        return real(planned, folder)
+
+    monkeypatch.setattr(runner, "_standing", noted)
+    errands = survey(seeds=tuple(range(40)))
+    assert [folder.name.partition("-s")[2].partition("-")[2][:2] for folder in looked] == ["s3", "s4"]
+    assert [errand.cell.seed for errand in errands if errand.standing != "new"] == [3, 4]
+
+
 # --- stale ------------------------------------------------------------------------------------------------------------
 
 
