@@ -229,22 +229,29 @@ class Accelerator:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Around all steps of a training."""
+        """Around all steps of a training: what is compiled and captured in it is let go at its end."""
         loop = self.loop
         wanted = loop.accelerate == "compile" or (
             loop.accelerate == "auto" and compilation_pays(loop.device, loop.total_steps)
         )
         self._compiling = wanted
         self.report["compile"] = "compiled" if wanted else _why_not_compiled(loop)
-        keep = (
-            kept_memory() if loop.accelerate != "off" and loop.device.type == "cpu" else contextlib.nullcontext(False)
-        )
-        with training_kernels(loop.device), keep as kept, compiled(loop.network, wanted):
-            self.report["memory"] = "kept between steps" if kept else "as the system's allocator does"
+        with compiled(loop.network, wanted):
             try:
                 yield
             finally:
                 self._captured = None  # its memory is given back
+
+    @contextlib.contextmanager
+    def setting(self) -> Iterator[None]:
+        """Around steps: how the process allocates and which kernels a GPU may choose. Cheap to enter and to leave."""
+        loop = self.loop
+        keep = (
+            kept_memory() if loop.accelerate != "off" and loop.device.type == "cpu" else contextlib.nullcontext(False)
+        )
+        with training_kernels(loop.device), keep as kept:
+            self.report["memory"] = "kept between steps" if kept else "as the allocator does by itself"
+            yield
 
     def step(self, optimiser: Optimizer, raw: Tensor, index: Tensor, progress: float) -> None:
         """One step, captured if that can be."""

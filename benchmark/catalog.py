@@ -146,9 +146,10 @@ def load_catalog(selection: str | None = None) -> Catalog:
     """
     chosen = os.environ.get("BENCH_PLUGINS", "") if selection is None else selection
     found = sorted(entry_points(group=hookspecs.PROJECT), key=lambda point: (point.name, point.value))
-    unique = list({(point.name, point.value, _provider(point).distribution): point for point in found}.values())
-    wanted, blocked = _limited(unique, chosen)
-    return _load(wanted, blocked)
+    providers = _providers(found)
+    unique = {(point.name, point.value, provider.distribution): point for point, provider in providers.items()}
+    wanted, blocked = _limited(unique.values(), chosen)
+    return _load(wanted, blocked, providers)
 
 
 def _limited(points: Iterable[EntryPoint], selection: str) -> tuple[list[EntryPoint], tuple[str, ...]]:
@@ -168,12 +169,12 @@ def _limited(points: Iterable[EntryPoint], selection: str) -> tuple[list[EntryPo
     return wanted, tuple(sorted(point.name for point in points if not is_wanted(point.name)))
 
 
-def _load(points: Iterable[EntryPoint], blocked: tuple[str, ...]) -> Catalog:
+def _load(points: Iterable[EntryPoint], blocked: tuple[str, ...], providers: Mapping[EntryPoint, Provider]) -> Catalog:
     specs: dict[str, list[Entry[Spec]]] = {kind: [] for kind in KINDS}
     plugins: list[Provider] = []
     broken: list[BrokenPlugin] = []
     for point in points:
-        provider = _provider(point)
+        provider = providers[point]
         try:
             given = _given(point)
         except (
@@ -268,13 +269,20 @@ def _ways_out(name: str, givers: Sequence[Provider]) -> str:
     return f"the plugins {' and '.join(plugins)} of {' and '.join(distributions)}; keep one out with {blocked}"
 
 
-def _provider(point: EntryPoint) -> Provider:
-    distribution = point.dist
-    return Provider(
-        plugin=point.name,
-        distribution=distribution.name if distribution else "unknown",
-        version=distribution.version if distribution else "unknown",
-    )
+def _providers(points: Iterable[EntryPoint]) -> dict[EntryPoint, Provider]:
+    """Who gives each entry point. A distribution's metadata is read once: that is most of the time this takes."""
+    named: dict[int, tuple[str, str]] = {}
+    found: dict[EntryPoint, Provider] = {}
+    for point in points:
+        distribution = point.dist
+        if id(distribution) not in named:
+            metadata = None if distribution is None else distribution.metadata
+            named[id(distribution)] = (
+                ("unknown", "unknown") if metadata is None else (metadata["Name"], metadata["Version"])
+            )
+        name, version = named[id(distribution)]
+        found[point] = Provider(plugin=point.name, distribution=name, version=version)
+    return found
 
 
 def _one_line(error: BaseException) -> str:

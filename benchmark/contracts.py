@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from random import Random
+
     import numpy as np
     import torch
     from numpy.typing import NDArray
+    from PIL.Image import Image as PillowImage
     from torch import Tensor, nn
 
     from benchmark.progress import Reporter
@@ -337,6 +340,8 @@ class Method(Protocol):
         after_epoch(progress, batches): a memory bank, clustering; `batches` as above.
         step(batch, optimiser) -> Losses: does forward, backward and the optimiser's steps itself, for what is not one loss.
         trained_encoder() -> Encoder: the module to be scored, if not the one given (a teacher, say).
+        views(batch), loss_of(batch, views): the two halves of `loss`, what is made of the images before the encoder sees
+            them and the loss of that; `bench speed` times them apart.
         trivial_losses() -> {part: value}: what a predictor that ignores the image reaches; a cell that does not
             get below is marked "did not learn". The key `total` means the total.
     """
@@ -427,6 +432,9 @@ class MethodSpec:
     capturable: bool = False
     """True: on a GPU, a step may be recorded once and replayed (a CUDA graph). `loss` must then compute the same in every
     step but for tensors: no Python number that changes, no `batch.progress`, nothing read back from the device."""
+    plain_views: Callable[[Any, PillowImage, Random], tuple[Sequence[PillowImage], Sequence[float]]] | None = None
+    """(params, image, chance) -> the views of one image and what describes them, made with Pillow as an ordinary data
+    loader would: what `bench speed` compares the method's batched views with. None: the image alone."""
     published: tuple[Published, ...] = ()
     """Figures that others give for it, to read ours against."""
     identity: Callable[[Any], Mapping[str, object]] | None = None

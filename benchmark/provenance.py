@@ -18,14 +18,23 @@ from benchmark.contracts import Cell, Json
 def provenance(cell: Cell, catalog: Catalog, device: torch.device, threads: int) -> Json:
     """What stands under `provenance` in a record: all of it recorded, none of it part of a cell's identity."""
     commit, dirty = _commit()
+    return {
+        "plugins": dict(versions(catalog)),
+        "law": {"method": cell.method.law, "encoder": cell.encoder.law, "dataset": cell.dataset.law},
+        **conditions(device, threads),
+        "commit": commit,
+        "dirty": dirty,
+    }
+
+
+def conditions(device: torch.device, threads: int) -> Json:
+    """Versions, commit (with + if tracked files differ from it), device, threads and time of a measurement."""
+    commit, dirty = _commit()
     gpu = device.type == "cuda"
     return {
         "time": now(),
         "repbench": benchmark.__version__,
-        "plugins": dict(versions(catalog)),
-        "law": {"method": cell.method.law, "encoder": cell.encoder.law, "dataset": cell.dataset.law},
-        "commit": commit,
-        "dirty": dirty,
+        "commit": None if commit is None else f"{commit[:10]}{'+' if dirty else ''}",
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "device": device.type,

@@ -120,12 +120,14 @@ def train(task: TrainingTask, data: TrainingData, encoder: NormalisedEncoder, re
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(derived_seed(task.seed, "method"))
-        loop = _Loop(task, data, encoder, reporter)
+        loop = Loop(task, data, encoder, reporter)
         return loop.run()
 
 
-def optimiser_for(groups: list[dict[str, Any]], recipe: Recipe, device: torch.device | None = None) -> Optimizer:
-    """The recipe's optimiser over parameter groups; fused, which changes speed alone.
+def optimiser_for(
+    groups: list[dict[str, Any]], recipe: Recipe, device: torch.device | None = None, *, fused: bool | None = True
+) -> Optimizer:
+    """The recipe's optimiser over parameter groups; fused, which changes speed alone (None: as torch chooses).
 
     On a GPU the rate is a tensor there and no step is counted on the host, so that a captured step sees both move.
     """
@@ -138,11 +140,11 @@ def optimiser_for(groups: list[dict[str, Any]], recipe: Recipe, device: torch.de
             momentum=recipe.momentum,
             nesterov=recipe.nesterov and recipe.momentum > 0,
             weight_decay=recipe.weight_decay,
-            fused=True,
+            fused=fused,
         )
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
     betas = (recipe.beta1, recipe.beta2)
-    return kind(groups, lr=rate, betas=betas, weight_decay=recipe.weight_decay, fused=True, capturable=on_gpu)
+    return kind(groups, lr=rate, betas=betas, weight_decay=recipe.weight_decay, fused=fused, capturable=on_gpu)
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
@@ -175,7 +177,7 @@ def _milestone_rate(recipe: Recipe, epoch: int) -> float:
     return stepped(start) + (recipe.final_lr - stepped(start)) * done
 
 
-class _Loop:
+class Loop:
     """The state of one training: what is built once, and what moves."""
 
     def __init__(self, task: TrainingTask, data: TrainingData, encoder: NormalisedEncoder, reporter: Reporter) -> None:
@@ -204,13 +206,13 @@ class _Loop:
     def run(self) -> Trained:
         """Resumes or prepares, trains what is left, and hands over the encoder to be scored."""
         start = time.monotonic()
-        optimiser = self._optimiser() if self.task.spec.trains else None
+        optimiser = self.optimiser() if self.task.spec.trains else None
         first = self._resume(optimiser) if optimiser else 0
         if first == 0 and self.has("before_training"):
             self.hooks.before_training(self._walk())
         before = self.seconds
         if optimiser is not None:
-            with self.accelerator.running():
+            with self.accelerator.running(), self.accelerator.setting():
                 self._train(optimiser, first, start - before)
         self.seconds = before + time.monotonic() - start
         return self._trained(first)
@@ -264,7 +266,8 @@ class _Loop:
             )
         return method.to(self.device)
 
-    def _optimiser(self) -> Optimizer:
+    def optimiser(self) -> Optimizer:
+        """The recipe's, over the method's own groups of parameters or all that want a gradient."""
         if self.has("parameter_groups"):
             groups: list[dict[str, Any]] = self.hooks.parameter_groups()
         else:

@@ -72,6 +72,12 @@ FORBIDDEN: dict[str, set[str]] = {
     "neighbors": {"runner", "cli", "session", "listing", "tables", "formats", "export", "maps"},
     "maps": {"runner", "cli", "session", "listing", "tables", "formats", "export", "neighbors"},
     "session": {"cli"},
+    "reference": {"runner", "cli", "session", "tables", "cell", "train"},
+    "meters": {"runner", "cli", "session", "tables", "cell", "train"},
+    "trials": {"runner", "cli", "session", "tables"},
+    "speed": {"runner", "cli", "session", "tables"},
+    "speedbook": {"runner", "cli", "session", "speed", "pace"},
+    "pace": {"runner", "cli", "session", "tables"},
     "testing": {"cli"},
     "cli": set(),
 }
@@ -80,9 +86,15 @@ ONLY_FOR_TYPES: dict[str, set[str]] = {
     "contracts": {"progress"},
     "__init__": {"encoder"},
     "cli": {"plan", "records", "tables", "vectors"},
+    "speedbook": {"trials"},
 }
 """Room -> the rooms that it may import under TYPE_CHECKING alone."""
 TORCH = {
+    "meters",
+    "reference",
+    "trials",
+    "speed",
+    "pace",
     "feed",
     "losses",
     "acceleration",

@@ -10,6 +10,10 @@ import benchmark
 from bench_aet.published import FIGURES, PAPER
 
 if TYPE_CHECKING:
+    from random import Random
+
+    from PIL.Image import Image
+
     from bench_aet.method import AET
 
 
@@ -60,6 +64,13 @@ def build(context: benchmark.MethodContext) -> AET:
         joint=params.statistics == "joint",
         compare_images=params.loss == "image",
     )
+
+
+def plain_views(params: AETParams, image: Image, chance: Random) -> tuple[list[Image], list[float]]:
+    """The views of one image as an ordinary loader makes them; what `bench speed` compares with."""
+    from bench_aet import plain
+
+    return plain.plain_views(params, image, chance)
 
 
 def supports(setting: benchmark.Setting) -> str | None:
@@ -126,5 +137,6 @@ def bench_methods() -> Iterable[benchmark.MethodSpec]:
         recipe=recipe,
         identity=identity,
         capturable=True,
+        plain_views=plain_views,
         published=FIGURES,
     )

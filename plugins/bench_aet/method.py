@@ -47,8 +47,16 @@ class AET(nn.Module):
         The paper's formula has half the sum over the matrix's entries instead (section 3.2). With `compare_images` the mean
         is over images and pixels.
         """
+        return self.loss_of(batch, self.views(batch))
+
+    def views(self, batch: benchmark.Batch) -> tuple[Tensor, Tensor]:
+        """Parameters (N, P) of one transformation for each image, and the copies (N, C, H, W) that they make."""
         parameters = self.transformation.draw(len(batch.images), batch.generator)
-        copies = self.transformation.warp(batch.images, parameters, self.fill)
+        return parameters, self.transformation.warp(batch.images, parameters, self.fill)
+
+    def loss_of(self, batch: benchmark.Batch, views: tuple[Tensor, Tensor]) -> benchmark.Losses:
+        """The loss for transformations that were drawn and copies that were made before."""
+        parameters, copies = views
         predicted = self.predict(batch.images, copies)
         if self.compare_images:
             return self.image_loss(batch.images, copies, predicted)

@@ -21,7 +21,7 @@ from typing import Any
 import benchmark
 from benchmark.progress import Event, Reporter
 
-PRELOADED = ["torch", "benchmark.cell"]
+PRELOADED = ["torch", "faiss", "benchmark.cell"]
 GRACE_SECONDS = 10.0
 """How long a cell may take to write its state after it was asked to stop."""
 

@@ -15,6 +15,10 @@ import benchmark
 from bench_rotation.published import FIGURES, PAPER
 
 if TYPE_CHECKING:
+    from random import Random
+
+    from PIL.Image import Image
+
     from bench_rotation.method import Rotation
 
 
@@ -36,6 +40,13 @@ def build(context: benchmark.MethodContext) -> Rotation:
     from bench_rotation.method import Rotation
 
     return Rotation(context.encoder, context.layout, context.params.turns)
+
+
+def plain_views(params: RotationParams, image: Image, chance: Random) -> tuple[list[Image], list[float]]:
+    """The views of one image as an ordinary loader makes them; what `bench speed` compares with. Not needed to be run."""
+    from bench_rotation import plain
+
+    return plain.plain_views(params, image, chance)
 
 
 def supports(setting: benchmark.Setting) -> str | None:
@@ -85,5 +96,6 @@ def bench_methods() -> Iterable[benchmark.MethodSpec]:
         supports=supports,
         recipe=recipe,
         capturable=True,
+        plain_views=plain_views,
         published=FIGURES,
     )

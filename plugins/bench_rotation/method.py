@@ -69,7 +69,15 @@ class Rotation(nn.Module):
 
     def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
         """All rotations of every image in one forward: N images are turns * N samples, as in the authors' code."""
-        rotated, labels = all_rotations(batch.images, self.turns)
+        return self.loss_of(batch, self.views(batch))
+
+    def views(self, batch: benchmark.Batch) -> tuple[Tensor, Tensor]:
+        """Every image in every rotation (turns * N, C, H, W), and which rotation it is (turns * N,)."""
+        return all_rotations(batch.images, self.turns)
+
+    def loss_of(self, batch: benchmark.Batch, views: tuple[Tensor, Tensor]) -> benchmark.Losses:
+        """The loss for rotations that were made before."""
+        rotated, labels = views
         scores = self.head(self.encoder.vector(rotated))
         accuracy = (scores.detach().argmax(dim=1) == labels).float().mean()
         return benchmark.Losses(total=F.cross_entropy(scores, labels), parts={"rotation_accuracy": accuracy})

@@ -1,0 +1,142 @@
+"""What `bench speed` does from its options to numbers with their conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from benchmark import cell as cell_room
+from benchmark import grammar, speed, trials
+from benchmark.catalog import Catalog, load_catalog
+from benchmark.contracts import Accelerate, Json
+from benchmark.devices import cores, resolve_devices
+from benchmark.errors import UnknownNameError, UsageError
+from benchmark.parameters import as_dict, bind, label
+from benchmark.plan import Plan, Request, plan
+from benchmark.provenance import conditions
+
+PARTS = ("training", "evaluators", "start-up")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The command line's options, as typed."""
+
+    methods: Sequence[str] = ("aet,rotation,dim",)
+    encoders: Sequence[str] = ("blocknet",)
+    datasets: Sequence[str] = ("digits",)
+    evaluators: Sequence[str] = ("linear,knn,retrieval",)
+    parts: str = ",".join(PARTS)
+    batch: int | None = None
+    budget: Literal["quick", "paper"] = "quick"
+    settings: Sequence[str] = ()
+    features: str = "50000,10000,512"
+    """Training images, test images and dimensions of the features that evaluators are timed on."""
+    device: str = "auto"
+    threads: int | None = None
+    """None: all cores."""
+    accelerate: Accelerate = "auto"
+    workers: int = 1
+    no_plain: bool = False
+    together: int = 1
+    rounds: int = 5
+    seconds: float = 0.5
+    data_dir: Path = Path("data")
+
+
+def report(asked: Asked, catalog: Catalog | None = None) -> tuple[Json, list[trials.Measured]]:
+    """Measures what was asked for.
+
+    Returns:
+        The conditions, and every number.
+
+    Raises:
+        UsageError: something asked for does not exist or cannot be; nothing was measured.
+    """
+    catalog = catalog or load_catalog()
+    parts = _parts(asked.parts)
+    size = _size(asked.features)
+    devices = resolve_devices(asked.device)
+    settings = trials.Settings(
+        device=torch.device(devices[0]),
+        threads=asked.threads or cores(),
+        rounds=asked.rounds,
+        least_seconds=asked.seconds,
+        accelerate=asked.accelerate,
+        workers=asked.workers,
+        plain=not asked.no_plain,
+        together=asked.together,
+    )
+    planned = _plan(asked, catalog) if "training" in parts else Plan(cells=(), skips=())
+    requests = _evaluators(asked, catalog) if "evaluators" in parts else []
+    with cell_room.threads(settings.threads):
+        ceilings, found = speed.device(settings)
+        if "training" in parts:
+            for numbers in trials.trainings(planned, catalog, asked.data_dir.expanduser(), settings, ceilings):
+                found += numbers
+        if requests:
+            found += speed.evaluators(requests, size, settings)
+    if "start-up" in parts:
+        found += speed.start_up(catalog, settings)
+    shared = {"rounds": settings.rounds, "workers": settings.workers, "accelerate": settings.accelerate}
+    return {**shared, **conditions(settings.device, settings.threads)}, found
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    for part in parts:
+        if part not in PARTS:
+            raise UnknownNameError("part", part, PARTS)
+    return parts
+
+
+def _size(text: str) -> speed.Size:
+    try:
+        train, test, width = (int(number) for number in text.split(","))
+    except ValueError:
+        train = test = width = 0
+    if min(train, test) < 20 or width < 1:
+        raise UsageError(
+            f"--features {text}: three numbers are wanted, training images and test images (20 or more) and dimensions, "
+            "such as 50000,10000,512"
+        )
+    return speed.Size(train=train, test=test, width=width)
+
+
+def _plan(asked: Asked, catalog: Catalog) -> Plan:
+    overrides = dict(grammar.parse_assignments(asked.settings))
+    if asked.batch is not None:
+        overrides["batch"] = asked.batch
+    return plan(
+        Request(
+            methods=grammar.parse_items(asked.methods),
+            encoders=grammar.parse_items(asked.encoders),
+            datasets=grammar.parse_items(asked.datasets),
+            evaluators=(),
+            budget=asked.budget,
+            overrides=overrides,
+            floors=False,
+            data_dir=asked.data_dir.expanduser(),
+        ),
+        catalog,
+    )
+
+
+def _evaluators(asked: Asked, catalog: Catalog) -> list[speed.Timed]:
+    found = []
+    for selection in grammar.parse_items(asked.evaluators):
+        for entry in catalog.match(catalog.evaluators, "evaluator", selection.name):
+            given = dict(selection.params)
+            params = bind(entry.spec.params, given, f"evaluator '{entry.spec.name}'")
+            found.append(
+                speed.Timed(
+                    label=label(entry.spec.name, as_dict(params), as_dict(entry.spec.params())),
+                    spec=entry.spec,
+                    params=params,
+                )
+            )
+    return list({each.label: each for each in found}.values())
