@@ -1,0 +1,235 @@
+"""Scores that belong together: sheets by dataset and evaluator, in each a line for records that differ in the seed alone.
+
+Everything is in the order in which it first appears among the scores. Each score is gone through a fixed number of times,
+however many sheets there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmark.columns import Brief, Columns, Kind, Whole
+
+WIDEST = 5
+"""Metrics in a table for people; all of them are in the CSV."""
+NOWHERE = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One method on one encoder at one tap, over seeds."""
+
+    first: Brief
+    """The first of its records; the others differ in the seed alone."""
+    tap: str
+    records: int
+    dull: int
+    """Records that did not learn."""
+    failed: Brief | None
+    """The first of its records that lacks some score."""
+    values: dict[str, list[float]]
+    """Metric -> one value for each record that has it."""
+    intervals: dict[str, tuple[float, float] | None]
+    higher: dict[str, bool]
+    """Whether more is better; this and the interval are the last record's."""
+
+    @property
+    def seedless(self) -> bool:
+        """Whether chance plays no part."""
+        return self.records == 1 and self.first.seed is None
+
+    @property
+    def smoke(self) -> bool:
+        """Whether it is no result."""
+        return self.first.state == "smoke"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """What one table is made of."""
+
+    dataset: str
+    evaluator: str
+    pool: str
+    protocol: str
+    fewest: int
+    """Test images behind a score of the evaluator: fewest and most."""
+    most: int
+    metrics: list[str]
+    """Those to show: the headline first, then others of its kind, then in the order given."""
+    lines: list[Line]
+    unscored: list[Brief]
+    """Of the dataset, those that have other scores, but failed before these."""
+
+
+def sheets(columns: Columns) -> list[Sheet]:
+    """All sheets of records that have scores."""
+    if not len(columns.kind):
+        return []
+    plan = _Plan(columns)
+    lines = plan.lines()
+    return [plan.sheet(dataset, panel, lines) for dataset, panel in plan.shown]
+
+
+class _Codes:
+    """Words as small numbers, in the order in which they come."""
+
+    def __init__(self, words: Iterable[Any]) -> None:
+        known: dict[Any, int] = {}
+        self.of: Whole = np.array([known.setdefault(word, len(known)) for word in words], np.int64)
+        self.words = list(known)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+
+class _Plan:
+    """Which score belongs where. Places are small numbers, so that grouping is counting, not comparing."""
+
+    def __init__(self, columns: Columns) -> None:
+        briefs, kinds = columns.briefs, columns.kinds
+        self.columns = columns
+        self.dataset = _Codes(brief.common.dataset for brief in briefs)
+        self.setting = _Codes(brief.common.conditions for brief in briefs)
+        self.panel = _Codes((kind.evaluator, kind.pool, kind.protocol) for kind in kinds)
+        self.place = _Codes((panel, kind.tap) for panel, kind in zip(self.panel.of.tolist(), kinds, strict=True))
+        self.evaluator = _Codes(kind.evaluator for kind in kinds)
+        self.metric = _Codes(kind.metric for kind in kinds)
+        record = columns.record
+        self.sheet_of_score = self.dataset.of[record] * len(self.panel) + self.panel.of[columns.kind]
+        self.line_of_score = self.setting.of[record] * len(self.place) + self.place.of[columns.kind]
+        first = _first(self.sheet_of_score, len(self.dataset) * len(self.panel))
+        #: (dataset, panel) of each sheet, as they appear
+        self.shown = [divmod(int(sheet), len(self.panel)) for sheet in _appearing(first)]
+        self.fewest, self.most = self._images(record)
+        self.metrics = self._metrics(record)
+        self.failed = [place for place, brief in enumerate(briefs) if brief.failure is not None]
+        self.failed_on = self._failed()
+
+    def _images(self, record: Whole) -> tuple[Whole, Whole]:
+        """Fewest and most test images of each sheet: of all its records' scores by its evaluator, whatever their pool."""
+        columns, sizes = self.columns, (len(self.dataset) * len(self.panel),)
+        owner = record * len(self.evaluator) + self.evaluator.of[columns.kind]
+        found = []
+        for smaller, start in ((np.minimum, np.iinfo(np.int64).max), (np.maximum, np.iinfo(np.int64).min)):
+            of_owner = np.full(len(columns) * len(self.evaluator), start, np.int64)
+            smaller.at(of_owner, owner, columns.n)
+            of_sheet = np.full(sizes, start, np.int64)
+            smaller.at(of_sheet, self.sheet_of_score, of_owner[owner])
+            found.append(of_sheet)
+        return found[0], found[1]
+
+    def _metrics(self, record: Whole) -> dict[tuple[int, int], list[str]]:
+        """Of each sheet, the metrics to show."""
+        kinds = self.columns.kinds
+        first = _first(self.dataset.of[record] * len(kinds) + self.columns.kind, len(self.dataset) * len(kinds))
+        seen: dict[tuple[int, int], list[Kind]] = {}
+        for place in _appearing(first).tolist():
+            dataset, kind = divmod(place, len(kinds))
+            seen.setdefault((dataset, int(self.panel.of[kind])), []).append(kinds[kind])
+        return {sheet: _shown(found) for sheet, found in seen.items()}
+
+    def lines(self) -> dict[tuple[int, int], list[Line]]:
+        """The lines of each sheet."""
+        columns, briefs = self.columns, self.columns.briefs
+        size = len(self.setting) * len(self.place)
+        # Each record once for each line that it has a part in.
+        part = np.zeros((len(briefs), len(self.place)), np.bool_)
+        part[columns.record, self.place.of[columns.kind]] = True
+        owner, place = np.nonzero(part)
+        line = self.setting.of[owner] * len(self.place) + place
+        count = np.bincount(line, minlength=size)
+        dull = np.bincount(line, np.array([brief.dull for brief in briefs], np.float64)[owner], size)
+        lacking = np.array([brief.failure is not None for brief in briefs])[owner]
+        leader, failed = np.full((2, size), -1, np.int64)
+        leader[line[::-1]] = owner[::-1]  # the first of several stays
+        failed[line[lacking][::-1]] = owner[lacking][::-1]
+        made: dict[int, Line] = {}
+        found: dict[tuple[int, int], list[Line]] = {}
+        for each in _appearing(_first(self.line_of_score, size)).tolist():
+            panel, tap = self.place.words[each % len(self.place)]
+            made[each] = Line(
+                first=briefs[leader[each]],
+                tap=tap,
+                records=int(count[each]),
+                dull=int(dull[each]),
+                failed=briefs[failed[each]] if failed[each] >= 0 else None,
+                values={},
+                intervals={},
+                higher={},
+            )
+            found.setdefault((int(self.dataset.of[leader[each]]), panel), []).append(made[each])
+        self._fill(made)
+        return found
+
+    def _fill(self, made: dict[int, Line]) -> None:
+        """Gives each line its values, of the metrics to show."""
+        columns, metrics = self.columns, len(self.metric)
+        wanted = np.zeros((len(self.dataset), len(columns.kinds)), np.bool_)
+        for kind, panel in enumerate(self.panel.of.tolist()):
+            for dataset in range(len(self.dataset)):
+                wanted[dataset, kind] = columns.kinds[kind].metric in self.metrics.get((dataset, panel), ())
+        chosen = np.flatnonzero(wanted[self.dataset.of[columns.record], columns.kind])
+        key = self.line_of_score[chosen] * metrics + self.metric.of[columns.kind[chosen]]
+        order = np.argsort(key, kind="stable")
+        chosen, key = chosen[order], key[order]
+        starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
+        ends = np.r_[starts[1:], len(key)]
+        last = chosen[ends - 1]
+        values = columns.value[chosen].tolist()
+        groups = (key[starts], starts, ends, columns.low[last], columns.high[last], columns.kind[last])
+        for which, start, end, low, high, kind in zip(*(each.tolist() for each in groups), strict=True):
+            line, name = made[which // metrics], self.metric.words[which % metrics]
+            line.values[name] = values[start:end]
+            line.intervals[name] = (low, high) if low == low and high == high else None  # NaN: there is none
+            line.higher[name] = columns.kinds[kind].higher_is_better
+
+    def sheet(self, dataset: int, panel: int, lines: dict[tuple[int, int], list[Line]]) -> Sheet:
+        """One of them."""
+        evaluator, pool, protocol = self.panel.words[panel]
+        number = dataset * len(self.panel) + panel
+        return Sheet(
+            dataset=self.dataset.words[dataset],
+            evaluator=evaluator,
+            pool=pool,
+            protocol=protocol,
+            fewest=int(self.fewest[number]),
+            most=int(self.most[number]),
+            metrics=self.metrics[dataset, panel],
+            lines=lines[dataset, panel],
+            unscored=[brief for brief, panels in self.failed_on.get(dataset, ()) if panel not in panels],
+        )
+
+    def _failed(self) -> dict[int, list[tuple[Brief, set[int]]]]:
+        """Of each dataset, the records that failed, and where they have scores all the same."""
+        found: dict[int, list[tuple[Brief, set[int]]]] = {}
+        first = self.columns.first
+        for place in self.failed:
+            panels = set(self.panel.of[self.columns.kind[first[place] : first[place + 1]]].tolist())
+            found.setdefault(int(self.dataset.of[place]), []).append((self.columns.briefs[place], panels))
+        return found
+
+
+def _first(keys: Whole, size: int) -> Whole:
+    """(size,) where each key first stands; NOWHERE where it does not."""
+    first = np.full(size, NOWHERE, np.int64)
+    first[keys[::-1]] = np.arange(len(keys) - 1, -1, -1)
+    return first
+
+
+def _appearing(first: Whole) -> Whole:
+    """The keys that there are, as they first appear."""
+    order = np.argsort(first, kind="stable")
+    return order[: np.count_nonzero(first != NOWHERE)]
+
+
+def _shown(kinds: Sequence[Kind]) -> list[str]:
+    names = list(dict.fromkeys(kind.metric for kind in kinds))
+    headline = next((kind.metric for kind in kinds if kind.headline), names[0])
+    family = headline.partition("@")[0]
+    others = sorted((name for name in names if name != headline), key=lambda name: name.partition("@")[0] != family)
+    return [headline, *others][:WIDEST]
