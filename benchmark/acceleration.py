@@ -157,13 +157,18 @@ class CapturedStep:
         self._graph.replay()
 
 
-class _Captured(Batch):
+class _Timeless(Batch):
     """A batch whose progress may not be read: a captured step would see one value for ever."""
 
     def __getattribute__(self, name: str) -> Any:
         if name == "progress":
             raise CaptureError("its loss reads batch.progress, which a captured step would see only once")
         return super().__getattribute__(name)
+
+
+def timeless(batch: Batch) -> Batch:
+    """The batch as a captured step sees it: reading `progress` raises CaptureError."""
+    return _Timeless(**{each.name: getattr(batch, each.name) for each in fields(Batch)})
 
 
 # --- together ---------------------------------------------------------------------------------------------------------
@@ -295,8 +300,7 @@ class Accelerator:
         drawn, device_state = loop.draws.get_state(), torch.cuda.get_rng_state(loop.device)
 
         def step() -> None:
-            batch = loop.prepared(*inputs, 0.0)
-            loop.plain_step(optimiser, _Captured(**{each.name: getattr(batch, each.name) for each in fields(Batch)}))
+            loop.plain_step(optimiser, timeless(loop.prepared(*inputs, 0.0)))
 
         self._may_capture = False
         try:

@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmark.acceleration import CaptureError, timeless
 from benchmark.contracts import (
     DatasetSpec,
     EncoderSpec,
@@ -42,7 +44,7 @@ from benchmark.evaluate import LabelledImages, Subject, evaluate
 from benchmark.features import FrozenFeatures, frozen, state_checksum
 from benchmark.images import to_float
 from benchmark.progress import silent
-from benchmark.train import Trained, TrainingData, TrainingTask, train
+from benchmark.train import Loop, Trained, TrainingData, TrainingTask, train
 
 CLASSES = 4
 BATCH = 16
@@ -157,6 +159,13 @@ class _Trial:
         data = TrainingData(images=images, labels=labels, num_classes=CLASSES)
         return train(task, data, self.fresh_encoder(), silent)
 
+    def loop(self, labels: Tensor) -> Loop:
+        """The training loop, before its first step."""
+        images, _ = small_images(BATCH * STEPS_PER_EPOCH, self.image_shape)
+        task = TrainingTask(spec=self.spec, params=self.params, recipe=self.recipe, seed=0, title=self.spec.name)
+        data = TrainingData(images=images, labels=labels, num_classes=CLASSES)
+        return Loop(task, data, self.fresh_encoder(), silent)
+
 
 def check_method(
     spec: MethodSpec,
@@ -192,6 +201,7 @@ def check_method(
         )
     if spec.trains:
         _check_resume(spec, trial, labels, first)
+        _check_declared(spec, trial.loop(labels))
 
 
 def _trial(spec: MethodSpec, params: Any, encoder: EncoderSpec, image_shape: ImageShape) -> _Trial:
@@ -251,6 +261,44 @@ def _check_resume(spec: MethodSpec, trial: _Trial, labels: Tensor, whole: Traine
         f"method '{spec.name}': two steps, save, load and two steps gave other weights than four steps; everything that "
         "moves must be a parameter or buffer in state_dict()",
     )
+
+
+def _check_declared(spec: MethodSpec, loop: Loop) -> None:
+    """What a method says of its loss: that it comes in two halves, that a step of it may be captured."""
+    with torch.random.fork_rng(devices=[]):
+        loop.method.train()
+        batch = loop.prepared(loop.data.images[:BATCH], torch.arange(BATCH), 0.0)
+        if loop.has("views") and loop.has("loss_of"):
+            before = loop.draws.get_state()
+            torch.manual_seed(0)
+            whole = loop.hooks.loss(batch)
+            loop.draws.set_state(before)
+            torch.manual_seed(0)
+            halves = loop.hooks.loss_of(batch, loop.hooks.views(batch))
+            totals = [float(losses.total.detach()) for losses in (whole, halves)]
+            _require(
+                totals[0] == totals[1],
+                f"method '{spec.name}': loss(batch) is {totals[0]:g}, but loss_of(batch, views(batch)) is {totals[1]:g}; "
+                "let loss be made of these two, or leave them out",
+            )
+        if spec.capturable and loop.has("loss"):
+            try:
+                loop.hooks.loss(batch)  # what is made in the first step only may be waited for
+                with _NothingReadBack():  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                    loop.hooks.loss(timeless(batch))
+            except CaptureError as error:
+                raise ConformanceError(f"method '{spec.name}' declares capturable=True, but {error}") from error
+
+
+class _NothingReadBack(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    """Raises where a tensor's value is read on the host."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default:
+            raise CaptureError(
+                "its loss reads a tensor's value (item, float, bool or an if), which waits for the device"
+            )
+        return func(*args, **(kwargs or {}))
 
 
 def _same(a: Trained, b: Trained) -> bool:

@@ -242,6 +242,42 @@ def test_chance_of_ones_own_is_caught() -> None:
         check_method(method(noisy))
 
 
+def test_halves_that_do_not_make_the_whole_loss_are_caught() -> None:
+    class Halved(Colours):
+        def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
+            return self.loss_of(batch, 2 * batch.images)
+
+        def views(self, batch: benchmark.Batch) -> Tensor:
+            return batch.images
+
+        def loss_of(self, batch: benchmark.Batch, views: Tensor) -> benchmark.Losses:
+            return benchmark.Losses(total=self.error(dataclasses.replace(batch, images=views)).mean())
+
+    with pytest.raises(ConformanceError, match=r"loss_of\(batch, views\(batch\)\) is"):
+        check_method(method(Halved))
+
+
+def test_a_loss_that_may_be_captured_reads_nothing_back() -> None:
+    class Reading(Colours):
+        def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
+            error = self.error(batch).mean()
+            return benchmark.Losses(total=error if error.item() > 0 else -error)
+
+    check_method(method(Reading))
+    with pytest.raises(ConformanceError, match=r"capturable=True, but its loss reads a tensor's value"):
+        check_method(dataclasses.replace(method(Reading), capturable=True))
+
+
+def test_a_loss_that_may_be_captured_does_not_read_the_progress() -> None:
+    class Annealed(Colours):
+        def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
+            return benchmark.Losses(total=(1 - batch.progress) * self.error(batch).mean())
+
+    check_method(method(Annealed))
+    with pytest.raises(ConformanceError, match=r"capturable=True, but its loss reads batch\.progress"):
+        check_method(dataclasses.replace(method(Annealed), capturable=True))
+
+
 def test_a_label_that_came_in_by_another_way_is_caught() -> None:
     """batch.labels is None, so a method has to go out of its way: here it reads the harness's own frame."""
     import inspect
