@@ -18,6 +18,7 @@ from benchmark import __version__
 from benchmark.errors import BenchError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
+    from benchmark.columns import Columns
     from benchmark.plan import Request
     from benchmark.records import Record
     from benchmark.tables import Table
@@ -242,20 +243,26 @@ def list_command(kind: str | None, verbose: bool) -> None:
 def table(out: Path, form: str, expected: bool) -> None:
     """Print the tables of a folder of records, or of a leaderboard's .jsonl."""
     from benchmark import export as boards
+    from benchmark import index
     from benchmark.records import read_records
 
+    problems: list[str] = []
+    records: Sequence[Record] = []
+    columns: Columns | None = None
     if out.is_file():
-        records: Sequence[Record] = boards.read_board(out)
-    else:
+        records = boards.read_board(out)
+    elif expected:
         records, problems = read_records(out)
-        for problem in problems:
-            click.echo(f"bench: left out: {problem}", err=True)
-    if not records:
+    else:
+        columns, problems = index.read(out)
+    for problem in problems:
+        click.echo(f"bench: left out: {problem}", err=True)
+    if not records and not columns:
         raise UsageError(f"no record under {out}; bench run --out {out} makes some")
     if expected:
         _print_expected(records, form)
     else:
-        _print_records(records, [], form)
+        _print_records(columns or records, [], form)
 
 
 @main.command()
@@ -464,7 +471,7 @@ def _print_expected(records: Sequence[Record], form: str) -> None:
         _print_tables(expected.tables(records, catalog), form)
 
 
-def _print_records(records: Sequence[Record], missing: Sequence[Any], form: str) -> None:
+def _print_records(records: Sequence[Record] | Columns, missing: Sequence[Any], form: str) -> None:
     from benchmark import tables
 
     if form == "csv":

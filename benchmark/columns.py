@@ -6,6 +6,7 @@ the order of the records and of the scores in each.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from array import array
 from collections.abc import Iterable, Sequence
@@ -134,6 +135,19 @@ class Columns:
             high=self.high[scores],
             n=self.n[scores],
         )
+
+
+def joined(first: Columns, second: Columns) -> Columns:
+    """All records of both, one after the other."""
+    kinds = {kind: place for place, kind in enumerate(first.kinds)}
+    places = np.array([kinds.setdefault(kind, len(kinds)) for kind in second.kinds], np.int64)
+    second = dataclasses.replace(second, kind=places[second.kind]) if len(places) else second
+    numbers = ("count", "kind", "value", "low", "high", "n")
+    return Columns(
+        briefs=(*first.briefs, *second.briefs),
+        kinds=tuple(kinds),
+        **{name: np.concatenate((getattr(first, name), getattr(second, name))) for name in numbers},
+    )
 
 
 def columns_of(records: Iterable[Record]) -> Columns:

@@ -54,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "features": {"errors", "contracts", "images", "encoder", "chance", "progress", "atomic"},
     "evaluate": {"errors", "contracts", "images", "encoder", "chance", "progress", "atomic"},
     "columns": {"errors", "contracts", "records"},
+    "index": {"errors", "atomic", "columns", "records"},
     "sheets": {"columns"},
     "tables": {"columns", "records", "sheets"},
     "figures": {"errors", "contracts", "catalog", "grammar", "parameters", "plan", "records", "stats"},
@@ -87,7 +88,7 @@ FORBIDDEN: dict[str, set[str]] = {
 ONLY_FOR_TYPES: dict[str, set[str]] = {
     "contracts": {"progress"},
     "__init__": {"encoder"},
-    "cli": {"plan", "records", "tables", "vectors"},
+    "cli": {"columns", "plan", "records", "tables", "vectors"},
     "speedbook": {"trials"},
 }
 """Room -> the rooms that it may import under TYPE_CHECKING alone."""
