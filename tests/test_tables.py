@@ -7,12 +7,16 @@ import dataclasses
 import io
 import itertools
 import json
+import random
+import re
 import statistics
 from typing import Any
 
 import pytest
+from rich.console import Console
 from sample_records import sample_record, sample_score
 
+from benchmark import formats
 from benchmark.formats import rendered
 from benchmark.records import Record
 from benchmark.tables import (
@@ -453,6 +457,50 @@ def test_a_table_that_cannot_be_made_to_fit_folds_its_words() -> None:
     assert max(len(line) for line in text.splitlines()) <= 30
     assert "n=8testimages" in "".join(text.split())
     assert all(digits in text for digits in ("0.5", "[0", "375"))
+
+
+TEXTS = (
+    "",
+    "-",
+    "aet[transform=affine]",
+    "0.5000 ±0.0707",
+    "did not learn; smoke: no result",
+    "x" * 30,
+    "a  b",
+    "1: 2: 3",
+)
+ODD = ("日本語", "a\\", ":smile:", "line\nbreak", "[bold]no[/bold]", "tab\there", "\x1b[1m", "é")
+
+
+@pytest.mark.parametrize("width", [30, 60, 100, 200, 400])
+def test_the_quick_way_of_drawing_a_table_gives_the_marks_of_the_slow_one(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance, drawn = random.Random(width), []
+    for number in range(60):
+        texts = TEXTS + ODD if number % 3 == 0 else TEXTS
+        columns = ("method", "encoder", "tap", "epochs", "seeds", *("accuracy@k=20", "map")[: chance.randint(1, 2)])
+        columns += ("remarks",) * chance.randint(0, 1)
+        rows = tuple(tuple(chance.choice(texts) for _ in columns) for _ in range(chance.choice([0, 1, 7])))
+        best = frozenset((i, 5) for i in range(len(rows)) if chance.random() < 0.3)
+        drawn.append(Table(title="knn", columns=columns, rows=rows, best=best, notes=("a note",)))
+    quick = rendered(drawn, "table", width)
+    plain = [formats._is_plain(table, formats._allotted(table, width), width) for table in drawn]
+    assert not all(plain)
+    assert any(plain) or width < 100
+    monkeypatch.setattr(formats, "_is_plain", lambda *arguments: False)
+    assert rendered(drawn, "table", width) == quick
+
+
+def test_on_a_terminal_the_best_is_bold_and_nothing_but_the_marks_around_it_differs() -> None:
+    (table,) = tables([*_seeds([0.5, 0.6], "aet"), *_seeds([0.1, 0.2], "dim")])
+    stream = io.StringIO()
+    formats.print_tables([table], Console(file=stream, width=200, force_terminal=True, color_system="standard"))
+    text = stream.getvalue()
+    assert "\x1b[1m" in text
+    (bold,) = [line for line in text.splitlines() if "0.5500 ±0.0707" in line]
+    assert bold.index("\x1b[1m") < bold.index("0.5500 ±0.0707") < bold.index("\x1b[0m")
+    assert re.sub(r"\x1b\[\d*m", "", text) == rendered([table], "table", 200)
 
 
 def test_json_holds_the_csvs_columns_with_raw_numbers_and_null_for_what_is_not() -> None:
