@@ -393,6 +393,7 @@ def map_command(
 @click.option("--accelerate", type=click.Choice(["auto", "off", "compile"]), default="auto", show_default=True)
 @click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Of the plain data loader.")
 @click.option("--no-plain", is_flag=True, help="Leave the plain way out.")
+@click.option("--profile", is_flag=True, help="Also: the operations that a step spends its time in.")
 @click.option("--together", type=click.IntRange(min=1), default=1, help="Also: so many processes training at once.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Of turns; medians are shown.")
 @click.option("--seconds", type=float, default=0.5, show_default=True, help="Least length of a turn.")

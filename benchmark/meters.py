@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,28 +117,57 @@ class Work:
     """Read and written if every operation reads its inputs and writes its outputs once: unfused traffic, caches unseen."""
 
 
-class _Bytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    """Adds up the sizes of the inputs and outputs of all operations that touch memory."""
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    """Adds up FLOPs by torch's formulas, and the sizes of the inputs and outputs of all operations that touch memory.
+
+    torch's own FlopCounterMode follows modules with hooks, which a loss that calls autograd.grad (a gradient penalty)
+    does not survive; its formulas are used without them.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self.total = 0
+        self.flops = 0
+        self.bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is not None:
+            self.flops += int(formula(*args, **kwargs, out_val=result))
         if not func.is_view:
             tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, torch.Tensor)]
-            self.total += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+            self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         return result
 
 
 def work(call: Callable[[], object]) -> Work:
-    """Of one call; it is made twice."""
-    with FlopCounterMode(display=False) as counter:
+    """Of one call."""
+    with _Counter() as counter:
         call()
-    with _Bytes() as traffic:
+    return Work(flops=counter.flops, bytes=counter.bytes)
+
+
+PROFILED = 6
+"""Operations that a profile names."""
+
+
+def profile(call: Callable[[], object], device: torch.device) -> list[tuple[str, float]]:
+    """The operations that one call spends most time in, each with its part of the time: the GPU's if there is one."""
+    on_gpu = device.type == "cuda"
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if on_gpu:
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as profiler:
         call()
-    return Work(flops=counter.get_total_flops(), bytes=traffic.total)
+        wait_for(device)
+    spent = {
+        event.key: float(event.self_device_time_total if on_gpu else event.self_cpu_time_total)
+        for event in profiler.key_averages()
+    }
+    whole = sum(spent.values()) or 1.0
+    most = sorted(spent.items(), key=lambda item: -item[1])[:PROFILED]
+    return [(name, seconds / whole) for name, seconds in most]
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------

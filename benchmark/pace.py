@@ -42,6 +42,7 @@ class Asked:
     accelerate: Accelerate = "auto"
     workers: int = 1
     no_plain: bool = False
+    profile: bool = False
     together: int = 1
     rounds: int = 5
     seconds: float = 0.5
@@ -69,6 +70,7 @@ def report(asked: Asked, catalog: Catalog | None = None) -> tuple[Json, list[tri
         accelerate=asked.accelerate,
         workers=asked.workers,
         plain=not asked.no_plain,
+        profile=asked.profile,
         together=asked.together,
     )
     planned = _plan(asked, catalog) if "training" in parts else Plan(cells=(), skips=())

@@ -46,6 +46,8 @@ class Settings:
     """Processes of the plain data loader."""
     plain: bool = True
     """Measure the plain way as well."""
+    profile: bool = False
+    """Say which operations a step spends its time in."""
     together: int = 1
     """Processes that train the same at once; 1: not measured."""
 
@@ -208,6 +210,9 @@ def measured(training: Training, ceilings: Ceilings) -> list[Measured]:
         seconds = meters.interleaved(contestants, settings.device, settings.rounds, settings.least_seconds)
         found = _rates(training, seconds)
         both = contestants["both"]
+        if settings.profile:
+            for name in ("both", *(["plain step"] if settings.plain else [])):
+                found += _profile(training, name, contestants[name])
         with both.setting(), meters.peak_memory(settings.device) as peak:
             both.call()
             both.call()
@@ -287,6 +292,17 @@ def _rates(training: Training, seconds: dict[str, list[float]]) -> list[Measured
                 _number(training, f"{name} ratio", statistics.median(ratios), "x", spread=(min(ratios), max(ratios)))
             )
     return found
+
+
+def _profile(training: Training, name: str, contestant: Contestant) -> list[Measured]:
+    """The operations that a call spends most of its time in, with their parts of it."""
+    with contestant.setting():
+        contestant.call()
+        parts = meters.profile(contestant.call, training.settings.device)
+    return [
+        _number(training, f"{name}: {operation}", part, "fraction", detail="of the time of one profiled step")
+        for operation, part in parts
+    ]
 
 
 def _work(training: Training, ceilings: Ceilings, rate: float) -> list[Measured]:
