@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-import tabulate
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -27,6 +26,8 @@ def rendered(found: Sequence[Table], form: Format, width: int | None = None) -> 
     if form == "table":
         return _terminal(found, width)
     kind, heading = ("github", "### {}\n\n") if form == "md" else ("latex_booktabs", "% {}\n")
+    import tabulate  # here, because it is slow to come and the terminal does without
+
     parts = []
     for table in found:
         rows = [
@@ -67,7 +68,10 @@ def print_tables(found: Sequence[Table], console: Console) -> None:
     for table in (_fitted(each, console.width) for each in found):
         widths = _allotted(table, console.width)
         console.print(table.title, style="italic", markup=False, highlight=False)
-        console.print(_grid(table, widths) if _is_plain(table, widths, console.width) else _rich(table, widths))
+        if _is_plain(table, widths, console.width):
+            console.print(_grid(table, widths), crop=False)
+        else:
+            console.print(_rich(table, widths))
         for note in table.notes:
             console.print(note, markup=False, highlight=False)
         console.print()
@@ -118,13 +122,17 @@ def _grid(table: Table, widths: Sequence[int]) -> Segments:
     }
     blank = f"{' ' * length}\n"
     parts = [Segment(blank), Segment(line % table.columns, Style(bold=True)), Segment(f"\n {'─' * (length - 2)} \n")]
+    plain: list[str] = []
     for number, row in enumerate(table.rows):
-        parts += _with_bold(line % row, row, widths, bold[number]) if number in bold else [Segment(line % row)]
-        parts.append(Segment("\n"))
-    return Segments([*parts, Segment(blank)])
+        if number in bold:
+            parts += [Segment("".join(plain)), *_with_bold(line % row, widths, bold[number]), Segment("\n")]
+            plain = []
+        else:
+            plain += (line % row, "\n")
+    return Segments([*parts, Segment("".join(plain)), Segment(blank)])
 
 
-def _with_bold(text: str, row: Sequence[str], widths: Sequence[int], bold: set[int]) -> Iterator[Segment]:
+def _with_bold(text: str, widths: Sequence[int], bold: set[int]) -> Iterator[Segment]:
     """A line in pieces, those in these columns bold."""
     start = 0
     for column, width in enumerate(widths):

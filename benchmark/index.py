@@ -14,7 +14,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,7 @@ TICK = 2 * 10**9
 ARRAYS = ("count", "kind", "value", "low", "high", "n")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stamp:
+class Stamp(NamedTuple):
     """By what a record's file is known again."""
 
     size: int

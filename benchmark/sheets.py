@@ -6,9 +6,10 @@ however many sheets there are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,23 @@ WIDEST = 5
 NOWHERE = np.iinfo(np.int64).max
 
 
-@dataclass(frozen=True, kw_only=True)
+class Value(NamedTuple):
+    """One metric of a line. There are many: a tuple is made in a tenth of the time of a dataclass."""
+
+    mean: float
+    """Over records, exactly as `statistics.fmean` gives it."""
+    spread: float
+    """Their standard deviation, to 9 digits of itself and of the mean; 0 where there is one record only."""
+    records: int
+    """Those that have the metric."""
+    interval: tuple[float, float] | None
+    higher_is_better: bool
+    """This and the interval are the last record's."""
+    start: int
+    """Where in the sheets' values these begin; the others follow."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
     """One method on one encoder at one tap, over seeds."""
 
@@ -31,11 +48,8 @@ class Line:
     """Records that did not learn."""
     failed: Brief | None
     """The first of its records that lacks some score."""
-    values: dict[str, list[float]]
-    """Metric -> one value for each record that has it."""
-    intervals: dict[str, tuple[float, float] | None]
-    higher: dict[str, bool]
-    """Whether more is better; this and the interval are the last record's."""
+    values: dict[str, Value]
+    """Of the metrics to show, those that it has."""
 
     @property
     def seedless(self) -> bool:
@@ -62,6 +76,8 @@ class Sheet:
     metrics: list[str]
     """Those to show: the headline first, then others of its kind, then in the order given."""
     lines: list[Line]
+    values: list[float]
+    """Of all sheets, those of a metric of a line side by side."""
     unscored: list[Brief]
     """Of the dataset, those that have other scores, but failed before these."""
 
@@ -112,13 +128,13 @@ class _Plan:
 
     def _images(self, record: Whole) -> tuple[Whole, Whole]:
         """Fewest and most test images of each sheet: of all its records' scores by its evaluator, whatever their pool."""
-        columns, sizes = self.columns, (len(self.dataset) * len(self.panel),)
+        columns, size = self.columns, len(self.dataset) * len(self.panel)
         owner = record * len(self.evaluator) + self.evaluator.of[columns.kind]
         found = []
         for smaller, start in ((np.minimum, np.iinfo(np.int64).max), (np.maximum, np.iinfo(np.int64).min)):
             of_owner = np.full(len(columns) * len(self.evaluator), start, np.int64)
             smaller.at(of_owner, owner, columns.n)
-            of_sheet = np.full(sizes, start, np.int64)
+            of_sheet = np.full(size, start, np.int64)
             smaller.at(of_sheet, self.sheet_of_score, of_owner[owner])
             found.append(of_sheet)
         return found[0], found[1]
@@ -150,19 +166,19 @@ class _Plan:
         failed[line[lacking][::-1]] = owner[lacking][::-1]
         made: dict[int, Line] = {}
         found: dict[tuple[int, int], list[Line]] = {}
-        for each in _appearing(_first(self.line_of_score, size)).tolist():
-            panel, tap = self.place.words[each % len(self.place)]
-            made[each] = Line(
-                first=briefs[leader[each]],
+        order = _appearing(_first(self.line_of_score, size))
+        numbers = (order, leader[order], count[order], dull[order], failed[order], self.dataset.of[leader[order]])
+        for which, first, members, dulls, failure, dataset in zip(*(each.tolist() for each in numbers), strict=True):
+            panel, tap = self.place.words[which % len(self.place)]
+            made[which] = Line(
+                first=briefs[first],
                 tap=tap,
-                records=int(count[each]),
-                dull=int(dull[each]),
-                failed=briefs[failed[each]] if failed[each] >= 0 else None,
+                records=members,
+                dull=int(dulls),
+                failed=briefs[failure] if failure >= 0 else None,
                 values={},
-                intervals={},
-                higher={},
             )
-            found.setdefault((int(self.dataset.of[leader[each]]), panel), []).append(made[each])
+            found.setdefault((dataset, panel), []).append(made[which])
         self._fill(made)
         return found
 
@@ -178,15 +194,24 @@ class _Plan:
         order = np.argsort(key, kind="stable")
         chosen, key = chosen[order], key[order]
         starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
-        ends = np.r_[starts[1:], len(key)]
-        last = chosen[ends - 1]
-        values = columns.value[chosen].tolist()
-        groups = (key[starts], starts, ends, columns.low[last], columns.high[last], columns.kind[last])
-        for which, start, end, low, high, kind in zip(*(each.tolist() for each in groups), strict=True):
-            line, name = made[which // metrics], self.metric.words[which % metrics]
-            line.values[name] = values[start:end]
-            line.intervals[name] = (low, high) if low == low and high == high else None  # NaN: there is none
-            line.higher[name] = columns.kinds[kind].higher_is_better
+        counts = np.diff(np.r_[starts, len(key)])
+        last = chosen[starts + counts - 1]
+        self.values = values = columns.value[chosen].tolist()
+        means = [
+            math.fsum(values[start : start + count]) / count
+            for start, count in zip(starts.tolist(), counts.tolist(), strict=True)
+        ]
+        squares = np.add.reduceat((columns.value[chosen] - np.repeat(means, counts)) ** 2, starts)
+        spreads = np.sqrt(squares / np.maximum(counts - 1, 1))
+        groups = (spreads, counts, columns.low[last], columns.high[last], columns.kind[last], starts)
+        for which, mean, spread, count, low, high, kind, start in zip(
+            key[starts].tolist(), means, *(each.tolist() for each in groups), strict=True
+        ):
+            interval = (low, high) if low == low and high == high else None  # NaN: there is none
+            higher = columns.kinds[kind].higher_is_better
+            made[which // metrics].values[self.metric.words[which % metrics]] = Value(
+                mean, spread, count, interval, higher, start
+            )
 
     def sheet(self, dataset: int, panel: int, lines: dict[tuple[int, int], list[Line]]) -> Sheet:
         """One of them."""
@@ -201,6 +226,7 @@ class _Plan:
             most=int(self.most[number]),
             metrics=self.metrics[dataset, panel],
             lines=lines[dataset, panel],
+            values=self.values,
             unscored=[brief for brief, panels in self.failed_on.get(dataset, ()) if panel not in panels],
         )
 

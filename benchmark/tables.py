@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmark.columns import Brief, Columns, Whole, columns_of
 from benchmark.records import Record
-from benchmark.sheets import Line, Sheet, sheets
+from benchmark.sheets import Line, Sheet, Value, sheets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ DIGITS = 4
 """Decimals of a fraction in a table for people."""
 HEADLINE = 5
 """Place of the first metric among the columns of a table for people."""
-NEAR = 1e-12
+NEAR = 1e-9
 """Doubt about a standard deviation, as a part of it and of the mean."""
 
 
@@ -225,14 +225,14 @@ def _seed(missing: MissingCell) -> str:
 
 def _table(sheet: Sheet, missing: Sequence[MissingCell]) -> Table:
     metrics, headline = sheet.metrics, sheet.metrics[0]
-    sign = 1 if next((line.higher[headline] for line in sheet.lines if headline in line.higher), True) else -1
-    means = [{name: statistics.fmean(values) for name, values in line.values.items()} for line in sheet.lines]
+    headlines = [line.values.get(headline) for line in sheet.lines]
+    sign = 1 if next((value.higher_is_better for value in headlines if value), True) else -1
     order = sorted(
-        range(len(means)), key=lambda n: -sign * means[n][headline] if headline in means[n] else float("inf")
+        range(len(headlines)), key=[-sign * each.mean if each else math.inf for each in headlines].__getitem__
     )
-    lines, means = [sheet.lines[n] for n in order], [means[n] for n in order]
+    lines = [sheet.lines[place] for place in order]
     columns = ("method", "encoder", "tap", "epochs", "seeds", *metrics, "remarks")
-    rows = [_row(line, mean, metrics) for line, mean in zip(lines, means, strict=True)]
+    rows = [_row(line, metrics, sheet.values) for line in lines]
     absent = [*missing, *(_unscored(brief) for brief in sheet.unscored)]
     rows += [(m.method, m.encoder, "-", "-", _seed(m), *("-" for _ in metrics), m.reason) for m in absent]
     if not any(row[-1] for row in rows):
@@ -243,7 +243,7 @@ def _table(sheet: Sheet, missing: Sequence[MissingCell]) -> Table:
         title=f"{sheet.evaluator} on {sheet.dataset} ({sheet.protocol}{how}, n = {images} test images)",
         columns=columns,
         rows=tuple(rows),
-        best=_best(lines, means, metrics),
+        best=_best(lines, metrics),
         notes=_notes(lines),
     )
 
@@ -260,35 +260,31 @@ def _reason(brief: Brief) -> str:
     return " ".join((brief.failure or "").split())
 
 
-def _row(line: Line, means: Mapping[str, float], metrics: Sequence[str]) -> tuple[str, ...]:
+def _row(line: Line, metrics: Sequence[str], values: Sequence[float]) -> tuple[str, ...]:
     common, seeds = line.first.common, "-" if line.seedless else str(line.records)
-    shown = (_shown(line, metric, means, number == 0) for number, metric in enumerate(metrics))
+    shown = [_shown(line.values.get(metric), values, metric is metrics[0]) for metric in metrics]
     return (common.method, common.encoder, line.tap, common.shown_epochs, seeds, *shown, _remark(line))
 
 
-def _shown(line: Line, metric: str, means: Mapping[str, float], with_interval: bool) -> str:
-    values = line.values.get(metric)
-    if not values:
+def _shown(value: Value | None, values: Sequence[float], with_interval: bool) -> str:
+    if value is None:
         return "missing"
-    mean = means[metric]
-    if len(values) > 1:
-        return f"{mean:.{DIGITS}f} ±{_deviation(values, mean)}"
-    interval = line.intervals[metric]
-    if with_interval and interval is not None:
-        return f"{mean:.{DIGITS}f} [{interval[0]:.3f}, {interval[1]:.3f}]"
-    return f"{mean:.{DIGITS}f}"
+    if value.records > 1:
+        return f"{value.mean:.{DIGITS}f} ±{_deviation(value, values):.{DIGITS}f}"
+    if with_interval and value.interval is not None:
+        return f"{value.mean:.{DIGITS}f} [{value.interval[0]:.3f}, {value.interval[1]:.3f}]"
+    return f"{value.mean:.{DIGITS}f}"
 
 
-def _deviation(values: Sequence[float], mean: float) -> str:
-    """The standard deviation over seeds, as shown: that of `stats.spread` to the last digit, without its fractions.
+def _deviation(value: Value, values: Sequence[float]) -> float:
+    """The standard deviation over seeds, exact where so little as is in doubt would change a digit that is shown.
 
-    Those are exact and take a tenth of a millisecond. A sum that is rounded once is right to 12 digits at the least, so
-    they are asked only where so little would change a digit.
+    Exact ones are made of fractions and take a tenth of a millisecond, as long as a row of all the rest.
     """
-    near = math.sqrt(math.fsum([(value - mean) ** 2 for value in values]) / (len(values) - 1))
-    doubt = NEAR * (near + abs(mean))
-    low, high = f"{max(0.0, near - doubt):.{DIGITS}f}", f"{near + doubt:.{DIGITS}f}"
-    return low if low == high else f"{statistics.stdev(values):.{DIGITS}f}"
+    last = value.spread * 10**DIGITS  # the digit that is rounded stands behind the point
+    if abs(last % 1 - 0.5) > NEAR * (last + 10**DIGITS * abs(value.mean)):
+        return value.spread
+    return statistics.stdev(values[value.start : value.start + value.records])
 
 
 def _remark(line: Line) -> str:
@@ -302,20 +298,17 @@ def _remark(line: Line) -> str:
     return "; ".join(words)
 
 
-def _best(
-    lines: Sequence[Line], means: Sequence[Mapping[str, float]], metrics: Sequence[str]
-) -> frozenset[tuple[int, int]]:
+def _best(lines: Sequence[Line], metrics: Sequence[str]) -> frozenset[tuple[int, int]]:
     """The best mean of each column, among rows of two seeds or more; one run proves no winner."""
     marked = set()
     for column, metric in enumerate(metrics, start=HEADLINE):
+        found = ((number, line.values.get(metric)) for number, line in enumerate(lines) if not line.smoke)
         able = {
-            number: mean[metric] * (1 if line.higher[metric] else -1)
-            for number, (line, mean) in enumerate(zip(lines, means, strict=True))
-            if len(line.values.get(metric, ())) >= 2 and not line.smoke
+            n: value.mean * (1 if value.higher_is_better else -1) for n, value in found if value and value.records > 1
         }
         if len(able) >= 2:
             best = max(able.values())
-            marked |= {(number, column) for number, value in able.items() if value == best}
+            marked |= {(number, column) for number, mean in able.items() if mean == best}
     return frozenset(marked)
 
 
