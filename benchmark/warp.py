@@ -18,6 +18,7 @@ Convention:
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -170,14 +171,34 @@ def _centres(images: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 
 def _read(images: Tensor, x: Tensor, y: Tensor, fill: Fill) -> Tensor:
-    """The images' values at (x, y), each (N, H, W) in pixels, and the fill outside."""
+    """The images' values at (x, y), each (N, H, W) in pixels, and the fill outside.
+
+    Outside is told in floating point, as 0 beside 1: on a CPU that is several times as fast as masks of booleans.
+    """
     height, width = images.shape[-2:]
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)  # false for NaN, which the horizon can give
-    grid = torch.empty((*x.shape, 2), dtype=images.dtype, device=x.device)
-    grid[..., 0], grid[..., 1] = x * (2 / width) - 1, y * (2 / height) - 1
+    inside = _inside(x, y, width, height).to(images.dtype)
+    grid = torch.empty((*x.shape, 2), dtype=x.dtype, device=x.device)
+    grid[..., 0], grid[..., 1] = x * (2 / width), y * (2 / height)
+    grid = grid.sub_(1).to(images.dtype)
     values = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    if isinstance(fill, tuple):
-        # Made of scalars on the device: a tensor copied there would make the host wait.
-        colour = torch.cat([images.new_full((1, 1, 1, 1), channel) for channel in fill], dim=1)
-        return torch.where(inside[:, None], values, colour)
-    return values.masked_fill_(inside.logical_not_()[:, None], fill)
+    # Made of scalars on the device: a tensor copied there would make the host wait.
+    each = [images.new_full((1, 1, 1, 1), channel) for channel in fill] if isinstance(fill, tuple) else []
+    colour: float | Tensor = torch.cat(each, dim=1) if isinstance(fill, tuple) else fill
+    # What was read is finite wherever it was read, so that 0 times it is 0.
+    return values.mul_(inside[:, None]).add_((1 - inside)[:, None] * colour)
+
+
+def _inside(x: Tensor, y: Tensor, width: int, height: int) -> Tensor:
+    """1 where 0 <= x < width and 0 <= y < height, else 0: also for NaN, which the horizon can give. No gradient."""
+    beyond = [
+        each.clamp(0, _below(side, each.dtype)).sub_(each).abs_()
+        for each, side in ((x.detach(), width), (y.detach(), height))
+    ]
+    return (beyond[0].add_(beyond[1]) == 0).to(x.dtype)
+
+
+def _below(side: int, dtype: torch.dtype) -> float:
+    """The largest number of its type below a side."""
+    return float(
+        np.nextafter(np.float32(side), np.float32(0)) if dtype == torch.float32 else np.nextafter(float(side), 0)
+    )
