@@ -129,22 +129,28 @@ def optimiser_for(
 ) -> Optimizer:
     """The recipe's optimiser over parameter groups; fused, which changes speed alone (None: as torch chooses).
 
-    On a GPU the rate is a tensor there and no step is counted on the host, so that a captured step sees both move.
+    On a GPU rates are tensors there and no step is counted on the host, so that a captured step sees both move.
     """
     on_gpu = device is not None and device.type == "cuda"
-    rate: Any = torch.tensor(recipe.lr, device=device) if on_gpu else recipe.lr
+    shared: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": fused}
+    optimiser: Optimizer
     if recipe.optimiser == "sgd":
-        return torch.optim.SGD(
-            groups,
-            lr=rate,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov and recipe.momentum > 0,
-            weight_decay=recipe.weight_decay,
-            fused=fused,
-        )
-    kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-    betas = (recipe.beta1, recipe.beta2)
-    return kind(groups, lr=rate, betas=betas, weight_decay=recipe.weight_decay, fused=fused, capturable=on_gpu)
+        nesterov = recipe.nesterov and recipe.momentum > 0
+        optimiser = torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=nesterov, **shared)
+    else:
+        kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+        optimiser = kind(groups, betas=(recipe.beta1, recipe.beta2), capturable=on_gpu, **shared)
+    if on_gpu:
+        _keep_rates_on(optimiser, device)
+    return optimiser
+
+
+def _keep_rates_on(optimiser: Optimizer, device: torch.device | None) -> None:
+    """Each group's rate as a tensor of its own: groups may have rates of their own."""
+    for group in optimiser.param_groups:
+        group["lr"] = torch.tensor(float(group["lr"]), device=device)
+        if "capturable" in group:
+            group["capturable"] = True
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
@@ -476,6 +482,8 @@ class Loop:
         if _shapes(state["method"]) != _shapes(self.method.state_dict()):
             raise ValueError("other weights")
         optimiser.load_state_dict(state["optimiser"])
+        if self.device.type == "cuda":
+            _keep_rates_on(optimiser, self.device)  # of an earlier version, they are numbers
         self.method.load_state_dict(state["method"])
         self.seconds, self.curve = seconds, curve
         return epochs
