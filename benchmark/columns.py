@@ -7,11 +7,15 @@ the order of the records and of the scores in each.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import math
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
+from operator import attrgetter
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -23,6 +27,8 @@ from benchmark.records import Record, Score, conditions
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
+OF_KIND = attrgetter("tap", "pool", "evaluator", "protocol", "metric", "headline", "higher_is_better")
+"""What of a score is its kind, in the order of `Kind`."""
 REFUSAL = ("tap", "pool", "evaluator", "protocol")
 """By what a request is known that makes no sense for a cell."""
 
@@ -52,7 +58,7 @@ class Common:
     shown_epochs: str
     """As a table shows them: 0 where a record says nothing."""
     conditions: str
-    """`records.conditions`: only records that agree in it may be averaged."""
+    """Hash of `records.conditions`: only records that agree in it may be averaged."""
     method_params: str
     """As JSON."""
     law: str
@@ -184,11 +190,12 @@ class Gathered:
         """
         try:
             brief = self._brief(record, folder)
-            kinds = [self._kind(score) for score in record.scores]
-            values = [_number(score.value) for score in record.scores]
-            lows = [_end(score.ci_low) for score in record.scores]
-            highs = [_end(score.ci_high) for score in record.scores]
+            keys = list(map(OF_KIND, record.scores))
+            kinds = [self._kinds[key] if key in self._kinds else self._new_kind(key) for key in keys]
+            values, lows, highs = (_numbers(record.scores, name) for name in ("value", "ci_low", "ci_high"))
             counts = array("q", [score.n for score in record.scores])
+            if any(score.value is None for score in record.scores):
+                raise TypeError("a value is missing")
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
             where = record.folder or f"record {record.id}"
             raise RecordError(f"{where} is not whole: {error}; bench run makes it again") from error
@@ -213,16 +220,11 @@ class Gathered:
             n=np.array(self.n, np.int64),
         )
 
-    def _kind(self, score: Score) -> int:
-        words = (score.tap, score.pool, score.evaluator, score.protocol, score.metric)
-        key = (*words, score.headline, score.higher_is_better)
-        place = self._kinds.get(key)
-        if place is None:
-            _texts(words)
-            if type(score.headline) is not bool or type(score.higher_is_better) is not bool:
-                raise TypeError(f"headline and higher_is_better of {score.metric} are true or false")
-            place = self._kinds[key] = len(self._kinds)
-        return place
+    def _new_kind(self, key: tuple[Any, ...]) -> int:
+        _texts(key[:5])
+        if {type(flag) for flag in key[5:]} != {bool}:
+            raise TypeError(f"headline and higher_is_better of {key[4]} are true or false")
+        return self._kinds.setdefault(key, len(self._kinds))
 
     def _brief(self, record: Record, folder: str) -> Brief:
         fields = _common(record)
@@ -258,7 +260,7 @@ def _common(record: Record) -> dict[str, Any]:
         "dataset": cell["dataset"]["label"],
         "epochs": None if recipe.get("epochs") is None else _number(recipe["epochs"]),
         "shown_epochs": str(recipe.get("epochs", 0)),
-        "conditions": conditions(record),
+        "conditions": hashlib.sha256(conditions(record).encode(errors="surrogatepass")).hexdigest(),
         "method_params": json.dumps(cell["method"]["params"], sort_keys=True),
         "law": ".".join(str(law.get(kind, "")) for kind in ("method", "encoder", "dataset")),
         "fingerprint": str(cell["dataset"].get("fingerprint", ""))[:16],
@@ -288,5 +290,12 @@ def _number(value: object) -> Any:
     return value
 
 
-def _end(value: object) -> float:
-    return float("nan") if value is None else _number(value)
+def _numbers(scores: Sequence[Score], name: str) -> list[float]:
+    """A number of each score, NaN where there is none."""
+    values: list[float] = list(map(attrgetter(name), scores))
+    kinds = set(map(type, values))
+    if NoneType in kinds:
+        values = [math.nan if value is None else value for value in values]
+    if not kinds <= {int, float, NoneType} or not all(isfinite(v) for v in values if v is not math.nan):
+        raise TypeError(f"the {name} of a score is no number")
+    return values

@@ -55,7 +55,8 @@ def _marked(text: str, best: bool, form: Format) -> str:
 
 def _terminal(found: Sequence[Table], width: int | None) -> str:
     stream = io.StringIO()
-    console = Console(file=stream, width=width or 200, color_system=None)
+    # With a height of its own it does not ask the terminal for its size at every line.
+    console = Console(file=stream, width=width or 200, height=100, color_system=None)
     print_tables(found, console)
     return stream.getvalue()
 

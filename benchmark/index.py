@@ -28,6 +28,8 @@ LAW = 1
 """Raised whenever the same records give another index."""
 TICK = 2 * 10**9
 """Nanoseconds within which a file may change twice without showing it."""
+WORDS = ("id", "state", "seed", "train_seconds", "dull", "trained", "failure")
+"""Of a brief, as the index holds them in order."""
 ARRAYS = ("count", "kind", "value", "low", "high", "n")
 
 
@@ -106,10 +108,11 @@ def _parsed(out: Path, body: Any, arrays: dict[str, np.ndarray[Any, np.dtype[Any
         raise ValueError("another version's")
     commons = [Common(**fields) for fields in body["commons"]]
     stamps, briefs = {}, []
-    for folder, size, changed, settled, common, fields in body["briefs"]:
-        stamps[folder] = Stamp(size=size, changed=changed, settled=settled)
-        refused = tuple(tuple(each) for each in fields.pop("refused"))
-        briefs.append(Brief(folder=folder, common=commons[common], refused=refused, **fields))
+    for folder, size, changed, settled, common, *words, refused in body["briefs"]:
+        stamps[folder] = Stamp(size, changed, settled)
+        fields = dict(zip(WORDS, words, strict=True))
+        told = tuple(tuple(each) for each in refused) if refused else ()
+        briefs.append(Brief(folder=folder, common=commons[common], refused=told, **fields))
     columns = Columns(briefs=tuple(briefs), kinds=tuple(Kind(**fields) for fields in body["kinds"]), **arrays)
     sizes = {len(arrays[name]) for name in ARRAYS if name != "count"}
     if sizes != {int(columns.count.sum())} or len(columns.count) != len(briefs) or len(stamps) != len(briefs):
@@ -126,8 +129,8 @@ def _write(out: Path, columns: Columns, stamps: dict[str, Stamp]) -> None:
         if place is None:
             place = commons[id(brief.common)] = texts.setdefault(json.dumps(vars(brief.common)), len(texts))
         stamp = stamps[brief.folder]
-        fields = {name: value for name, value in vars(brief).items() if name not in ("folder", "common")}
-        briefs.append([brief.folder, stamp.size, stamp.changed, stamp.settled, place, fields])
+        words = (getattr(brief, name) for name in WORDS)
+        briefs.append([brief.folder, *stamp, place, *words, brief.refused])
     body = {"law": LAW, "schema": SCHEMA_VERSION, "kinds": [vars(kind) for kind in columns.kinds], "briefs": briefs}
     text = json.dumps(body)[:-1] + f', "commons": [{", ".join(texts)}]}}'
     arrays = {name: getattr(columns, name) for name in ARRAYS}
@@ -151,4 +154,4 @@ def _stamp(folder: str) -> Stamp | None:
         status = os.stat(f"{folder}/{RECORD}")  # noqa: PTH116  # a Path for each of ten thousand takes longer than to ask
     except OSError:
         return None
-    return Stamp(size=status.st_size, changed=status.st_mtime_ns)
+    return Stamp(status.st_size, status.st_mtime_ns)
