@@ -7,6 +7,7 @@ identity.
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -100,18 +101,8 @@ def compilation_pays(device: torch.device, steps: int) -> bool:
     return device.type == "cuda" and steps >= COMPILED_STEPS
 
 
-@contextlib.contextmanager
-def compiled(network: nn.Module, wanted: bool) -> Iterator[None]:
-    """Within it, the network's forward is compiled by torch.compile; its parameters and their names stay as they are.
-
-    Nothing is compiled before the first call: a machine without a compiler raises there.
-    """
-    if wanted:
-        network.compile(dynamic=False)
-    try:
-        yield
-    finally:
-        uncompile(network)
+COMPILE_ERRORS = (torch._dynamo.exc.TorchDynamoException, RuntimeError, OSError)
+"""What is raised where there is no compiler, or one that fails; at once, or when the network is first called."""
 
 
 def uncompile(network: nn.Module) -> None:
@@ -239,13 +230,19 @@ class Accelerator:
         wanted = loop.accelerate == "compile" or (
             loop.accelerate == "auto" and compilation_pays(loop.device, loop.total_steps)
         )
-        self._compiling = wanted
         self.report["compile"] = "compiled" if wanted else _why_not_compiled(loop)
-        with compiled(loop.network, wanted):
-            try:
-                yield
-            finally:
-                self._captured = None  # its memory is given back
+        self._compiling = wanted
+        try:
+            if wanted:
+                # Parameters and their names stay as they are; nothing is compiled before the first call.
+                loop.network.compile(dynamic=False)
+        except COMPILE_ERRORS as error:
+            self._do_without_compiling(error)
+        try:
+            yield
+        finally:
+            uncompile(loop.network)
+            self._captured = None  # its memory is given back
 
     @contextlib.contextmanager
     def setting(self) -> Iterator[None]:
@@ -281,18 +278,24 @@ class Accelerator:
         """The step in which compilation happens; where that fails, the plain step from the same state."""
         loop = self.loop
         before = {name: tensor.clone() for name, tensor in loop.method.state_dict().items()}
+        moments = copy.deepcopy(optimiser.state_dict())
         drawn, host = loop.draws.get_state(), torch.get_rng_state()
         self._compiling = False
         try:
             self._plain(optimiser, raw, index, progress)
-        except (torch._dynamo.exc.TorchDynamoException, RuntimeError, OSError) as error:
-            uncompile(loop.network)
+        except COMPILE_ERRORS as error:
+            self._do_without_compiling(error)
             loop.method.load_state_dict(before)
+            optimiser.load_state_dict(moments)
             loop.draws.set_state(drawn)
             torch.set_rng_state(host)
-            self.report["compile"] = f"not compiled: {_in_words(error)}"
-            loop.note(f"the network could not be compiled, training goes on without ({_in_words(error)})")
             self._plain(optimiser, raw, index, progress)
+
+    def _do_without_compiling(self, error: BaseException) -> None:
+        self._compiling = False
+        uncompile(self.loop.network)
+        self.report["compile"] = f"not compiled: {_in_words(error)}"
+        self.loop.note(f"the network could not be compiled, training goes on without ({_in_words(error)})")
 
     def _capture(self, optimiser: Optimizer, raw: Tensor, index: Tensor) -> None:
         loop = self.loop

@@ -139,6 +139,7 @@ def free_memory(device: torch.device) -> int:
         return int(free)
     with contextlib.suppress(OSError, ValueError):
         with Path("/proc/meminfo").open(encoding="ascii") as file:
-            found = next(line for line in file if line.startswith("MemAvailable"))
-        return int(found.split()[1]) * 1024
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
     return 2**62

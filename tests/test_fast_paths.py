@@ -564,7 +564,6 @@ def test_a_network_that_cannot_be_compiled_trains_as_if_nobody_had_tried(
     assert str(FAILURES[failure]["error"]) in notes[0]
 
 
-@pytest.mark.xfail(reason="network.compile itself is called outside of what falls back", raises=RuntimeError)
 def test_a_torch_that_refuses_to_compile_at_once_trains_as_if_nobody_had_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch.compile raises where it is called on a Python that it does not know yet."""
     case = CASES["rotation"]
@@ -596,7 +595,6 @@ class TwoSteps(nn.Module):
         return benchmark.Losses(total=loss)
 
 
-@pytest.mark.xfail(reason="the optimiser's state of the half step before the failure is kept", raises=AssertionError)
 def test_a_step_that_had_half_been_made_when_compilation_failed_leaves_nothing() -> None:
     case = CASES["rotation"]
     images, _ = case.images()
