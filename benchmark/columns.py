@@ -7,6 +7,7 @@ the order of the records and of the scores in each.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -116,12 +117,16 @@ class Columns:
     def __len__(self) -> int:
         return len(self.briefs)
 
-    @property
+    @functools.cached_property
     def record(self) -> Whole:
         """(scores,) place in `briefs`."""
         return np.repeat(np.arange(len(self.briefs), dtype=np.int64), self.count)
 
-    @property
+    def kinds_of(self, place: int) -> list[Kind]:
+        """What the scores of one record are of."""
+        return [self.kinds[kind] for kind in self.kind[self.first[place] : self.first[place + 1]].tolist()]
+
+    @functools.cached_property
     def first(self) -> Whole:
         """(records + 1,) place of each record's first score, and the number of all scores."""
         return np.concatenate(([0], np.cumsum(self.count)))

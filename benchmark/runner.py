@@ -8,14 +8,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmark import records
+from benchmark import index, records
 from benchmark.catalog import Catalog
-from benchmark.contracts import Accelerate, Cell, ExecutorContext, Item, Job, Outcome
+from benchmark.columns import REFUSAL, Columns
+from benchmark.contracts import Accelerate, Cell, ExecutorContext, Item, Job, Json, Outcome, State
 from benchmark.errors import BenchError, DataError, PluginError, RecordError, UsageError
 from benchmark.parameters import bind
 from benchmark.plan import Plan, PlannedCell, cell_folder
@@ -69,9 +70,14 @@ def survey(plan: Plan, out: Path) -> list[Errand]:
     """
     errands = []
     there = _names(out)
+    known = index.opened(out)
     for planned in plan.cells:
         folder = cell_folder(planned.cell)
-        standing, detail, retrain = _standing(planned, out / folder) if folder in there else NEW
+        place = known.place(folder) if folder in there else None
+        if place is not None:
+            standing, detail, retrain = _standing_of(_in_brief(known.columns, place), planned)
+        else:
+            standing, detail, retrain = _standing(planned, out / folder) if folder in there else NEW
         errands.append(Errand(planned=planned, folder=folder, standing=standing, detail=detail, retrain=retrain))
     return errands
 
@@ -176,42 +182,85 @@ def _standing(planned: PlannedCell, folder: Path) -> tuple[Standing, str, bool]:
         raise UsageError(str(error)) from error
     except RecordError as error:
         return "unreadable", str(error), False
-    return _standing_of(record, planned)
+    return _standing_of(_of_record(record), planned)
 
 
-def _standing_of(record: records.Record, planned: PlannedCell) -> tuple[Standing, str, bool]:
-    changed = _changed(record, planned.cell)
-    if changed and record.scores:
+@dataclass(frozen=True, kw_only=True)
+class _Left:
+    """What a standing follows from, of what a cell has left."""
+
+    state: State
+    reason: str
+    """Why it failed."""
+    trained: bool
+    laws: Json
+    """Kind -> law."""
+    providers: Json
+    """Kind -> distribution."""
+    scored: Collection[tuple[str, ...]]
+    """Tap, pool, evaluator, protocol of its scores."""
+    refused: Collection[tuple[str, ...]]
+    """Of those that make no sense for it."""
+
+
+def _of_record(record: records.Record) -> _Left:
+    return _Left(
+        state=record.state,
+        reason=str((record.failure or {}).get("reason", "")),
+        trained=record.trained,
+        laws=record.provenance.get("law", {}),
+        providers={kind: record.cell.get(kind, {}).get("provider") for kind in ("method", "encoder", "dataset")},
+        scored={score.key()[:4] for score in record.scores},
+        refused={tuple(each[key] for key in REFUSAL) for each in record.checks.get("not_applicable", ())},
+    )
+
+
+def _in_brief(columns: Columns, place: int) -> _Left:
+    """The same, of a record that the index knows."""
+    brief = columns.briefs[place]
+    return _Left(
+        state=brief.state,
+        reason=brief.failure or "",
+        trained=brief.trained,
+        laws=brief.common.laws,
+        providers=brief.common.providers,
+        scored={(kind.tap, kind.pool, kind.evaluator, kind.protocol) for kind in columns.kinds_of(place)},
+        refused=brief.refused,
+    )
+
+
+def _standing_of(left: _Left, planned: PlannedCell) -> tuple[Standing, str, bool]:
+    changed = _changed(left, planned.cell)
+    if changed and left.scored:
         return "stale", changed, True
     retrain = bool(changed)  # no score rests on it, so there is nothing to keep
-    if record.state == "failed":
-        return "failed", str((record.failure or {}).get("reason", "")), retrain
-    if record.state == "interrupted":
-        return "interrupted", "trained, not scored" if record.trained else "", retrain
-    missing = record.missing(planned.scores)
+    if left.state == "failed":
+        return "failed", left.reason, retrain
+    if left.state == "interrupted":
+        return "interrupted", "trained, not scored" if left.trained else "", retrain
+    keyed = (((each.tap, each.pool, each.evaluator.label, each.protocol), each) for each in planned.scores)
+    missing = [request for key, request in keyed if key not in left.scored and key not in left.refused]
     if not missing:
         return "done", "", True
-    have = {(s.tap, s.pool, s.evaluator) for s in record.scores}
+    have = {key[:3] for key in left.scored}
     stale = sorted({m.protocol for m in missing if (m.tap, m.pool, m.evaluator.label) in have})
     if stale:
         return "stale", f"scored under another protocol than {', '.join(stale)}", False
     return "scores missing", ", ".join(f"{m.evaluator.label} at {m.tap}" for m in missing), retrain
 
 
-def _changed(record: records.Record, cell: Cell) -> str:
+def _changed(left: _Left, cell: Cell) -> str:
     """Laws and providers that are others than the record's, in words."""
-    laws = record.provenance.get("law", {})
     now = {"method": cell.method, "encoder": cell.encoder, "dataset": cell.dataset}
     words = [
-        f"{kind} {item.label} had law {laws[kind]}, now {item.law}"
+        f"{kind} {item.label} had law {left.laws[kind]}, now {item.law}"
         for kind, item in now.items()
-        if kind in laws and laws[kind] != item.law
+        if kind in left.laws and left.laws[kind] != item.law
     ]
-    given_by = {kind: record.cell.get(kind, {}).get("provider") for kind in now}
     words += [
-        f"{kind} {item.label} was given by {given_by[kind]}, now by {item.provider}"
+        f"{kind} {item.label} was given by {left.providers[kind]}, now by {item.provider}"
         for kind, item in now.items()
-        if given_by[kind] and item.provider and given_by[kind] != item.provider
+        if left.providers[kind] and item.provider and left.providers[kind] != item.provider
     ]
     return ", ".join(words)
 

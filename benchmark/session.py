@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark import runner, tables
+from benchmark import index, runner, tables
 from benchmark.atomic import replaced
 from benchmark.catalog import Catalog, load_catalog
 from benchmark.contracts import Accelerate, Item, Outcome
@@ -18,11 +20,13 @@ from benchmark.grammar import parse_items
 from benchmark.parameters import as_dict, bind
 from benchmark.plan import Plan, Request, Skip, plan
 from benchmark.progress import PlainReporter, Reporter, RichReporter, silent
-from benchmark.records import Record, read_record, read_records
+from benchmark.records import Record, read_record
 from benchmark.tables import MissingCell
 
 SCORES = "scores.csv"
 """The CSV of all finished records below --out."""
+PATIENCE = 19
+"""Times as long as it took to write it, until it is written again while cells run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +75,15 @@ def run(request: Request, where: Where, *, quiet: bool = False, catalog: Catalog
     todo = runner.due(errands, where.rerun)
     place = _place(where, catalog) if todo else None
     outcomes: list[Outcome] = []
+    scores = Scores(where.out)
     try:
         if place is not None:
             with _reporter(len(todo), quiet) as reporter:
                 for outcome in runner.run(todo, catalog, place, reporter):
                     outcomes.append(outcome)
-                    _write_scores(where.out)
+                    scores.refresh()
     finally:
-        _write_scores(where.out)
+        scores.write()
     return _result(found, errands, todo, outcomes, where)
 
 
@@ -113,10 +118,29 @@ def _reporter(cells: int, quiet: bool) -> Iterator[Reporter]:
         yield PlainReporter(cells)
 
 
-def _write_scores(out: Path) -> None:
-    records, _ = read_records(out)
-    with replaced(out / SCORES) as file:
-        file.write(tables.write_csv([r for r in records if r.state == "done"]).encode())
+class Scores:
+    """The CSV of all finished records below a folder."""
+
+    def __init__(self, out: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self.out = out
+        self.clock = clock
+        self.next = -math.inf
+        """When it may be written again."""
+
+    def refresh(self) -> None:
+        """Writes it again, unless that were to take more than a twentieth of the time: it grows with every cell."""
+        if self.clock() >= self.next:
+            self.write()
+
+    def write(self) -> None:
+        """Writes it."""
+        start = self.clock()
+        columns, _ = index.read(self.out)
+        done = columns.chosen([place for place, brief in enumerate(columns.briefs) if brief.state == "done"])
+        with replaced(self.out / SCORES) as file:
+            file.write(tables.write_csv(done).encode())
+        end = self.clock()
+        self.next = end + PATIENCE * (end - start)
 
 
 def _result(

@@ -63,7 +63,9 @@ ALLOWED: dict[str, set[str]] = {
     "pictures": {"errors", "atomic"},
     "export": {"errors", "atomic", "records", "tables"},
     "provenance": {"__init__", "contracts", "catalog"},
-    "runner": {"errors", "contracts", "plan", "catalog", "records", "progress", "parameters"},
+    "runner": {
+        *("errors", "contracts", "plan", "catalog", "columns", "index", "records", "progress", "parameters"),
+    },
     "listing": {"catalog", "figures", "parameters", "plan", "runner"},
     "__init__": {"contracts", "errors", "hookspecs", "cell", "encoder"},
     "__main__": {"cli"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmark import cell as cells
-from benchmark import runner, session
+from benchmark import index, runner, session
 from benchmark.catalog import Catalog, Entry, Provider, load_catalog
 from benchmark.contracts import ExecutorSpec, Job, Outcome
 from benchmark.errors import DataError, PluginError, RecordError, UsageError
@@ -293,6 +294,72 @@ def test_a_survey_looks_into_those_folders_alone_that_are_there(
     errands = survey(seeds=tuple(range(40)))
     assert [folder.name.partition("-s")[2].partition("-")[2][:2] for folder in looked] == ["s3", "s4"]
     assert [errand.cell.seed for errand in errands if errand.standing != "new"] == [3, 4]
+
+
+@pytest.fixture
+def remembered(run: Run, survey: Callable[..., list[runner.Errand]], tmp_path: Path) -> dict[str, list[runner.Errand]]:
+    """Surveys of one folder with cells of every standing: of their records, and of an index that knows them."""
+    run("mean_colour,fault_loss,byol", taps=("conv",), evaluators="refuses,centroid")
+    run("mean_colour", seeds=(5,), smoke=True)
+    path = folders(tmp_path)["byol"] / "record.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "state": "interrupted", "failure": None}))
+    ways = [
+        {"methods": "mean_colour,fault_loss,byol,fault_waits", "taps": "all"},
+        {"methods": "mean_colour", "taps": ("conv",), "evaluators": "refuses,centroid"},
+        {"methods": "mean_colour", "seeds": (5,), "smoke": True},
+    ]
+    found = {"records": [errand for way in ways for errand in survey(**way)]}
+    for record in (tmp_path / "runs").glob("*/record.json"):
+        os.utime(record, ns=(10**18, 10**18))
+    index.read(tmp_path / "runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "_standing", lambda planned, folder: pytest.fail(f"{folder} was read"))
+        found["index"] = [errand for way in ways for errand in survey(**way)]
+    return found
+
+
+def test_a_survey_by_the_index_tells_what_a_survey_of_the_records_tells(
+    remembered: dict[str, list[runner.Errand]],
+) -> None:
+    assert remembered["index"] == remembered["records"]
+    standings = {errand.standing for errand in remembered["records"]}
+    assert standings == {"scores missing", "failed", "interrupted", "new", "done"}
+
+
+def test_a_law_that_changed_is_seen_by_the_index_too(
+    run: Run, survey: Callable[..., list[runner.Errand]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import bench_stranger
+
+    run()
+    (folder,) = folders(tmp_path).values()
+    os.utime(folder / "record.json", ns=(10**18, 10**18))
+    index.read(tmp_path / "runs")
+    monkeypatch.setattr(runner, "_standing", lambda planned, folder: pytest.fail(f"{folder} was read"))
+    assert [errand.standing for errand in survey()] == ["done"]
+    monkeypatch.setattr(bench_stranger, "METHOD_LAW", 2)
+    (errand,) = survey()
+    assert (errand.standing, errand.detail) == ("stale", "method mean_colour had law 1, now 2")
+
+
+@pytest.mark.parametrize(("cell", "writing", "times"), [(100.0, 1.0, 50), (1.0, 1.0, 3), (1.0, 10.0, 1)])
+def test_while_cells_run_the_csv_takes_a_twentieth_of_the_time_at_most(
+    cell: float, writing: float, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """50 cells: where each takes as long as to write the CSV, it is written after the 1st, 21st and 41st."""
+    now, written = [0.0], []
+
+    def write_csv(records: object) -> str:
+        now[0] += writing
+        written.append(now[0])
+        return ""
+
+    monkeypatch.setattr(session.tables, "write_csv", write_csv)
+    scores = session.Scores(tmp_path, clock=lambda: now[0])
+    for _ in range(50):
+        now[0] += cell
+        scores.refresh()
+    assert len(written) == times
 
 
 # --- stale ------------------------------------------------------------------------------------------------------------
