@@ -277,10 +277,15 @@ def _item(entry: Entry[Any], params: dict[str, object], identity: dict[str, obje
         name=spec.name,
         params=params,
         identity=identity,
-        label=label(spec.name, _shortened(identity), as_dict(spec.params())),
+        label=label(spec.name, _shortened(identity), _defaults(spec.params)),
         provider=entry.provider.distribution,
         law=getattr(spec, "law", 1),
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _defaults(params: type) -> dict[str, object]:
+    return as_dict(params())
 
 
 def _shortened(identity: Mapping[str, object]) -> dict[str, object]:
