@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import math
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import benchmark
+from benchmark import acceleration
 from benchmark import train as train_room
 from benchmark.catalog import load_catalog
 from benchmark.chance import derived_seed
@@ -711,8 +713,21 @@ def test_a_loss_that_is_read_would_be_seen() -> None:
 GPU = torch.device("cuda:0")
 EPOCHS = 30
 """One step each, so that the curve holds every step's loss; 11 of them come before the capture."""
-ON_GPU = 2e-3
-"""Relative tolerance on a GPU: TF32 has 10 bits, kernels are chosen by trial and add in another order."""
+GENTLE: dict[str, Any] = {**SGD, "lr": 0.01}
+ON_GPU = 5e-3
+"""Relative tolerance of 30 steps' losses on a GPU in float32, whose kernels add in an order of their own each time. DIM's
+game makes a difference of 3e-4 in the first weights one of 2.6e-2 by then (measured on a CPU), so 1e-6 may become 1e-4."""
+
+
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Full float32 and one choice of kernels: what is left between two ways is the way."""
+    monkeypatch.setattr(acceleration, "training_kernels", lambda device: contextlib.nullcontext())
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
+    cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = False, True, False
+    yield
+    cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before
 
 
 def on_gpu(case: Case, accelerate: Any, build: Any = None, *, low: bool = False, capturable: bool = True) -> Trained:
@@ -741,9 +756,10 @@ def assert_same_way(one: Trained, other: Trained) -> None:
 
 
 @NO_GPU
+@pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("name", CASES)
 def test_a_captured_step_is_the_plain_step(name: str) -> None:
-    case = with_recipe(CASES[name], epochs=EPOCHS, batch=COUNT, **SGD)
+    case = with_recipe(CASES[name], epochs=EPOCHS, batch=COUNT, **GENTLE)
     captured, plain = on_gpu(case, "auto"), on_gpu(case, "off")
     if case.spec.capturable:
         assert captured.acceleration["graph"] == "captured"
@@ -752,6 +768,7 @@ def test_a_captured_step_is_the_plain_step(name: str) -> None:
 
 
 @NO_GPU
+@pytest.mark.usefixtures("exact")
 def test_a_captured_step_follows_the_rate_and_counts_adams_steps() -> None:
     case = with_recipe(CASES["rotation"], epochs=EPOCHS, batch=COUNT)
     captured, plain = on_gpu(case, "auto"), on_gpu(case, "off")
@@ -760,8 +777,9 @@ def test_a_captured_step_follows_the_rate_and_counts_adams_steps() -> None:
 
 
 @NO_GPU
+@pytest.mark.usefixtures("exact")
 def test_a_smaller_last_batch_is_a_plain_step_among_captured_ones() -> None:
-    case = with_recipe(CASES["aet projective"], epochs=12, **SGD)
+    case = with_recipe(CASES["aet projective"], epochs=12, **GENTLE)
     captured, plain = on_gpu(case, "auto"), on_gpu(case, "off")
     assert captured.acceleration["graph"] == "captured"
     assert captured.images_seen == plain.images_seen == 12 * COUNT
@@ -782,9 +800,10 @@ class Timed(nn.Module):
 
 
 @NO_GPU
+@pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize(("build", "reason"), [(Timed, "batch.progress"), (Reader, "")])
 def test_a_step_that_cannot_be_captured_says_why_and_trains_as_ever(build: Any, reason: str) -> None:
-    case = with_recipe(CASES["rotation"], epochs=EPOCHS, batch=COUNT, **SGD)
+    case = with_recipe(CASES["rotation"], epochs=EPOCHS, batch=COUNT, **GENTLE)
     tried, plain = on_gpu(case, "auto", build), on_gpu(case, "off", build)
     assert tried.acceleration["graph"].startswith("not captured: ")
     assert reason in tried.acceleration["graph"]
@@ -800,9 +819,20 @@ def test_a_method_that_does_not_declare_it_is_not_captured() -> None:
 
 @NO_GPU
 @pytest.mark.parametrize("name", CASES)
+def test_tf32_stays_close_to_float32(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TF32 keeps 10 bits of what is multiplied: .05 % an operation."""
+    case = with_recipe(CASES[name], epochs=6, batch=COUNT, **GENTLE)
+    quick = on_gpu(case, "off")
+    monkeypatch.setattr(acceleration, "training_kernels", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    assert totals(quick) == pytest.approx(totals(on_gpu(case, "off")), rel=0.01)
+
+
+@NO_GPU
+@pytest.mark.parametrize("name", CASES)
 def test_half_precision_stays_close_to_float32(name: str) -> None:
     """bfloat16 has 8 bits: .4 % an operation, averaged over images and places."""
-    case = with_recipe(CASES[name], epochs=6, batch=COUNT, **SGD)
+    case = with_recipe(CASES[name], epochs=6, batch=COUNT, **GENTLE)
     low, full = on_gpu(case, "auto", low=True), on_gpu(case, "off")
     assert totals(low) == pytest.approx(totals(full), rel=0.05)
 
@@ -810,8 +840,6 @@ def test_half_precision_stays_close_to_float32(name: str) -> None:
 @NO_GPU
 @pytest.mark.parametrize("name", CASES)
 def test_a_gpu_is_not_waited_for_between_the_first_step_of_an_epoch_and_its_end(name: str) -> None:
-    import contextlib
-
     @contextlib.contextmanager
     def no_waiting() -> Iterator[None]:
         with warnings.catch_warnings():
