@@ -10,6 +10,7 @@ import json
 import random
 import re
 import statistics
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -263,6 +264,90 @@ def test_other_datasets_evaluators_pools_and_protocols_are_tables_of_their_own()
         "knn on digits (knn@2, n = 8 test images)",
         "knn on cifar10 (knn@1, n = 8 test images)",
     ]
+
+
+def _at_random(chance: random.Random) -> list[Record]:
+    """Cells with values on a grid and off it, scored here and there."""
+    kinds = list(itertools.product(("layer1", "layer4"), ("average", "flat"), ("knn", "linear"), ("accuracy", "map")))
+    found = []
+    for method, dataset, seed in itertools.product(("aet", "dim"), ("digits", "photos"), range(chance.randint(1, 6))):
+        scores = tuple(
+            sample_score(
+                chance.choice([0.25, 0.2501, 0.1, chance.random(), chance.randrange(361) / 360]),
+                tap=tap,
+                pool=pool,
+                evaluator=evaluator,
+                protocol=f"{evaluator}@1",
+                metric=metric,
+                ci_low=None if chance.random() < 0.3 else 0.0625,
+            )
+            for tap, pool, evaluator, metric in chance.sample(kinds, chance.randint(1, len(kinds)))
+        )
+        found.append(sample_record(method, dataset=dataset, seed=seed, scores=scores))
+    return found
+
+
+def _plainly(table: Table, row: tuple[str, ...], metric: str, records: list[Record]) -> str:
+    """What stands in a table, by going through all records and asking the statistics module."""
+    method, _, tap, *_ = row
+    evaluator, dataset = table.title.split()[0], table.title.split()[2]
+    pool = "flat" if "flat features" in table.title else "average"
+    scores = [
+        score
+        for record in records
+        for score in record.scores
+        if (record.cell["method"]["label"], record.cell["dataset"]["label"]) == (method, dataset)
+        and (score.tap, score.pool, score.evaluator, score.metric) == (tap, pool, evaluator, metric)
+    ]
+    if not scores:
+        return "missing"
+    values = [score.value for score in scores]
+    if len(values) > 1:
+        return f"{statistics.fmean(values):.4f} ±{statistics.stdev(values):.4f}"
+    if metric == table.columns[5] and scores[0].ci_low is not None and scores[0].ci_high is not None:
+        return f"{values[0]:.4f} [{scores[0].ci_low:.3f}, {scores[0].ci_high:.3f}]"
+    return f"{values[0]:.4f}"
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_every_number_is_what_a_search_through_all_scores_gives(number: int) -> None:
+    records = _at_random(random.Random(number))
+    found = tables(records)
+    assert found
+    for table in found:
+        for row in table.rows:
+            for place, metric in enumerate(table.columns[5:], start=5):
+                assert row[place] == _plainly(table, row, metric, records)
+
+
+@pytest.mark.parametrize(
+    "values", [[0.5, 0.5, 0.5], [0.0, 0.0001, 0.0002], [0.1, 0.10005, 0.1001], [0.1, 0.1 + 2**-40]]
+)
+def test_a_deviation_that_lies_between_two_digits_is_rounded_as_the_exact_one(values: list[float]) -> None:
+    (table,) = tables(_seeds(values))
+    assert _cells(table, "accuracy@k=20") == [f"{statistics.fmean(values):.4f} ±{statistics.stdev(values):.4f}"]
+
+
+class _Counted(tuple[Any, ...]):
+    """Scores that count how often they are gone through."""
+
+    rounds = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        self.rounds += 1
+        return super().__iter__()
+
+
+def test_more_tables_go_through_a_records_scores_no_more_often() -> None:
+    rounds = []
+    for evaluators in (1, 30):
+        scores = _Counted(sample_score(evaluator=f"knn[k={n}]", protocol="knn@1") for n in range(evaluators))
+        records = [sample_record(seed=seed, scores=scores) for seed in range(5)]
+        scores.rounds = 0
+        assert len(tables(records)) == evaluators
+        assert len(write_csv(records).splitlines()) == 1 + 5 * evaluators
+        rounds.append(scores.rounds)
+    assert rounds[0] == rounds[1] > 0
 
 
 # --- order and winners ------------------------------------------------------------------------------------------------
