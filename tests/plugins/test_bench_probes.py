@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import bench_probes
 import benchmark
-from bench_probes import knn, linear, neighbours, retrieval
+from bench_probes import knn, linear, neighbours, regression, retrieval
 from bench_probes.params import LinearParams, NeighboursParams, RetrievalParams
 
 
@@ -33,7 +36,9 @@ class FakeSplit:
 
 def fake_probe(train: Tensor, train_labels: Any, test: Tensor, test_labels: Any) -> Any:
     return SimpleNamespace(
-        train=FakeSplit(train, torch.as_tensor(train_labels)), test=FakeSplit(test, torch.as_tensor(test_labels))
+        train=FakeSplit(train, torch.as_tensor(train_labels)),
+        test=FakeSplit(test, torch.as_tensor(test_labels)),
+        tap="vector",
     )
 
 
@@ -234,15 +239,187 @@ def test_the_chosen_strength_lies_inside_the_grid_for_digits() -> None:
         assert scores(evaluation)["accuracy"] > 0.88
 
 
-def test_the_strength_weighs_squared_weights_against_mean_cross_entropy() -> None:
-    # At the optimum the gradient of mean cross-entropy + strength / 2 * |weights|^2 is zero.
-    features, labels = clusters(90, 0)
-    classifier = linear.LogisticRegression(tol=1e-8, max_iter=1000)
-    assert linear.fit(classifier, features.double().numpy(), labels.numpy(), 0.03)
-    weights = torch.tensor(classifier.coef_, requires_grad=True)
-    logits = features.double() @ weights.T + torch.tensor(classifier.intercept_)
-    (torch.nn.functional.cross_entropy(logits, labels) + 0.03 / 2 * weights.square().sum()).backward()
-    torch.testing.assert_close(weights.grad, torch.zeros_like(weights), rtol=0, atol=1e-6)
+def objective(features: Tensor, labels: Any, weights: Any, bias: Any, strength: float) -> Tensor:
+    """Mean cross-entropy + strength / 2 * |weights|^2 in float64; one row of weights is that of the second class."""
+    weights, bias = (torch.as_tensor(given, dtype=torch.float64) for given in (weights, bias))
+    logits = features.double() @ weights.T + bias
+    if len(weights) == 1:
+        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+    fit = torch.nn.functional.cross_entropy(logits, torch.as_tensor(labels))
+    return fit + strength / 2 * weights.square().sum()
+
+
+def digits(classes: int = 10) -> tuple[Tensor, Tensor]:
+    images, labels = load_digits(return_X_y=True)
+    kept = labels < classes
+    features = torch.from_numpy(images[kept]).float()
+    mixing = torch.randn(64, 96, generator=torch.Generator().manual_seed(0))
+    # Correlated, with means far from zero and a constant feature among them.
+    return torch.cat([features, (features @ mixing).relu() / 100 + 3], dim=1), torch.from_numpy(labels[kept])
+
+
+def solved(features: Tensor, labels: Tensor, strength: float, iterations: int = 200) -> tuple[Tensor, Tensor, Any]:
+    rows = torch.ones(len(labels), dtype=torch.bool)
+    problem = linear.problem_of(features, labels, rows, regression.curvature(features))
+    fit = regression.solve(problem, strength, torch.zeros(int(labels.max()) + 1, features.shape[1] + 1), iterations)
+    return fit.point[:, :-1], fit.point[:, -1], fit
+
+
+def scikit_learns(features: Tensor, labels: Tensor, strength: float) -> tuple[Any, Any, Any]:
+    """Its optimum in float64, to a gradient of 1e-9: standardised features, weights, bias."""
+    standardised = StandardScaler().fit_transform(features.double().numpy())
+    classifier = LogisticRegression(C=1 / (strength * len(labels)), tol=1e-9, max_iter=100_000)
+    classifier.fit(standardised, labels.numpy())
+    return torch.from_numpy(standardised), classifier.coef_, classifier.intercept_
+
+
+@pytest.mark.parametrize("way", ["all directions", "some directions", "no copy", "a poor guide"])
+@pytest.mark.parametrize("strength", [1.0, 1e-2, 1e-4])
+@pytest.mark.parametrize("classes", [2, 10])
+def test_a_fit_ends_at_scikit_learns_optimum(
+    classes: int, strength: float, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, labels = digits(classes)
+    if way == "some directions":
+        monkeypatch.setattr(regression, "LARGEST_BASIS", 100)
+        monkeypatch.setattr(regression, "SMALL_SAMPLE", 90)
+    if way == "no copy":
+        monkeypatch.setattr(regression, "LARGEST_COPY", 0)
+    if way == "a poor guide":
+        poor = regression.Curvature(basis=torch.eye(160)[:, :3], variances=torch.ones(3), rest=torch.tensor(0.3))
+        monkeypatch.setattr(regression, "curvature", lambda _: poor)
+    weights, bias, fit = solved(features, labels, strength, iterations=5000)
+    standardised, best_weights, best_bias = scikit_learns(features, labels, strength)
+    if classes == 2:
+        weights, bias = weights[1:] - weights[:1], bias[1:] - bias[:1]
+    assert fit.converged
+    smallest = objective(standardised, labels, best_weights, best_bias, strength)
+    assert -1e-7 < objective(standardised, labels, weights, bias, strength) - smallest < 5e-6
+    # An image on which they differ lies so near the border that 0.1 of a logit decides.
+    ours = (standardised @ weights.double().T + bias.double()).numpy()
+    theirs = standardised.numpy() @ best_weights.T + best_bias
+    margins = np.abs(theirs[:, 0]) if classes == 2 else np.diff(np.sort(theirs, axis=1)[:, -2:], axis=1)[:, 0]
+    same = (ours > 0) == (theirs > 0) if classes == 2 else ours.argmax(axis=1) == theirs.argmax(axis=1)
+    assert same.reshape(-1)[margins > 0.1].all()
+    assert (margins > 0.1).mean() > 0.9
+
+
+def test_the_gap_that_is_told_is_about_the_gap_that_is() -> None:
+    features, labels = digits()
+    standardised, *best = scikit_learns(features, labels, 1e-2)
+    smallest = objective(standardised, labels, *best, 1e-2)
+    for iterations in (3, 5, 10, 15, 200):
+        weights, bias, fit = solved(features, labels, 1e-2, iterations)
+        gap = float(objective(standardised, labels, weights, bias, 1e-2) - smallest)
+        assert fit.gap / 3 < gap < fit.gap * 3
+        assert fit.converged == (iterations == 200) == (fit.gap <= 1e-6)
+
+
+def test_the_covariance_saves_half_of_the_iterations_or_more() -> None:
+    features, labels = digits()
+    problem = linear.problem_of(features, labels, torch.ones(len(labels)).bool(), regression.curvature(features))
+    blind = regression.Curvature(basis=torch.eye(160)[:, :1], variances=torch.ones(1), rest=torch.tensor(1.0))
+    guided, unguided = (
+        regression.solve(dataclasses.replace(problem, curvature=guide), 1e-2, torch.zeros(10, 161), 1000)
+        for guide in (problem.curvature, blind)
+    )
+    assert guided.converged
+    assert unguided.converged
+    assert 2 * guided.iterations < unguided.iterations
+
+
+def test_rows_that_are_not_fitted_do_not_matter_but_have_logits() -> None:
+    features, labels = digits()
+    rows = torch.arange(len(labels)) % 4 > 0
+    guide, start = regression.curvature(features), torch.zeros(10, 161)
+    fits = []
+    for others in (0.0, 1e6):
+        changed = torch.where(rows[:, None], features, others)
+        fits.append(regression.solve(linear.problem_of(changed, labels, rows, guide), 1e-2, start, 200))
+    assert torch.equal(fits[0].point, fits[1].point)
+    assert torch.equal(fits[0].logits[:, rows], fits[1].logits[:, rows])
+    assert not torch.equal(fits[0].logits[:, ~rows], fits[1].logits[:, ~rows])
+
+
+def test_classes_that_train_lacks_are_never_predicted() -> None:
+    train, test = clusters(120, 0, classes=2), clusters(50, 1, classes=2)
+    once = evaluate("linear", fake_probe(*train, *test))
+    again = evaluate("linear", fake_probe(train[0], train[1] * 5 + 2, test[0], test[1] * 5 + 2))
+    assert scores(once) == scores(again)
+    assert (once.predictions["linear"] * 5 + 2).tolist() == again.predictions["linear"].tolist()
+
+
+class Watcher(TorchDispatchMode):
+    """Counts numbers that the host reads from a tensor, and remembers the largest tensor that was made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads, self.largest = 0, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.reads += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.is_nonzero.default)
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor) and not func.is_view:
+            self.largest = max(self.largest, made.numel())
+        return made
+
+
+def test_an_iteration_reads_a_few_numbers_however_many_steps_are_remembered() -> None:
+    features, labels = digits()
+    problem = linear.problem_of(features, labels, torch.ones(len(labels)).bool(), regression.curvature(features))
+    with Watcher() as watcher:
+        fit = regression.solve(problem, 1e-3, torch.zeros(10, 161), 200)
+    assert fit.iterations >= 10
+    # The gap, and slope and bend at each point of a line search.
+    assert fit.iterations <= watcher.reads <= 7 * (fit.iterations + 1)
+
+
+def test_large_features_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = digits()
+    probe = fake_probe(features, labels, features, labels)
+    with Watcher() as small:
+        evaluate("linear", probe, iterations=3)
+    assert small.largest >= features.numel()
+    monkeypatch.setattr(regression, "LARGEST_COPY", 0)
+    monkeypatch.setattr(regression, "SAMPLE", 400)
+    monkeypatch.setattr(neighbours, "BLOCK_BYTES", 2**16)
+    with Watcher() as large:
+        evaluate("linear", probe, iterations=3)
+    assert large.largest <= features.numel() / 4
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_features_that_are_not_finite_end_in_a_sentence(split: str, value: float) -> None:
+    probe = fake_probe(*clusters(40, 0), *clusters(40, 1))
+    getattr(probe, split).vectors[3, 2] = value
+    with pytest.raises(benchmark.TrainingError, match=f"some {split} features are not finite"):
+        evaluate("linear", probe)
+
+
+WIDE = """
+import resource, torch
+from types import SimpleNamespace as Fake
+from bench_probes.linear import evaluate_linear
+from bench_probes.params import LinearParams
+
+torch.set_num_threads(2)
+def split(count):
+    generator = torch.Generator().manual_seed(count)
+    features = torch.empty(count, 12288).normal_(generator=generator)
+    return Fake(features=lambda: features, labels=torch.arange(count) % 10)
+probe = Fake(train=split(50_000), test=split(10_000), tap="flat")
+found = evaluate_linear(probe, LinearParams(strengths=(1.0, 0.1), iterations=2))
+print(found.details["iterations"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+
+@pytest.mark.slow
+def test_50000_images_of_12288_features_fit_into_6_gigabytes_together_with_their_features() -> None:
+    done = subprocess.run([sys.executable, "-c", WIDE], check=True, capture_output=True, text=True)
+    iterations, gigabytes = done.stdout.split()
+    assert int(iterations) > 0
+    assert 2.9 < float(gigabytes) < 5.5
 
 
 def test_the_scale_and_shift_of_a_feature_change_nothing() -> None:
