@@ -25,8 +25,10 @@ COMPILED_STEPS = 20_000
 WARM_UP_STEPS = 11
 """Ordinary steps before a step is captured: libraries choose their kernels and optimisers make their state in them."""
 
-_MMAP_MAX, _TRIM_THRESHOLD, _TOP_PAD = -4, -1, -2
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
 """Options of glibc's mallopt(3)."""
+_LEARNT = 32 * 2**20
+"""Bytes up to which glibc learns to keep blocks in a process that frees large ones (DEFAULT_MMAP_THRESHOLD_MAX)."""
 
 
 # --- memory of the host -----------------------------------------------------------------------------------------------
@@ -38,7 +40,8 @@ def kept_memory() -> Iterator[bool]:
 
     glibc maps every large tensor anew and gives it back when it is freed; each of its pages is then cleared by the
     kernel, step by step. On two cores a step of AET on blocknet (32 x 32, batch 64) is 1.1 times as fast without that.
-    Afterwards the defaults hold again and what is free is returned.
+    Afterwards what is free is returned, and glibc does as it does in a process that has trained for a while: any
+    mallopt stops it from learning which sizes to keep, so that it is told the most that it would have learnt.
 
     Yields:
         Whether it could be done: the C library is glibc.
@@ -54,8 +57,9 @@ def kept_memory() -> Iterator[bool]:
         yield done
     finally:
         libc.mallopt(_MMAP_MAX, 65536)
-        libc.mallopt(_TRIM_THRESHOLD, 128 * 1024)
-        libc.mallopt(_TOP_PAD, 0)
+        libc.mallopt(_MMAP_THRESHOLD, _LEARNT)
+        libc.mallopt(_TRIM_THRESHOLD, 2 * _LEARNT)
+        libc.mallopt(_TOP_PAD, 128 * 1024)
         libc.malloc_trim(0)
 
 
@@ -77,7 +81,7 @@ def _glibc() -> Any:
 def training_kernels(device: torch.device) -> Iterator[None]:
     """Within it, a GPU may use TF32 in what is left in float32, and tries convolution kernels against each other.
 
-    Shapes do not change while training, so that the trial is made once. Scores are computed outside: in full float32.
+    Shapes do not change while training, so that the trial is made once. What evaluators compute from features is outside.
     """
     if device.type != "cuda":
         yield
@@ -280,6 +284,8 @@ class Accelerator:
         before = {name: tensor.clone() for name, tensor in loop.method.state_dict().items()}
         moments = copy.deepcopy(optimiser.state_dict())
         drawn, host = loop.draws.get_state(), torch.get_rng_state()
+        on_gpu = loop.device.type == "cuda"
+        device_state = torch.cuda.get_rng_state(loop.device) if on_gpu else None
         self._compiling = False
         try:
             self._plain(optimiser, raw, index, progress)
@@ -289,6 +295,8 @@ class Accelerator:
             optimiser.load_state_dict(moments)
             loop.draws.set_state(drawn)
             torch.set_rng_state(host)
+            if device_state is not None:
+                torch.cuda.set_rng_state(device_state, loop.device)
             self._plain(optimiser, raw, index, progress)
 
     def _do_without_compiling(self, error: BaseException) -> None:

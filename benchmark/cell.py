@@ -13,6 +13,7 @@ import io
 import resource
 import time
 import traceback
+import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -404,8 +405,13 @@ def _owned(images: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dt
 
 
 def _mapped(images: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The array as it is, mapped from its file perhaps: too large to be held. One that is read-only is copied after all."""
-    return images if images.flags.writeable and images.flags.c_contiguous else _owned(images)
+    """The array as it is, mapped from its file perhaps: too large to be held."""
+    if images.flags.writeable or not images.flags.c_contiguous:
+        return np.ascontiguousarray(images)
+    # torch warns of arrays that must not be written to; nothing here writes to images.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(images).numpy()
 
 
 def _scores(

@@ -411,7 +411,13 @@ def map_command(
 @click.option("--profile", is_flag=True, help="Also: the operations that a step spends its time in.")
 @click.option("--together", type=click.IntRange(min=1), default=1, help="Also: so many processes training at once.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Of turns; medians are shown.")
-@click.option("--seconds", type=float, default=0.5, show_default=True, help="Least length of a turn.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.001, max=60),
+    default=0.5,
+    show_default=True,
+    help="Least length of a turn.",
+)
 @click.option(
     "--data-dir", type=click.Path(path_type=Path), envvar="BENCH_DATA", default=Path("data"), show_default=True
 )

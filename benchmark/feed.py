@@ -21,6 +21,10 @@ RESIDENT_SHARE = 0.5
 """Part of the device's free memory that a dataset may take before it is streamed instead."""
 
 
+NO_LIMIT = 2**62
+"""Bytes, where nothing is known."""
+
+
 class Feed(Protocol):
     """Training images by the batch."""
 
@@ -137,9 +141,22 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)
+    return min(_available(), _allowed())
+
+
+def _available() -> int:
+    """Bytes that the machine has left."""
+    with contextlib.suppress(OSError, ValueError), Path("/proc/meminfo").open(encoding="ascii") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return NO_LIMIT
+
+
+def _allowed() -> int:
+    """Bytes that a container has left, where this process runs in one that has a limit."""
+    group = Path("/sys/fs/cgroup")
     with contextlib.suppress(OSError, ValueError):
-        with Path("/proc/meminfo").open(encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    return 2**62
+        limit = int((group / "memory.max").read_text(encoding="ascii"))  # "max" where there is none
+        return max(0, limit - int((group / "memory.current").read_text(encoding="ascii")))
+    return NO_LIMIT

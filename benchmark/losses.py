@@ -31,7 +31,8 @@ class LossSums:
 
     def add(self, losses: Losses) -> None:
         """Takes the losses of a step; nothing is read back."""
-        values = {"total": losses.total.detach(), **{name: part.detach() for name, part in losses.parts.items()}}
+        given = {"total": losses.total, **losses.parts}
+        values = {name: value.detach().reshape(()) for name, value in given.items()}
         if not self._sums:
             self._sums = {name: torch.zeros((), dtype=torch.float64, device=self._device) for name in values}
             self._bad = {name: torch.zeros((), device=self._device) for name in values}

@@ -7,12 +7,13 @@ turn, so that what slows the machine for a while slows all of it.
 from __future__ import annotations
 
 import contextlib
+import platform
 import statistics
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+
+from benchmark.devices import cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,7 @@ def interleaved(
     return found
 
 
-def ratio(slow: list[float], fast: list[float]) -> float:
+def ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
     """How many times as fast: the median over rounds of the ratio within a round."""
     return statistics.median(one / other for one, other in zip(slow, fast, strict=True))
 
@@ -135,10 +138,41 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
         formula = flop_registry.get(func.overloadpacket)
         if formula is not None:
             self.flops += int(formula(*args, **kwargs, out_val=result))
-        if not func.is_view:
-            tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, torch.Tensor)]
-            self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        if not func.is_view and func.overloadpacket not in UNTOUCHED:
+            self.bytes += _read(func, args, kwargs) + _written(func, args, kwargs, result)
         return result
+
+
+UNTOUCHED = (torch.ops.aten._unsafe_view, torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten.empty_strided)
+"""Operations that give a tensor without reading or writing one."""
+
+
+def _read(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
+    """Bytes of all inputs, but for what is only written: the target of a copy, outputs that are handed in."""
+    inputs = (
+        args[1:] if func.overloadpacket in (torch.ops.aten.copy_, torch.ops.aten.fill_, torch.ops.aten.zero_) else args
+    )
+    return _size((inputs, {name: value for name, value in kwargs.items() if name != "out"}))
+
+
+def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> int:
+    """Bytes of all outputs: what is given, or, where nothing is given, the arguments that the operation changes."""
+    if any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves(result)):
+        return _size(result)
+    declared = {each.name: each for each in func._schema.arguments}
+    given = {**dict(zip(declared, args, strict=False)), **kwargs}
+    return _size([value for name, value in given.items() if _is_changed(declared[name])])
+
+
+def _is_changed(argument: Any) -> bool:
+    """Whether an operation writes into it; fused optimisers write gradients only to undo a scale, and there is none."""
+    return argument.alias_info is not None and argument.alias_info.is_write and argument.name != "grads"
+
+
+def _size(values: Any) -> int:
+    """Bytes of all tensors in it; what is expanded lies in memory once."""
+    tensors = [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
+    return sum(min(each.numel() * each.element_size(), each.untyped_storage().nbytes()) for each in tensors)
 
 
 def work(call: Callable[[], object]) -> Work:
@@ -216,6 +250,15 @@ def _resident() -> int:
 
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
     return 0
+
+
+def cpu_name() -> str:
+    """The processor's name and the number of cores that may be used."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()}, {cores()} cores"
+    return f"{platform.machine()}, {cores()} cores"
 
 
 # --- start-up ---------------------------------------------------------------------------------------------------------

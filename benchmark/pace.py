@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from benchmark import cell as cell_room
-from benchmark import grammar, speed, trials
+from benchmark import grammar, meters, speed, trials
 from benchmark.catalog import Catalog, load_catalog
 from benchmark.contracts import Accelerate, Json
 from benchmark.devices import cores, resolve_devices
@@ -74,6 +74,8 @@ def report(asked: Asked, catalog: Catalog | None = None) -> tuple[Json, list[tri
         together=asked.together,
     )
     planned = _plan(asked, catalog) if "training" in parts else Plan(cells=(), skips=())
+    if "training" in parts:
+        trials.check_trains(planned, catalog)
     requests = _evaluators(asked, catalog) if "evaluators" in parts else []
     with cell_room.threads(settings.threads):
         ceilings, found = speed.device(settings)
@@ -84,8 +86,17 @@ def report(asked: Asked, catalog: Catalog | None = None) -> tuple[Json, list[tri
             found += speed.evaluators(requests, size, settings)
     if "start-up" in parts:
         found += speed.start_up(catalog, settings)
-    shared = {"rounds": settings.rounds, "workers": settings.workers, "accelerate": settings.accelerate}
-    return {**shared, **conditions(settings.device, settings.threads)}, found
+    shared = {
+        "rounds": settings.rounds,
+        "seconds": settings.least_seconds,
+        "workers": settings.workers,
+        "accelerate": settings.accelerate,
+        "budget": asked.budget,
+    }
+    there = conditions(settings.device, settings.threads)
+    if settings.device.type == "cpu":
+        there["device_name"] = meters.cpu_name()
+    return {**shared, **there}, found
 
 
 def _parts(text: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from benchmark.contracts import Augment
 from benchmark.encoder import NormalisedEncoder
@@ -37,24 +37,32 @@ class PlainImages(Dataset[tuple[Tensor, ...]]):
     def __init__(self, images: NDArray[np.uint8], augment: Augment, pad: int, views: Views | None, params: Any) -> None:
         self._pictures = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
         self._augment, self._pad, self._views, self._params = augment, pad, views, params
-        self._chance = random.Random(0)  # images, not secrets
+        self._chance: random.Random | None = None
 
     def __len__(self) -> int:
         return len(self._pictures)
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        chance = self._own_chance()
         picture = self._pictures[index]
         image = Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
         if self._augment in ("crop", "crop-flip") and self._pad:
-            image = self._cropped(image)
-        if self._augment in ("flip", "crop-flip") and self._chance.random() < 0.5:
+            image = self._cropped(image, chance)
+        if self._augment in ("flip", "crop-flip") and chance.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        images, numbers = ([image], []) if self._views is None else self._views(self._params, image, self._chance)
+        images, numbers = ([image], []) if self._views is None else self._views(self._params, image, chance)
         return (*(_tensor(each) for each in images), torch.tensor(numbers, dtype=torch.float32))
 
-    def _cropped(self, image: Image.Image) -> Image.Image:
+    def _own_chance(self) -> random.Random:
+        """Each worker process draws on its own."""
+        if self._chance is None:
+            worker = get_worker_info()
+            self._chance = random.Random(0 if worker is None else worker.seed)
+        return self._chance
+
+    def _cropped(self, image: Image.Image, chance: random.Random) -> Image.Image:
         """A window of the image in its black border; Pillow's crop gives black outside."""
-        left, top = (self._chance.randint(-self._pad, self._pad) for _ in range(2))
+        left, top = (chance.randint(-self._pad, self._pad) for _ in range(2))
         return image.crop((left, top, left + image.width, top + image.height))
 
 

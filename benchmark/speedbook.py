@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NAME = "speed.csv"
 COLUMNS = (
     *("subject", "quantity", "value", "unit", "low", "high", "batch", "detail"),
-    *("rounds", "threads", "workers", "accelerate", "device", "device_name", "precision"),
+    *("rounds", "seconds", "threads", "workers", "accelerate", "budget", "device", "device_name", "precision"),
     *("torch", "python", "repbench", "commit", "time"),
 )
 """Of speed.csv, in order: what was measured, then under which conditions."""
@@ -70,8 +70,9 @@ def _training(subject: str, found: Sequence[Measured]) -> Table:
 
 def _shown(each: Measured) -> str:
     if each.unit in SCALED:
-        factor, prefix = next(((f, p) for f, p in SCALES if abs(each.value) >= f), (1, ""))
-        return f"{each.value / factor:.3g} {prefix}{each.unit}"
+        # 999.7 M is told as 1.00 G: what rounds up to a thousand of a prefix belongs to the next.
+        factor, prefix = next(((f, p) for f, p in SCALES if abs(each.value) >= 0.9995 * f), (1, ""))
+        return f"{_digits(each.value / factor)} {prefix}{each.unit}"
     if each.unit == "images/s":
         return _digits(each.value)
     return f"{_digits(each.value)} {'' if each.unit == 'fraction' else each.unit}".strip()

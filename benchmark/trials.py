@@ -20,8 +20,8 @@ from benchmark import cell as cell_room
 from benchmark.catalog import Catalog, load_catalog
 from benchmark.contracts import Accelerate, Batch, Cell, Losses
 from benchmark.encoder import NormalisedEncoder, build_encoder
-from benchmark.errors import UsageError
-from benchmark.images import channel_statistics
+from benchmark.errors import TrainingError, UsageError
+from benchmark.images import channel_statistics, stratified_subset
 from benchmark.meters import Ceilings, Contestant
 from benchmark.parameters import bind
 from benchmark.plan import Plan
@@ -117,7 +117,7 @@ class Training:
     @property
     def title(self) -> str:
         """As in the report."""
-        return f"{self.cell.method.label} / {self.cell.encoder.label} / {self.cell.dataset.label}"
+        return title_of(self.cell)
 
     @property
     def batch(self) -> int:
@@ -160,7 +160,12 @@ def training_of(cell: Cell, catalog: Catalog, data_dir: Path, settings: Settings
     data = dataset.load(bind(dataset.params, cell.dataset.params, f"dataset '{dataset.name}'"), data_dir)
     images = torch.from_numpy(data.train.images.copy())
     labels = torch.from_numpy(data.train.labels.copy()).long()
+    if cell.subset is not None:
+        chosen = stratified_subset(labels, cell.subset)
+        images, labels = images[chosen], labels[chosen]
     mean, std = channel_statistics(images)
+    if spec.labels == "none" and data.unlabelled is not None:
+        images = torch.cat([images, torch.from_numpy(data.unlabelled.copy())])
     return Training(
         cell=cell,
         spec=spec,
@@ -287,9 +292,10 @@ def _rates(training: Training, seconds: dict[str, list[float]]) -> list[Measured
         found.append(_number(training, name, statistics.median(rates), "images/s", spread=(min(rates), max(rates))))
     for name in ("data", "step", "both"):
         if f"plain {name}" in seconds:
-            ratios = [slow / fast for slow, fast in zip(seconds[f"plain {name}"], seconds[name], strict=True)]
+            pair = seconds[f"plain {name}"], seconds[name]
+            ratios = [slow / fast for slow, fast in zip(*pair, strict=True)]
             found.append(
-                _number(training, f"{name} ratio", statistics.median(ratios), "x", spread=(min(ratios), max(ratios)))
+                _number(training, f"{name} ratio", meters.ratio(*pair), "x", spread=(min(ratios), max(ratios)))
             )
     return found
 
@@ -369,14 +375,15 @@ def _rate_of(cell: Cell, data_dir: Path, settings: Settings, count: int) -> floa
         process.start()
     for process in processes:
         process.join()
-        if process.exitcode:
-            raise UsageError(f"--together {settings.together}: a process ended with exit status {process.exitcode}")
+    failed = [process.exitcode for process in processes if process.exitcode]
+    if failed:
+        raise TrainingError(f"--together {settings.together}: {len(failed)} of {count} processes failed; see above")
     return float(sum(rates.get() for _ in processes))
 
 
 def _train_for_a_while(cell: Cell, data_dir: Path, settings: Settings, barrier: Any, rates: Any) -> None:
     seconds = settings.rounds * settings.least_seconds
-    with cell_room.threads(settings.threads):
+    with _aborted_by_failure(barrier), cell_room.threads(settings.threads):
         training = training_of(cell, load_catalog(), data_dir, settings)
         if training is None:
             return
@@ -395,23 +402,52 @@ def _train_for_a_while(cell: Cell, data_dir: Path, settings: Settings, barrier: 
             rates.put(done * training.batch / (time.perf_counter() - start))
 
 
+@contextlib.contextmanager
+def _aborted_by_failure(barrier: Any) -> Iterator[None]:
+    """Nobody waits for a process that has died."""
+    try:
+        yield
+    except BaseException:
+        barrier.abort()
+        raise
+
+
 def trainings(
     plan: Plan, catalog: Catalog, data_dir: Path, settings: Settings, ceilings: Ceilings
 ) -> Iterator[list[Measured]]:
-    """The numbers of each cell that trains, one cell after another.
-
-    Raises:
-        UsageError: none of them trains.
-    """
-    any_trained = False
+    """The numbers of each cell, one cell after another; of one that cannot be timed, the reason."""
+    yield [_not_timed(skip.title, skip.reason) for skip in plan.skips]
     with cell_room.threads(settings.threads):
         for planned in plan.cells:
-            training = training_of(planned.cell, catalog, data_dir, settings)
-            if training is None:
-                continue
-            any_trained = True
-            found = measured(training, ceilings)
-            yield found + (_together(training, data_dir) if settings.together > 1 else [])
-    if not any_trained:
+            title = title_of(planned.cell)
+            try:
+                training = training_of(planned.cell, catalog, data_dir, settings)
+                if training is None:
+                    yield [_not_timed(title, "it does not train")]
+                    continue
+                yield measured(training, ceilings)
+                if settings.together > 1:
+                    yield _together(training, data_dir)
+            except Exception as error:  # a stranger's code, or memory that is out: the others are timed all the same
+                yield [_not_timed(title, f"{type(error).__name__}: {' '.join(str(error).split())}")]
+
+
+def check_trains(plan: Plan, catalog: Catalog) -> None:
+    """Whether there is anything to time.
+
+    Raises:
+        UsageError: nothing is, with the reasons.
+    """
+    cells = [planned.cell for planned in plan.cells]
+    if not any(cell_room.entry_of(catalog, "methods", "method", cell.method).spec.trains for cell in cells):
         reasons = "; ".join(f"{skip.title}: {skip.reason}" for skip in plan.skips)
         raise UsageError(f"nothing to time: {reasons or 'none of the methods trains'}")
+
+
+def title_of(cell: Cell) -> str:
+    """As in the report."""
+    return f"{cell.method.label} / {cell.encoder.label} / {cell.dataset.label}"
+
+
+def _not_timed(title: str, reason: str) -> Measured:
+    return Measured(subject=title, quantity="not timed", value=0.0, unit="", detail=reason)

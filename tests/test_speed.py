@@ -29,7 +29,7 @@ from bench_rotation import plain as plain_rotation
 from benchmark import meters, pace, speedbook, trials, warp
 from benchmark.catalog import load_catalog
 from benchmark.encoder import NormalisedEncoder, build_encoder
-from benchmark.errors import BenchError, RecordError, UnknownNameError, UsageError
+from benchmark.errors import BenchError, RecordError, TrainingError, UnknownNameError, UsageError
 from benchmark.meters import Contestant, Work, interleaved, peak_memory, ratio
 from benchmark.reference import PlainEncoder, PlainImages, plain_batches
 from benchmark.testing import SMALL_ENCODER, small_images
@@ -130,7 +130,6 @@ def test_a_plain_batch_is_no_larger_than_the_dataset() -> None:
     assert len(next(plain_batches(plain_images("none"), 64, 0))[0]) == 6
 
 
-@pytest.mark.xfail(reason="every worker of the plain loader has the same random.Random(0)", raises=AssertionError)
 def test_two_workers_draw_crops_of_their_own() -> None:
     """The first batch comes from one worker, the second from the other; all images are the same one."""
     images = np.repeat(pixels(1), 32, axis=0)
@@ -314,7 +313,6 @@ def test_bytes_are_what_goes_in_and_what_comes_out(call: Callable[[torch.Tensor]
     assert meters.work(lambda: call(x)) == Work(flops=0, bytes=wanted)
 
 
-@pytest.mark.xfail(reason="what an operation writes into its arguments and does not return is not counted")
 def test_a_fused_optimiser_writes_what_it_moves() -> None:
     """SGD with momentum reads weight, gradient and momentum, and writes weight and momentum."""
     weight = torch.nn.Parameter(torch.ones(1000))
@@ -469,7 +467,6 @@ def test_large_numbers_are_shown_without_an_exponent(unit: str, value: float) ->
     assert float(number) * factor == pytest.approx(value, rel=5e-3)
 
 
-@pytest.mark.xfail(reason="what rounds up to 1000 of a prefix gets an exponent", raises=AssertionError)
 @pytest.mark.parametrize("value", [999.7, 999_700.0, 999.7e9, 1.2e15])
 def test_numbers_that_round_up_to_a_thousand_are_shown_without_an_exponent(value: float) -> None:
     assert "e" not in speedbook._shown(measured("x", value, "flop/s")).split()[0]
@@ -721,7 +718,6 @@ def test_a_rotation_costs_four_times_as_much_as_one_forward_and_backward(
     assert numbers["flops per image"]["value"] == 4 * once
 
 
-@pytest.mark.xfail(reason="the subset is in the title and not in what is trained on", raises=AssertionError)
 def test_a_part_of_a_dataset_is_what_is_timed(tmp_path: Path) -> None:
     catalog = load_catalog()
     (planned,) = pace._plan(
@@ -734,7 +730,6 @@ def test_a_part_of_a_dataset_is_what_is_timed(tmp_path: Path) -> None:
     assert len(training.images) == 100
 
 
-@pytest.mark.xfail(reason="images without labels are left out of what is timed", raises=AssertionError)
 def test_images_without_labels_are_part_of_what_is_timed_as_they_are_of_a_cell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -759,7 +754,6 @@ def test_images_without_labels_are_part_of_what_is_timed_as_they_are_of_a_cell(
     assert len(training.images) == 1437 + 360
 
 
-@pytest.mark.xfail(reason="numbers are written only after the last combination", raises=RuntimeError)
 def test_a_combination_that_fails_costs_no_other_its_numbers(
     bench: Bench, cheap_ceilings: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -818,3 +812,30 @@ def test_a_clock_counts_from_one_cells_end_to_the_next_ones_begin(monkeypatch: p
     clock.begun()
     assert clock.seconds == [1.5, 0.25]
     assert statistics.median(clock.seconds) == 0.875
+
+
+def test_what_does_not_train_is_told_beside_what_does(
+    bench: Bench, cheap_ceilings: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(training: trials.Training, ceilings: meters.Ceilings) -> list[Measured]:
+        return [measured("both", 2.0, "images/s", subject=training.title)]
+
+    monkeypatch.setattr(trials, "measured", measure)
+    result = bench(
+        *("speed", "--methods", "rotation,untrained", "--encoders", "dim_conv", "--parts", "training", *CHEAP),
+        *("--format", "csv", "--to", str(tmp_path)),
+    )
+    rows = {(row["subject"], row["quantity"]): row for row in rows_of(result.stdout)}
+    assert rows["untrained / dim_conv / digits", "not timed"]["detail"] == "it does not train"
+    assert ("rotation / dim_conv / digits", "both") in rows
+
+
+@pytest.mark.slow
+def test_processes_that_fail_together_are_waited_for_no_longer(tmp_path: Path) -> None:
+    catalog = load_catalog()
+    asked = pace.Asked(methods=("rotation",), encoders=("dim_conv",), data_dir=tmp_path)
+    (planned,) = pace._plan(asked, catalog).cells
+    lost = dataclasses.replace(planned.cell, dataset=dataclasses.replace(planned.cell.dataset, name="nowhere"))
+    settings = trials.Settings(device=CPU, threads=1, rounds=1, least_seconds=0.01, together=2)
+    with pytest.raises(TrainingError, match="2 of 2 processes failed"):
+        trials._rate_of(lost, tmp_path, settings, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,14 @@ def plain_views(
     params: RotationParams, image: Image.Image, chance: random.Random
 ) -> tuple[list[Image.Image], list[float]]:
     """The image in every rotation, counter-clockwise, and their numbers; nothing is drawn."""
-    step = 360 / params.turns
-    return [image.rotate(number * step, Image.Resampling.BILINEAR) for number in range(params.turns)], [
-        float(number) for number in range(params.turns)
-    ]
+    if params.turns == 8:
+        # As in `method`: the central part, sqrt(2) times as large, so that no corner shows.
+        side = round(image.width / math.sqrt(2))
+        start = (image.width - side) / 2
+        box = (start, start, start + side, start + side)
+        odd = image.rotate(45, Image.Resampling.BILINEAR)
+        both = [each.resize(image.size, Image.Resampling.BILINEAR, box=box) for each in (image, odd)]
+        turned = [both[number % 2].rotate(number // 2 * 90) for number in range(8)]
+    else:
+        turned = [image.rotate(number * 360 / params.turns) for number in range(params.turns)]
+    return turned, [float(number) for number in range(params.turns)]
