@@ -70,7 +70,7 @@ class FrozenFeatures:
     def encode(self, images: Tensor, tap: str) -> Tensor:
         """The tap's own shape for float32 images in [0, 1]; eval mode, no graph."""
         self.encoder.eval()
-        features: Tensor = self.encoder(images, [tap])[tap]
+        features: Tensor = self.encoder(images.to(self.encoder.mean.device), [tap])[tap]
         return features
 
     def _shape(self, tap: str, pool: Pool) -> tuple[int, ...]:

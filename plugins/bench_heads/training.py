@@ -129,22 +129,29 @@ def feature_reader(task: LabelledTask, generator: torch.Generator) -> FeatureRea
     """How a step gets its features: encoded from new crops and flips, or kept from one pass, or encoded as they are."""
     probe, images = task.probe, task.probe.train.images
     positions = task.positions.to(probe.device)
+
+    def chosen(places: Tensor) -> Tensor:
+        """Images by their place among the labelled ones, on the device; they may lie on the CPU if they are too many."""
+        index = positions[places.to(probe.device)]
+        return images.index_select(0, index.to(images.device)).to(probe.device)
+
     if task.augmented:
         chance = torch.Generator(device=probe.device).manual_seed(seed_from(generator))
         pad = min(images.shape[2:]) // 8
 
         def encode_augmented(places: Tensor) -> Tensor:
-            raw = images[positions[places.to(probe.device)]]
-            return probe.encode(to_float(augment(raw, "crop-flip", pad, chance)))
+            return probe.encode(to_float(augment(chosen(places), "crop-flip", pad, chance)))
 
         return encode_augmented
     if len(positions) * probe.layout.tap(probe.tap).width("none") * 4 > LARGEST_KEPT:
-        return lambda places: probe.encode(to_float(images[positions[places.to(probe.device)]]))
+        return lambda places: probe.encode(to_float(chosen(places)))
     if len(positions) == len(images):
         # One pass for all heads at this tap; `labelled` gives all positions in ascending order.
         kept = probe.train.features(pool="none")
     else:
-        kept = torch.cat([probe.encode(to_float(images[block])) for block in blocks(positions, BLOCK)])
+        kept = torch.cat(
+            [probe.encode(to_float(images[block.to(images.device)])) for block in blocks(positions, BLOCK)]
+        )
     return lambda places: kept[places.to(probe.device)]
 
 
