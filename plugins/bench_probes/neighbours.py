@@ -6,15 +6,20 @@ also where the tie decides who is among the first k.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 BLOCK_BYTES = 64 * 2**20
 """Largest block of similarities that is in memory at once."""
+FAISS_QUERIES = 1024
+"""Rows of such a block in FAISS: 1024 x 16,384 is a fifth faster on two cores than its own 4096 x 1024."""
 
 
 def unit_length(features: Tensor) -> Tensor:
@@ -56,13 +61,28 @@ def search_by_faiss(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, T
     """As `nearest`, for tensors on the CPU; what is tied comes in FAISS's order. The gallery is not copied."""
     import faiss
 
-    similarities, indices = faiss.knn(
-        np.ascontiguousarray(queries.numpy()),
-        np.ascontiguousarray(gallery.numpy()),
-        k,
-        metric=faiss.METRIC_INNER_PRODUCT,
-    )
+    with _block_of_faiss(FAISS_QUERIES, rows_per_block(FAISS_QUERIES)):
+        similarities, indices = faiss.knn(
+            np.ascontiguousarray(queries.numpy()),
+            np.ascontiguousarray(gallery.numpy()),
+            k,
+            metric=faiss.METRIC_INNER_PRODUCT,
+        )
     return torch.from_numpy(similarities), torch.from_numpy(indices)
+
+
+@contextlib.contextmanager
+def _block_of_faiss(queries: int, gallery: int) -> Iterator[None]:
+    """Within it, FAISS computes so many similarities at once."""
+    import faiss
+
+    settings = faiss.cvar
+    before = settings.distance_compute_blas_query_bs, settings.distance_compute_blas_database_bs
+    settings.distance_compute_blas_query_bs, settings.distance_compute_blas_database_bs = queries, gallery
+    try:
+        yield
+    finally:
+        settings.distance_compute_blas_query_bs, settings.distance_compute_blas_database_bs = before
 
 
 def search_by_blocks(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -78,17 +98,27 @@ def ranked(similarities: Tensor) -> Tensor:
     """Every row's indices (Q, G) int64 by falling similarity (Q, G) float32, equal ones by rising index."""
     if similarities.device.type != "cpu":
         return similarities.argsort(dim=1, descending=True, stable=True)
-    # One integer for each item, similarity in the high bits and index in the low ones: NumPy sorts these about five
-    # times as fast as torch sorts stably. Negative floats count backwards when read as integers, so they are flipped;
-    # 0 - x, unlike -x, gives one zero and not two.
-    bits = np.subtract(np.float32(0), similarities.numpy()).view(np.int32)
+    order = np.empty(similarities.shape, dtype=np.int64)
+    threads = max(1, min(torch.get_num_threads(), len(order)))
+    # NumPy gives the interpreter's lock back while it sorts and computes.
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(_rank, *(np.array_split(rows, threads) for rows in (similarities.numpy(), order))))
+    return torch.from_numpy(order)
+
+
+def _rank(similarities: NDArray[np.float32], keys: NDArray[np.int64]) -> None:
+    """Writes the ranking of each row into `keys`.
+
+    One integer for each item, similarity in the high bits and index in the low ones: NumPy sorts these about five times
+    as fast as torch sorts stably. Negative floats count backwards when read as integers, so they are flipped; 0 - x,
+    unlike -x, gives one zero and not two.
+    """
+    bits = np.subtract(np.float32(0), similarities).view(np.int32)
     bits ^= (bits >> 31) & 0x7FFFFFFF
-    keys = bits.astype(np.int64)
-    keys <<= 32
+    np.left_shift(bits, 32, out=keys, dtype=np.int64)
     keys |= np.arange(keys.shape[1])
     keys.sort(axis=1)
     keys &= 0xFFFFFFFF
-    return torch.from_numpy(keys)
 
 
 def up_to(size: int, counts: Iterable[int]) -> list[int]:

@@ -69,6 +69,21 @@ def evaluate(name: str, probe: Any, **params: Any) -> Any:
     return spec(name).evaluate(probe, spec(name).params(**params))
 
 
+class Watcher(TorchDispatchMode):
+    """Counts numbers that the host reads from a tensor, and remembers the largest tensor that was made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads, self.largest = 0, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.reads += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.is_nonzero.default)
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor) and not func.is_view:
+            self.largest = max(self.largest, made.numel())
+        return made
+
+
 def test_the_package_imports_no_torch() -> None:
     code = "import sys, bench_probes; list(bench_probes.bench_evaluators()); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -141,6 +156,44 @@ def test_ranking_is_a_stable_sort_of_either_sign() -> None:
     similarities[3, 7], similarities[4, 9] = -torch.inf, -0.0
     expected = similarities.sort(dim=1, descending=True, stable=True).indices
     assert torch.equal(neighbours.ranked(similarities), expected)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7])
+def test_ranking_in_threads_is_ranking(rows: int) -> None:
+    similarities = torch.randint(-9, 9, (rows, 400), generator=torch.Generator().manual_seed(0)) / 8.0
+    torch.set_num_threads(3)
+    expected = similarities.sort(dim=1, descending=True, stable=True).indices
+    assert torch.equal(neighbours.ranked(similarities), expected)
+
+
+def test_the_block_size_of_faiss_is_ours_only_while_we_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    import faiss
+
+    def sizes() -> tuple[int, int]:
+        return faiss.cvar.distance_compute_blas_query_bs, faiss.cvar.distance_compute_blas_database_bs
+
+    seen: list[tuple[int, int]] = []
+    search = faiss.knn
+
+    def spy(*args: Any, **kwargs: Any) -> Any:
+        seen.append(sizes())
+        return search(*args, **kwargs)
+
+    monkeypatch.setattr(faiss, "knn", spy)
+    before = sizes()
+    features = neighbours.unit_length(clusters(50, 0)[0])
+    neighbours.nearest(features, features, 3)
+    assert seen == [(1024, 16_384)]
+    assert seen[0][0] * seen[0][1] * 4 == neighbours.BLOCK_BYTES
+    assert sizes() == before != seen[0]
+
+
+def test_retrieval_holds_a_block_and_not_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "BLOCK_BYTES", 32 * 400 * 10)  # blocks of 10 queries
+    features, labels = clusters(400, 0)
+    with Watcher() as watcher:
+        evaluate("retrieval", fake_probe(features, labels, features, labels))
+    assert watcher.largest <= 400 * 10
 
 
 def test_zero_vectors_stay_zero() -> None:
@@ -347,21 +400,6 @@ def test_classes_that_train_lacks_are_never_predicted() -> None:
     again = evaluate("linear", fake_probe(train[0], train[1] * 5 + 2, test[0], test[1] * 5 + 2))
     assert scores(once) == scores(again)
     assert (once.predictions["linear"] * 5 + 2).tolist() == again.predictions["linear"].tolist()
-
-
-class Watcher(TorchDispatchMode):
-    """Counts numbers that the host reads from a tensor, and remembers the largest tensor that was made."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reads, self.largest = 0, 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.reads += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.is_nonzero.default)
-        made = func(*args, **(kwargs or {}))
-        if isinstance(made, Tensor) and not func.is_view:
-            self.largest = max(self.largest, made.numel())
-        return made
 
 
 def test_an_iteration_reads_a_few_numbers_however_many_steps_are_remembered() -> None:
