@@ -24,7 +24,7 @@ LONGEST_EPOCH = 50_000
 """Images in an epoch of a head with few labels: the size of CIFAR-10's training set, in which they were published."""
 
 FeatureReader = Callable[[Tensor], Tensor]
-"""Places (B,) int64 among the labelled images, on the CPU -> features (B, *tap.shape), without a graph."""
+"""Places (B,) int64 among the labelled images, on the probe's device -> features (B, *tap.shape), without a graph."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def train_head(
     generator: torch.Generator,
     after_epoch: Callable[[], None] | None = None,
 ) -> tuple[float, int]:
-    """Trains in place with cross-entropy.
+    """Trains in place with cross-entropy. The host reads one number of the device an epoch: its loss.
 
     Args:
         head: on the probe's device; dropout draws from torch's global generator there.
@@ -93,8 +93,8 @@ def train_head(
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate(epoch, epochs)
         total, count = torch.zeros((), device=labels.device), 0
-        for places in batches(len(task.positions), task.length, recipe, generator):
-            step_loss = F.cross_entropy(head(read(places)), labels[places.to(labels.device)])
+        for places in batches(len(task.positions), task.length, recipe, generator, labels.device):
+            step_loss = F.cross_entropy(head(read(places)), labels[places])
             optimiser.zero_grad()
             torch.autograd.backward(step_loss)
             optimiser.step()
@@ -112,13 +112,17 @@ def train_head(
     return loss, steps
 
 
-def batches(count: int, length: int, recipe: HeadRecipe, generator: torch.Generator) -> Iterator[Tensor]:
+def batches(
+    count: int, length: int, recipe: HeadRecipe, generator: torch.Generator, device: torch.device
+) -> Iterator[Tensor]:
     """One epoch: batches of places in [0, count) in random order, `length` in all, each place as often as another (+1).
+
+    The order is drawn on the CPU, so that it is the same for every device, and goes to `device` in one piece.
 
     The last, smaller batch is left out if the recipe says so, and always if it is a single image, whose batch has no
     variance to normalise by; unless it is the only one.
     """
-    order = torch.randperm(length, generator=generator) % count
+    order = (torch.randperm(length, generator=generator) % count).to(device)
     smallest = recipe.batch if recipe.drop_last else 2
     for number, places in enumerate(blocks(order, recipe.batch)):
         if number == 0 or len(places) >= smallest:
@@ -132,7 +136,7 @@ def feature_reader(task: LabelledTask, generator: torch.Generator) -> FeatureRea
 
     def chosen(places: Tensor) -> Tensor:
         """Images by their place among the labelled ones, on the device; they may lie on the CPU if they are too many."""
-        index = positions[places.to(probe.device)]
+        index = positions[places]
         return images.index_select(0, index.to(images.device)).to(probe.device)
 
     if task.augmented:
@@ -152,7 +156,7 @@ def feature_reader(task: LabelledTask, generator: torch.Generator) -> FeatureRea
         kept = torch.cat(
             [probe.encode(to_float(images[block.to(images.device)])) for block in blocks(positions, BLOCK)]
         )
-    return lambda places: kept[places.to(probe.device)]
+    return lambda places: kept[places]
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import bench_heads
 import benchmark
@@ -27,6 +29,7 @@ TRAINED = ["fc1", "fc2", "fc3", "conv", "mlp"]
 CONV2 = benchmark.Tap(name="conv2", kind="map", shape=(192, 8, 8))
 SMALL = benchmark.Tap(name="small", kind="map", shape=(4, 2, 2))
 VECTOR = benchmark.Tap(name="fc", kind="vector", shape=(6,))
+CPU = torch.device("cpu")
 TOKENS = benchmark.Tap(name="tokens", kind="tokens", shape=(3, 4))
 
 
@@ -236,10 +239,10 @@ def test_the_optimiser_is_given_each_epochs_rate(monkeypatch: pytest.MonkeyPatch
 
 def test_an_epoch_shows_every_image_once_and_a_long_one_equally_often() -> None:
     generator = torch.Generator().manual_seed(0)
-    once = torch.cat(list(training.batches(300, 300, RECIPES["fc1"], generator)))
+    once = torch.cat(list(training.batches(300, 300, RECIPES["fc1"], generator, CPU)))
     assert torch.equal(once.sort().values, torch.arange(300))
     assert not torch.equal(once, torch.arange(300))
-    repeated = torch.cat(list(training.batches(3, 10, RECIPES["fc1"], generator)))
+    repeated = torch.cat(list(training.batches(3, 10, RECIPES["fc1"], generator, CPU)))
     assert torch.bincount(repeated).tolist() == [4, 3, 3]
 
 
@@ -248,7 +251,7 @@ def test_an_epoch_shows_every_image_once_and_a_long_one_equally_often() -> None:
     [("fc1", 300, [128, 128, 44]), ("fc1", 129, [128]), ("fc1", 1, [1]), ("mlp", 150, [64, 64]), ("mlp", 20, [20])],
 )
 def test_a_batch_too_small_is_left_out(name: str, length: int, sizes: list[int]) -> None:
-    found = training.batches(length, length, RECIPES[name], torch.Generator().manual_seed(0))
+    found = training.batches(length, length, RECIPES[name], torch.Generator().manual_seed(0), CPU)
     assert [len(places) for places in found] == sizes
 
 
@@ -425,6 +428,67 @@ def test_labels_that_are_not_given_play_no_part(name: str) -> None:
         mislabelled = dataclasses.replace(on, train=LabelledImages(images=on.train.images, labels=wrong))
         again = scored(name, mislabelled, per_class=4, **short)
     assert np.array_equal(once.predictions[name], again.predictions[name])
+
+
+# --- what a GPU would wait for ----------------------------------------------------------------------------------------
+
+
+class Reads(TorchDispatchMode):
+    """Counts numbers that the host reads from a tensor: on a GPU each is a wait for all that was launched before."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = str(func)
+        self.count += named.startswith(("aten._local_scalar_dense", "aten.is_nonzero", "aten.nonzero", "aten.equal"))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("augment", [True, False])
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_host_reads_one_number_an_epoch_however_many_steps_it_has(
+    name: str, augment: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Adam counts its steps in tensors that lie on the host; that is not ours, and a GPU does not wait for it.
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self: None)
+    recipe = dataclasses.replace(RECIPES[name], batch=8)
+    task = training.LabelledTask(
+        probe=probe_of(subject()), positions=torch.arange(40), length=40, augmented=augment and name != "mlp"
+    )
+    with torch.random.fork_rng(devices=[]):
+        head = networks.build_head(name, SMALL, 3)
+        with Reads() as reads:
+            _, steps = training.train_head(head, task, recipe, 3, torch.Generator().manual_seed(0))
+    assert steps == 15
+    # One for the loss of each epoch, one for the seed of crops and flips.
+    assert reads.count == 3 + task.augmented
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: nothing waits for one here")
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_gpu_is_waited_for_as_often_whether_an_epoch_is_short_or_long(name: str) -> None:
+    device = torch.device("cuda")
+    waits = []
+    for length in (16, 128):
+        probe = probe_of(subject())
+        images, labels = probe.train.images.to(device), probe.train.labels.to(device)
+        probe.source.images["train"] = images
+        probe = dataclasses.replace(
+            probe, train=dataclasses.replace(probe.train, images=images, labels=labels), device=device
+        )
+        task = training.LabelledTask(probe=probe, positions=torch.arange(40), length=length, augmented=name != "mlp")
+        head = networks.build_head(name, SMALL, 3).to(device)
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                recipe = dataclasses.replace(RECIPES[name], batch=8)
+                training.train_head(head, task, recipe, 2, torch.Generator().manual_seed(0))
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        waits.append(sum("synchroniz" in str(warning.message) for warning in caught))
+    assert waits[0] == waits[1] > 0
 
 
 # --- what must not be touched -----------------------------------------------------------------------------------------
