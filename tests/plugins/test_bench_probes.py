@@ -166,28 +166,6 @@ def test_ranking_in_threads_is_ranking(rows: int) -> None:
     assert torch.equal(neighbours.ranked(similarities), expected)
 
 
-def test_the_block_size_of_faiss_is_ours_only_while_we_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    import faiss
-
-    def sizes() -> tuple[int, int]:
-        return faiss.cvar.distance_compute_blas_query_bs, faiss.cvar.distance_compute_blas_database_bs
-
-    seen: list[tuple[int, int]] = []
-    search = faiss.knn
-
-    def spy(*args: Any, **kwargs: Any) -> Any:
-        seen.append(sizes())
-        return search(*args, **kwargs)
-
-    monkeypatch.setattr(faiss, "knn", spy)
-    before = sizes()
-    features = neighbours.unit_length(clusters(50, 0)[0])
-    neighbours.nearest(features, features, 3)
-    assert seen == [(1024, 16_384)]
-    assert seen[0][0] * seen[0][1] * 4 == neighbours.BLOCK_BYTES
-    assert sizes() == before != seen[0]
-
-
 def test_retrieval_holds_a_block_and_not_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "BLOCK_BYTES", 32 * 400 * 10)  # blocks of 10 queries
     features, labels = clusters(400, 0)
