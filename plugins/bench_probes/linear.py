@@ -145,7 +145,8 @@ def problem_of(features: Tensor, labels: Tensor, rows: Tensor, guide: Curvature)
 def _numbers(probe: benchmark.Probe, split: str) -> Tensor:
     given = probe.train if split == "train" else probe.test
     features = given.features().detach().float()
-    if not torch.isfinite(features.sum(dtype=torch.float64)):
+    # A sum in float64 would first make a copy of them in it.
+    if not torch.isfinite(torch.stack(torch.aminmax(features))).all():
         raise benchmark.TrainingError(
             f"a linear probe at tap '{probe.tap}' needs numbers, but some {split} features are not finite; "
             "look whether the encoder's training went wrong, or score another tap"
