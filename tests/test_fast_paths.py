@@ -54,9 +54,20 @@ GRADIENT = 5e-5
 entries are differences of many larger terms, so that their own size says nothing."""
 WEIGHT = 1e-3
 """Tolerance of each entry of the weights after SGD, as a part of how far the tensor moved most: the gradients' own error,
-carried on through `STEPS` x 2 steps of a network with batch norm and kinks."""
+carried on through `STEPS` x 2 steps of a network with batch norm (kinks are smoothed, see `smooth`)."""
 ADAM_LOSS, ADAM_WEIGHT = 1e-4, 0.02
 """The same under Adam; a weight's tolerance is a part of the rate, which is how far one step moves it."""
+
+
+@pytest.fixture
+def smooth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GELU wherever a network says ReLU, in both ways that are compared.
+
+    An activation within rounding of ReLU's kink has a gradient of 0 in one way and of 1 in the other, and each training
+    below has some 200,000 of them: over 12 seeds and two threads one in nine left the tolerances, by up to 50 times,
+    with losses that agreed. Without kinks 180 trainings (30 seeds of each case) stayed within a ninth of `WEIGHT`.
+    """
+    monkeypatch.setattr(nn.ReLU, "forward", lambda module, given: F.gelu(given))
 
 
 # --- the plain loop ---------------------------------------------------------------------------------------------------
@@ -392,6 +403,7 @@ def assert_close(fast: Ran, plain: Ran, *, loss: float, gradient: float) -> None
         )
 
 
+@pytest.mark.usefixtures("smooth")
 @pytest.mark.parametrize("name", CASES)
 def test_losses_gradients_and_weights_are_those_of_the_plain_loop(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = with_recipe(CASES[name], **SGD)
@@ -410,6 +422,13 @@ def test_losses_gradients_and_weights_are_those_of_the_plain_loop(name: str, mon
         )
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_a_first_step_with_its_kinks_has_the_plain_loops_loss(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = CASES[name]
+    assert case.fast(monkeypatch).losses[0] == pytest.approx(case.plainly().losses[0], rel=LOSS)
+
+
+@pytest.mark.usefixtures("smooth")
 @pytest.mark.parametrize("name", CASES)
 def test_adam_goes_the_plain_loops_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Adam divides by the gradient's own size: entries whose gradient is rounding noise may go either way.
@@ -434,12 +453,14 @@ def test_the_mean_loss_of_an_epoch_is_that_of_its_steps(monkeypatch: pytest.Monk
         assert row.losses["total"] == pytest.approx(mean, rel=ADAM_LOSS)
 
 
+@pytest.mark.usefixtures("smooth")
 @pytest.mark.parametrize("augment", ["none", "crop", "flip"])
 def test_each_augmentation_is_the_plain_one(augment: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     case = with_recipe(CASES["supervised"], augment=augment, pad=3, **SGD)
     assert_close(case.fast(monkeypatch), case.plainly(), loss=LOSS, gradient=GRADIENT)
 
 
+@pytest.mark.usefixtures("smooth")
 def test_the_tolerances_tell_one_pixel_of_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison above would see the smallest mistake that an augmentation can make."""
     case = with_recipe(CASES["supervised"], **SGD)
@@ -484,6 +505,7 @@ def test_memory_that_is_kept_trains_to_the_same_bits(name: str, monkeypatch: pyt
 # --- compilation ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("smooth")
 @pytest.mark.slow
 @NO_COMPILER
 @pytest.mark.filterwarnings("default")  # what the compiler says about this torch is not ours
@@ -756,7 +778,7 @@ def assert_same_way(one: Trained, other: Trained) -> None:
 
 
 @NO_GPU
-@pytest.mark.usefixtures("exact")
+@pytest.mark.usefixtures("exact", "smooth")
 @pytest.mark.parametrize("name", CASES)
 def test_a_captured_step_is_the_plain_step(name: str) -> None:
     case = with_recipe(CASES[name], epochs=EPOCHS, batch=COUNT, **GENTLE)
@@ -768,7 +790,7 @@ def test_a_captured_step_is_the_plain_step(name: str) -> None:
 
 
 @NO_GPU
-@pytest.mark.usefixtures("exact")
+@pytest.mark.usefixtures("exact", "smooth")
 def test_a_captured_step_follows_the_rate_and_counts_adams_steps() -> None:
     case = with_recipe(CASES["rotation"], epochs=EPOCHS, batch=COUNT)
     captured, plain = on_gpu(case, "auto"), on_gpu(case, "off")
@@ -777,7 +799,7 @@ def test_a_captured_step_follows_the_rate_and_counts_adams_steps() -> None:
 
 
 @NO_GPU
-@pytest.mark.usefixtures("exact")
+@pytest.mark.usefixtures("exact", "smooth")
 def test_a_smaller_last_batch_is_a_plain_step_among_captured_ones() -> None:
     case = with_recipe(CASES["aet projective"], epochs=12, **GENTLE)
     captured, plain = on_gpu(case, "auto"), on_gpu(case, "off")
@@ -800,7 +822,7 @@ class Timed(nn.Module):
 
 
 @NO_GPU
-@pytest.mark.usefixtures("exact")
+@pytest.mark.usefixtures("exact", "smooth")
 @pytest.mark.parametrize(("build", "reason"), [(Timed, "batch.progress"), (Reader, "")])
 def test_a_step_that_cannot_be_captured_says_why_and_trains_as_ever(build: Any, reason: str) -> None:
     case = with_recipe(CASES["rotation"], epochs=EPOCHS, batch=COUNT, **GENTLE)
