@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import benchmark
-from bench_probes.neighbours import blocks, nearest, rows_per_block, unit_length, up_to
+from bench_probes.neighbours import blocks, nearest_by_cosine, rows_per_block, up_to
 from bench_probes.params import NeighboursParams
 
 
@@ -20,9 +20,7 @@ def evaluate_knn(probe: benchmark.Probe, params: NeighboursParams) -> benchmark.
     """
     labels, truth = probe.train.labels.cpu(), probe.test.labels.cpu()
     counts = up_to(len(labels), params.k)
-    similarities, indices = nearest(
-        unit_length(probe.test.features()), unit_length(probe.train.features()), max(counts)
-    )
+    similarities, indices = nearest_by_cosine(probe.test.features(), probe.train.features(), max(counts))
     # Relative to the nearest, so that a small temperature cannot overflow; a common factor changes no vote.
     relative = similarities.double() - similarities[:, :1].double()
     weights = torch.exp(relative / params.temperature)

@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 BLOCK_BYTES = 64 * 2**20
 """Largest block of similarities that is in memory at once."""
+COPY_BYTES = 512 * 2**20
+"""Most of a gallery that is copied at once to be brought to unit length; a larger one is searched part by part."""
 
 
 def unit_length(features: Tensor) -> Tensor:
@@ -52,6 +54,26 @@ def nearest(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
             order = ranked(products)[:, :k]
             similarities[rows, :k], indices[rows, :k] = products.gather(1, order).cpu(), order.cpu()
     return similarities[:, :k], indices[:, :k]
+
+
+def nearest_by_cosine(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k gallery rows of largest cosine with each query, exactly, and without a copy of a large gallery.
+
+    Args and returns: as for `nearest`; rows need not be of unit length, and those of length zero have a cosine of 0.
+    """
+    queries = unit_length(queries)
+    found: tuple[Tensor, Tensor] | None = None
+    for start, stop in blocks(len(gallery), max(1, COPY_BYTES // (4 * gallery.shape[1]))):
+        similarities, indices = nearest(queries, unit_length(gallery[start:stop]), min(k, stop - start))
+        indices = indices + start
+        if found is not None:
+            # Each part gave its best with ties decided, so that the best of both are among them.
+            both = torch.cat([found[0], similarities], dim=1), torch.cat([found[1], indices], dim=1)
+            similarities, indices = (each[:, :k] for each in _in_order(*both))
+        found = similarities, indices
+    if found is None or k > len(gallery):
+        raise ValueError(f"k={k} neighbours of a gallery of {len(gallery)}; k lies between 1 and the gallery's size")
+    return found
 
 
 def search_by_faiss(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -151,6 +151,32 @@ def test_ties_go_to_the_lower_gallery_index(search: str, k: int, monkeypatch: py
     assert torch.equal(indices, torch.arange(1, 2 * k, 2).expand(30, k))
 
 
+@pytest.mark.parametrize("rows", [1, 7, 60, 300])
+@pytest.mark.parametrize("k", [1, 20, 300])
+def test_a_gallery_searched_in_parts_gives_the_neighbours_of_the_whole(
+    rows: int, k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small whole numbers: many cosines are equal, and all are exact in either way."""
+    chance = torch.Generator().manual_seed(0)
+    gallery = torch.nn.functional.one_hot(torch.randint(0, 6, (300,), generator=chance)).float()
+    gallery *= 2.0 ** torch.randint(-2, 3, (300, 1), generator=chance)
+    queries = torch.randint(-3, 4, (40, 6), generator=chance).float()
+    monkeypatch.setattr(neighbours, "COPY_BYTES", 4 * 6 * rows)
+    similarities, indices = neighbours.nearest_by_cosine(queries, gallery, k)
+    wanted = neighbours.unit_length(queries) @ neighbours.unit_length(gallery).T
+    expected = wanted.sort(dim=1, descending=True, stable=True)
+    assert torch.equal(indices, expected.indices[:, :k])
+    torch.testing.assert_close(similarities, expected.values[:, :k])
+
+
+def test_a_large_gallery_is_not_copied_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "COPY_BYTES", 4 * 64 * 50)  # 50 rows
+    queries, gallery = torch.ones(10, 64), torch.ones(400, 64)
+    with Watcher() as watcher:
+        neighbours.nearest_by_cosine(queries, gallery, 3)
+    assert watcher.largest == 50 * 64
+
+
 def test_ranking_is_a_stable_sort_of_either_sign() -> None:
     similarities = torch.randint(-3, 4, (20, 50), generator=torch.Generator().manual_seed(0)) / 4.0
     similarities[3, 7], similarities[4, 9] = -torch.inf, -0.0
@@ -182,6 +208,8 @@ def test_zero_vectors_stay_zero() -> None:
 def test_more_neighbours_than_there_are_is_refused(k: int) -> None:
     with pytest.raises(ValueError, match="gallery of 5"):
         neighbours.nearest(torch.ones(1, 2), torch.ones(5, 2), k)
+    with pytest.raises(ValueError, match=f"k={k} neighbours"):
+        neighbours.nearest_by_cosine(torch.ones(1, 2), torch.ones(5, 2), k)
 
 
 # --- knn --------------------------------------------------------------------------------------------------------------
