@@ -13,8 +13,12 @@ from benchmark.errors import RecordError
 
 
 @contextlib.contextmanager
-def replaced(path: Path) -> Iterator[IO[bytes]]:
+def replaced(path: Path, *, synced: bool = True) -> Iterator[IO[bytes]]:
     """A file that takes its name only once it is whole and on the disk; what was there before stays until then.
+
+    Args:
+        path: its name.
+        synced: wait for the disk; what is written again every few seconds and lost with the machine need not.
 
     Raises:
         RecordError: the folder cannot be written, or the disk is full.
@@ -28,7 +32,8 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except OSError as error:

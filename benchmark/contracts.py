@@ -656,9 +656,26 @@ class Job:
     """Train again even though there is a finished record."""
     accelerate: Accelerate = "auto"
     """How training steps may be made faster; recorded, no part of a cell's identity."""
+    checkpoint_seconds: float = 60.0
+    """Least time between two checkpoints."""
+    checkpoint_epochs: int | None = None
+    """Also after every so many epochs; None: by time alone."""
+    timeout: float | None = None
+    """Seconds of silence (no step, no stage) after which the cell counts as hung; None: never."""
+    expected_seconds: float | None = None
+    """As past records have it; None where there are none. Jobs come longest first."""
+    memory: int | None = None
+    """Bytes that it is expected to hold, of the GPU or of the host, as past records have it."""
+    alone: bool = False
+    """Second try of a cell that ran out of memory, with the device to itself: if it does again, the batch that would fit
+    is looked for."""
+    left_token: str = ""
+    """Of another run's claim on the cell which was seen to be left behind: it may be taken."""
 
 
 State = Literal["done", "failed", "interrupted", "smoke"]
+Cause = Literal["", "memory", "silence", "crash"]
+"""Why a cell failed, where an executor does something about it: it ran out of memory, hung, or its process died."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -667,12 +684,14 @@ class Outcome:
 
     cell_id: str
     folder: str
-    state: State
+    state: State | Literal["elsewhere"]
+    """`elsewhere`: another run works on the cell; nothing was done."""
     seconds: float
     reason: str = ""
     """Why it failed, one line."""
     traceback: str = ""
     """What was caught, whole; kept in the record and in log.txt."""
+    cause: Cause = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -686,6 +705,8 @@ class ExecutorContext:
     """Cells at once on the CPU; on GPUs: per device."""
     threads: int
     """CPU threads for each cell."""
+    memory: Mapping[str, int] = field(default_factory=dict)
+    """Device -> bytes that cells may hold there together; none for a device of which that is not known."""
 
 
 class Executor(Protocol):

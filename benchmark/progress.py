@@ -22,7 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-EventKind = Literal["started", "stage", "epoch", "finished", "note"]
+EventKind = Literal["started", "stage", "step", "epoch", "finished", "note"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Event:
     stage: str = ""
     """`train`, `features`, `evaluate knn`; for `finished` the state it ended in."""
     done: int = 0
-    """Steps of the stage that are behind (epochs in training)."""
+    """Steps of the stage that are behind (epochs in training; of a `step`, which only shows that things move, likewise)."""
     total: int = 0
     """Steps of the stage; 0 where that is not known."""
     values: Mapping[str, float] = field(default_factory=dict)
@@ -128,7 +128,7 @@ class RichReporter:
             self._print(event.text)
         elif event.kind == "finished":
             self._finish(event)
-        else:
+        elif event.kind != "step":
             self._move(event)
 
     def _move(self, event: Event) -> None:

@@ -25,6 +25,8 @@ CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.csv"
 PREDICTIONS = "predictions.npz"
 LOG = "log.txt"
+OUTPUT = "output.txt"
+"""What a cell's process printed, while it runs and where it failed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,8 @@ ALLOWED: dict[str, set[str]] = {
     "catalog": {"errors", "contracts", "hookspecs"},
     "encoder": {"errors", "contracts", "chance"},
     "records": {"errors", "contracts", "atomic"},
+    "claims": {"errors", "contracts", "atomic", "progress"},
+    "parcels": {"errors", "atomic", "records"},
     "plan": {"errors", "contracts", "catalog", "grammar", "parameters"},
     "feed": set(),
     "losses": {"errors", "contracts"},
@@ -223,7 +225,9 @@ def test_a_plugin_imports_the_public_rooms_and_itself(path: Path) -> None:
         room = _room(each)
         if room is None or room in public:
             continue
-        executor = own == "bench_executors" and (room == "progress" or (room == "cell" and each.lazy))
+        executor = own == "bench_executors" and (
+            room in ("progress", "claims", "parcels") or (room == "cell" and each.lazy)
+        )
         assert executor, f"{path.name} imports benchmark.{room}; public are benchmark, benchmark.images, benchmark.warp"
 
 
