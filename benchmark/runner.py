@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +42,23 @@ class Place:
     """CPU threads of each cell."""
     rerun: Rerun = "failed"
     accelerate: Accelerate = "auto"
+    timeout: float | None = None
+    """Seconds of silence after which a cell counts as hung; None: never."""
+    checkpoint_seconds: float = 60.0
+    """Least time between two checkpoints of a cell."""
+    checkpoint_epochs: int | None = None
+    """Also after every so many epochs."""
+    memory: Mapping[str, int] = field(default_factory=dict)
+    """Device -> bytes that cells may hold there together."""
+
+
+Guess = Callable[[Cell], tuple[float | None, int | None]]
+"""What past records say of a cell: (seconds of training and scoring, bytes held); None where they say nothing."""
+
+
+def no_guess(cell: Cell) -> tuple[float | None, int | None]:
+    """Nothing is known of any cell."""
+    return None, None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +121,10 @@ def due(errands: Sequence[Errand], rerun: Rerun) -> list[Errand]:
     return [errand for errand in errands if errand.standing in wanted]
 
 
-def run(errands: Sequence[Errand], catalog: Catalog, place: Place, reporter: Reporter) -> Iterator[Outcome]:
-    """Outcomes of all errands, as they end. Stopping to iterate stops what is running.
+def run(
+    errands: Sequence[Errand], catalog: Catalog, place: Place, reporter: Reporter, guess: Guess = no_guess
+) -> Iterator[Outcome]:
+    """Outcomes of all errands, as they end, longest first. Stopping to iterate stops what is running.
 
     Raises:
         UsageError: the output folder cannot be written, or there is no such executor.
