@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import signal
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -41,6 +43,24 @@ def _all_stays() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
+
+
+@contextlib.contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """Takes SIGTERM, which schedulers and service managers send, as Ctrl-C: running cells write down where they are."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        was = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread, which alone hears signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, was)
 
 
 class _Group(click.Group):
@@ -146,6 +166,27 @@ def _run_options(command: Command) -> Command:
         click.option("--executor", default="local", show_default=True, metavar="ITEM"),
         click.option("--threads-per-cell", type=click.IntRange(min=1), default=1, show_default=True),
         click.option(
+            "--per-device",
+            default="auto",
+            show_default=True,
+            metavar="N|auto",
+            help="Cells at once on each device; auto: a GPU takes one, the CPU as many as its cores have threads for.",
+        ),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="End a cell after so long a silence: no step, no stage.  [default: never]",
+        ),
+        click.option(
+            "--checkpoint-minutes",
+            type=click.FloatRange(min=0),
+            default=1.0,
+            show_default=True,
+            help="Least time between two checkpoints of a cell.",
+        ),
+        click.option("--checkpoint-epochs", type=click.IntRange(min=1), help="Also after every so many epochs."),
+        click.option(
             "--accelerate",
             type=click.Choice(["auto", "off", "compile"]),
             default="auto",
@@ -225,7 +266,8 @@ def run(dry_run: bool, form: str, quiet: bool, verbose: bool, **options: Any) ->
     if dry_run:
         _print_plan(options)
         return
-    result = session.run(_request(options), session.Where(**_where(options)), quiet=quiet)
+    with _ended_as_by_ctrl_c():
+        result = session.run(_request(options), session.Where(**_where(options)), quiet=quiet)
     _print_result(result, form, verbose)
     sys.exit(FAILED_CELLS if result.failed else 0)
 
@@ -457,6 +499,10 @@ def _where(options: dict[str, Any]) -> dict[str, Any]:
         "threads": options["threads_per_cell"],
         "rerun": options["rerun"],
         "accelerate": options["accelerate"],
+        "per_device": options["per_device"],
+        "timeout": options["timeout"],
+        "checkpoint_minutes": options["checkpoint_minutes"],
+        "checkpoint_epochs": options["checkpoint_epochs"],
     }
 
 

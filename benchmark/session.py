@@ -25,6 +25,8 @@ from benchmark.tables import MissingCell
 
 SCORES = "scores.csv"
 """The CSV of all finished records below --out."""
+SHARE = 0.9
+"""Of a device's memory that cells may hold together: the rest is for what no record tells of, CUDA's own included."""
 PATIENCE = 19
 """Times as long as it took to write it, until it is written again while cells run."""
 
@@ -43,6 +45,14 @@ class Where:
     """CPU threads of each cell."""
     rerun: runner.Rerun
     accelerate: Accelerate = "auto"
+    per_device: str = "auto"
+    """Cells at once on each device: a number, or `auto`: a GPU takes one, the CPU as many as its cores have threads for."""
+    timeout: float | None = None
+    """Seconds of silence after which a cell is ended; None: never."""
+    checkpoint_minutes: float = 1.0
+    """Least time between two checkpoints of a cell."""
+    checkpoint_epochs: int | None = None
+    """Also after every so many epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,18 +103,59 @@ def _place(where: Where, catalog: Catalog) -> runner.Place:
         raise UsageError(f"--executor {where.executor}: name one executor")
     spec = catalog.find(catalog.executors, "executor", chosen[0].name).spec
     params = as_dict(bind(spec.params, dict(chosen[0].params), f"executor '{spec.name}'"))
+    for option, value in (("--timeout", where.timeout), ("--checkpoint-minutes", where.checkpoint_minutes)):
+        if value is not None and not math.isfinite(value):
+            raise UsageError(f"{option} {value} cannot be; it is a number, leave it out for the default")
     devices = resolve_devices(where.device)
-    slots = max(1, cores() // where.threads) if devices == ("cpu",) else 1
     return runner.Place(
         out=where.out,
         data_dir=where.data_dir,
         executor=Item(name=chosen[0].name, params=params),
         devices=devices,
-        slots=slots,
+        slots=slots_of_device(where, devices),
         threads=where.threads,
         rerun=where.rerun,
         accelerate=where.accelerate,
+        timeout=where.timeout,
+        checkpoint_seconds=60 * where.checkpoint_minutes,
+        checkpoint_epochs=where.checkpoint_epochs,
+        memory=_memory(devices),
     )
+
+
+def slots_of_device(where: Where, devices: Sequence[str]) -> int:
+    """Cells at once on each device.
+
+    Raises:
+        UsageError: --per-device is neither a number from 1 nor `auto`.
+    """
+    word = where.per_device.strip()
+    if word == "auto":
+        return max(1, cores() // where.threads) if tuple(devices) == ("cpu",) else 1
+    if not word.isdecimal() or int(word) < 1:
+        raise UsageError(
+            f"--per-device {where.per_device}: cells at once on each device are a whole number from 1, or auto"
+        )
+    return int(word)
+
+
+def _memory(devices: Sequence[str]) -> dict[str, int]:
+    """Device -> bytes that cells may hold there together: what the host has left, all that a GPU has, less a tenth."""
+    import torch  # here, because a run that has nothing to do needs none
+
+    from benchmark.feed import free_memory
+
+    return {
+        device: int(
+            SHARE
+            * (
+                free_memory(torch.device(device))
+                if device == "cpu"
+                else torch.cuda.get_device_properties(device).total_memory
+            )
+        )
+        for device in devices
+    }
 
 
 @contextlib.contextmanager

@@ -7,10 +7,12 @@ import dataclasses
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from conftest import Bench
 from PIL import Image
 from sample_figures import record_of, scored
 
-from benchmark import devices
+from benchmark import devices, runner, session
 from benchmark.parameters import as_dict
 from benchmark.records import Record, read_records, write_record
 
@@ -108,6 +110,13 @@ def test_an_unknown_name_gets_the_nearest_one_and_nothing_runs(
         (("mean_colour", "--dataset", "fault_specks"), ("4 x 4 pixels; the smallest side is 8",)),
         (("mean_colour", "--device", "gpu"), ("--device gpu", "cuda:0,1")),
         (("mean_colour", "--encoder", "tiny"), ("--encoders",)),
+        (("mean_colour", "--per-device", "0"), ("--per-device 0", "a whole number from 1, or auto")),
+        (("mean_colour", "--per-device", "many"), ("--per-device many", "a whole number from 1, or auto")),
+        (("mean_colour", "--timeout", "0"), ("--timeout",)),
+        (("mean_colour", "--timeout", "nan"), ("--timeout nan cannot be",)),
+        (("mean_colour", "--checkpoint-minutes", "-1"), ("--checkpoint-minutes",)),
+        (("mean_colour", "--checkpoint-minutes", "inf"), ("--checkpoint-minutes inf cannot be",)),
+        (("mean_colour", "--checkpoint-epochs", "0"), ("--checkpoint-epochs",)),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
@@ -402,6 +411,88 @@ def test_a_file_that_is_not_there_or_no_text_is_told_of(strangers: Path, bench: 
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
     refused(bench("run", "--config", "bytes.toml"), "--config bytes.toml")
     refused(bench("run", "--config", "."), "--config")
+
+
+# --- where cells run --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def places(monkeypatch: pytest.MonkeyPatch) -> list[runner.Place]:
+    """Where the runner was to run something, which it then does not."""
+    given: list[runner.Place] = []
+
+    def noted(errands: object, catalog: object, place: runner.Place, *rest: object, **more: object) -> Iterator[Any]:
+        given.append(place)
+        return iter(())
+
+    monkeypatch.setattr(runner, "run", noted)
+    return given
+
+
+def test_slots_silence_and_checkpoints_are_handed_on(run: Bench, places: list[runner.Place]) -> None:
+    run("mean_colour", "--per-device", "3", "--timeout", "90", "--checkpoint-minutes", ".5", "--checkpoint-epochs", "7")
+    (place,) = places
+    assert (place.slots, place.timeout, place.checkpoint_seconds, place.checkpoint_epochs) == (3, 90.0, 30.0, 7)
+
+
+def test_left_alone_each_core_takes_a_cell_and_none_is_ever_ended(run: Bench, places: list[runner.Place]) -> None:
+    run("mean_colour")
+    run("mean_colour", "--threads-per-cell", str(devices.cores()))
+    assert [place.slots for place in places] == [devices.cores(), 1]
+    assert (places[0].timeout, places[0].checkpoint_seconds, places[0].checkpoint_epochs) == (None, 60.0, None)
+
+
+def test_cells_on_the_host_may_hold_what_it_has_left_less_a_tenth(
+    run: Bench, places: list[runner.Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmark.feed.free_memory", lambda device: 1000)
+    run("mean_colour")
+    assert dict(places[0].memory) == {"cpu": 900}
+
+
+def test_gpus_take_one_cell_each_and_nine_tenths_of_their_memory(
+    run: Bench, places: list[runner.Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_gpus", lambda: 2)
+    monkeypatch.setattr(
+        "torch.cuda.get_device_properties", lambda name: SimpleNamespace(total_memory=2000 + 1000 * int(name[-1]))
+    )
+    run("mean_colour", "--device", "cuda")
+    run("mean_colour", "--device", "cuda:1", "--per-device", "2")
+    assert [(place.devices, place.slots) for place in places] == [(("cuda:0", "cuda:1"), 1), (("cuda:1",), 2)]
+    assert [dict(place.memory) for place in places] == [{"cuda:0": 1800, "cuda:1": 2700}, {"cuda:1": 2700}]
+
+
+def test_a_file_holds_them_too(run: Bench, tmp_path: Path, places: list[runner.Place]) -> None:
+    (tmp_path / "bench.toml").write_text(
+        "per-device = 2\ntimeout = 30\ncheckpoint-minutes = 2.5\ncheckpoint-epochs = 4\n"
+    )
+    run("mean_colour", "--config", "bench.toml")
+    (place,) = places
+    assert (place.slots, place.timeout, place.checkpoint_seconds, place.checkpoint_epochs) == (2, 30.0, 150.0, 4)
+
+
+# --- being stopped ----------------------------------------------------------------------------------------------------
+
+
+def test_sigterm_is_as_ctrl_c_however_often_it_comes_and_is_given_back(
+    run: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+
+    def interrupted(*_: object, **__: object) -> None:
+        for _turn in range(2):
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            except KeyboardInterrupt:
+                heard.append(signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(session, "run", interrupted)
+    before = signal.getsignal(signal.SIGTERM)
+    refused(run("mean_colour"), "interrupted; what is finished is kept", code=130)
+    assert len(heard) == 2
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 # --- formats ----------------------------------------------------------------------------------------------------------
