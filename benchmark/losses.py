@@ -29,6 +29,18 @@ class LossSums:
         for value in self._sums.values():
             value.zero_()
 
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """All of it, to be written down in the middle of an epoch."""
+        counted = {"step": self._step, "bad_step": self._bad_step}
+        return {"sums": dict(self._sums), "bad": dict(self._bad), "counted": counted}
+
+    def load(self, state: dict[str, dict[str, Tensor]]) -> None:
+        """Goes on from a `state`."""
+        self._sums = {name: value.to(self._device) for name, value in state["sums"].items()}
+        self._bad = {name: value.to(self._device) for name, value in state["bad"].items()}
+        self._step.copy_(state["counted"]["step"])
+        self._bad_step.copy_(state["counted"]["bad_step"])
+
     def add(self, losses: Losses) -> None:
         """Takes the losses of a step; nothing is read back."""
         given = {"total": losses.total, **losses.parts}

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmark.acceleration import CaptureError, timeless
+from benchmark.checkpoints import Spot
 from benchmark.contracts import (
     DatasetSpec,
     EncoderSpec,
@@ -255,7 +256,7 @@ def _check_resume(spec: MethodSpec, trial: _Trial, labels: Tensor, whole: Traine
         trial.run(labels, checkpoint, steps=STEPS_PER_EPOCH)
         _require(checkpoint.exists(), f"method '{spec.name}': its state could not be saved")
         resumed = trial.run(labels, checkpoint)
-    _require(resumed.resumed_from == 1, f"method '{spec.name}': the checkpoint was not resumed")
+    _require(resumed.resumed_from == Spot(epoch=1), f"method '{spec.name}': the checkpoint was not resumed")
     _require(
         _same(whole, resumed),
         f"method '{spec.name}': two steps, save, load and two steps gave other weights than four steps; everything that "

@@ -7,6 +7,7 @@ in `acceleration`, where batches come from in `feed`; neither changes what a ste
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from benchmark import acceleration
+from benchmark import acceleration, checkpoints
 from benchmark import images as image_functions
-from benchmark.atomic import replaced
 from benchmark.chance import derived_seed
+from benchmark.checkpoints import Pace, Spot, Stop
 from benchmark.contracts import Accelerate, Batch, Losses, MethodContext, MethodSpec, Recipe
 from benchmark.encoder import NormalisedEncoder
 from benchmark.errors import PluginError, TrainingError
@@ -29,6 +30,8 @@ from benchmark.feed import feed_for
 from benchmark.losses import LossSums
 from benchmark.progress import Event, Reporter
 
+STEP_EVENT_SECONDS = 1.0
+"""Least time between two events that say that steps are made."""
 STATISTICS_BATCH = 256
 """Images a block when a method walks over the training images without training."""
 
@@ -59,11 +62,15 @@ class TrainingTask:
     title: str
     """For progress and messages."""
     checkpoint: Path | None = None
-    """Where to keep the state between epochs; None: nowhere."""
-    checkpoint_seconds: float = 20.0
+    """Where to keep the state; None: nowhere."""
+    checkpoint_seconds: float = 60.0
     """Least time between two checkpoints, in seconds."""
+    checkpoint_epochs: int | None = None
+    """Also after every so many epochs; None: by time alone."""
     checkpoint_key: str = ""
-    """A checkpoint of another key is not resumed: cell id, law and versions."""
+    """A checkpoint of another key is not resumed: cell id and laws."""
+    stop: Stop | None = None
+    """Who may ask the training to write a checkpoint and stop; None: nobody."""
     steps: int | None = None
     """Stop after so many steps (--smoke); None: all."""
     accelerate: Accelerate = "auto"
@@ -95,8 +102,8 @@ class Trained:
     learned: bool | None
     """Whether every declared part of the loss ended below its trivial predictor; None: nothing declared."""
     trivial: Mapping[str, float]
-    resumed_from: int = 0
-    """Epochs that a checkpoint already had."""
+    resumed_from: Spot = field(default_factory=Spot)
+    """What a checkpoint already had."""
     acceleration: Mapping[str, str] = field(default_factory=dict)
     """What made the steps faster, or why it did not: `memory`, `compile`, `graph`."""
 
@@ -115,6 +122,7 @@ def train(task: TrainingTask, data: TrainingData, encoder: NormalisedEncoder, re
     Raises:
         TrainingError: a loss that is not finite, or that does not depend on the encoder.
         PluginError: the method does not keep its contract.
+        KeyboardInterrupt: `task.stop` was asked; the checkpoint is written.
     """
     device = data.device or data.images.device
     devices = [device] if device.type == "cuda" else []
@@ -208,20 +216,42 @@ class Loop:
         self.accelerator = acceleration.Accelerator(self)
         self.curve: list[EpochLosses] = []
         self.seconds = 0.0
+        self.began = 0.0
+        """When it would have begun, had it been in one go, by the monotonic clock."""
+        self.pace = Pace(task.checkpoint_seconds, task.checkpoint_epochs)
+        self.told = 0.0
+        """When the reporter last heard of a step."""
+        self.middle: Mapping[str, Any] = {}
+        """Of a checkpoint from the middle of an epoch: where chance and sums were."""
 
     def run(self) -> Trained:
         """Resumes or prepares, trains what is left, and hands over the encoder to be scored."""
         start = time.monotonic()
         optimiser = self.optimiser() if self.task.spec.trains else None
-        first = self._resume(optimiser) if optimiser else 0
-        if first == 0 and self.has("before_training"):
+        first = self._resume(optimiser) if optimiser else Spot()
+        if first == Spot() and self.has("before_training"):
             self.hooks.before_training(self._walk())
-        before = self.seconds
+        self.began = start - self.seconds
         if optimiser is not None:
-            with self.accelerator.running(), self.accelerator.setting():
-                self._train(optimiser, first, start - before)
-        self.seconds = before + time.monotonic() - start
+            with self.accelerator.running(), self.accelerator.setting(), self._patiently():
+                self._train(optimiser, first)
+        self.seconds = time.monotonic() - self.began
         return self._trained(first)
+
+    @contextlib.contextmanager
+    def _patiently(self) -> Iterator[None]:
+        """Within it, `task.stop` is looked at after each step, if there is a checkpoint to write."""
+        stop = self.task.stop
+        if stop is None or self.task.checkpoint is None:
+            yield
+            return
+        stop.patient = True
+        try:
+            yield
+        finally:
+            stop.patient = False
+        if stop.asked:
+            raise KeyboardInterrupt
 
     # --- what is accelerated (see `acceleration.Trainable`) -----------------------------------------------------------
 
@@ -288,37 +318,42 @@ class Loop:
 
     # --- epochs -------------------------------------------------------------------------------------------------------
 
-    def _train(self, optimiser: Optimizer, first: int, began: float) -> None:
+    def _train(self, optimiser: Optimizer, first: Spot) -> None:
         limit = self.task.steps
         epochs = self.recipe.epochs if limit is None else math.ceil(limit / self.steps_per_epoch)
-        saved = time.monotonic()
-        for epoch in range(first, min(epochs, self.recipe.epochs)):
+        self.pace.written()
+        for epoch in range(first.epoch, min(epochs, self.recipe.epochs)):
             started = time.monotonic()
             left = self.steps_per_epoch if limit is None else limit - epoch * self.steps_per_epoch
             steps = min(self.steps_per_epoch, left)
-            row = self._epoch(optimiser, epoch, steps)
+            behind = first.step if epoch == first.epoch else 0
+            row = self._epoch(optimiser, epoch, behind, steps)
             self.curve.append(row)
             if self.has("after_epoch"):
                 self.hooks.after_epoch((epoch + 1) / self.recipe.epochs, self._walk())
-            speed = steps * self.batch / max(1e-9, time.monotonic() - started)
+            speed = (steps - behind) * self.batch / max(1e-9, time.monotonic() - started)
             self._report(epoch + 1, epochs, {"loss": row.losses["total"], "images/s": speed})
-            if time.monotonic() - saved >= self.task.checkpoint_seconds and epoch + 1 < self.recipe.epochs:
-                self.seconds = time.monotonic() - began
-                self._save(optimiser, epoch + 1)
-                saved = time.monotonic()
+            spot = Spot(epoch=epoch + 1)
+            if self.pace.is_due(spot) and spot.epoch < self.recipe.epochs:
+                self._save(optimiser, spot)
 
     def _report(self, done: int, total: int, values: Mapping[str, float]) -> None:
         self.reporter(Event(kind="epoch", cell=self.task.title, stage="train", done=done, total=total, values=values))
 
-    def _epoch(self, optimiser: Optimizer, epoch: int, steps: int) -> EpochLosses:
+    def _epoch(self, optimiser: Optimizer, epoch: int, behind: int, steps: int) -> EpochLosses:
+        """All steps of an epoch but those that a checkpoint has behind it."""
         self.method.train()
         torch.manual_seed(derived_seed(self.task.seed, "layers", epoch))
         order = torch.Generator().manual_seed(derived_seed(self.task.seed, "order", epoch))
         self.draws.manual_seed(derived_seed(self.task.seed, "draws", epoch))
         permutation = torch.randperm(len(self.data.images), generator=order)
         self.sums.reset()
-        rate = self.recipe.lr
-        for number, (raw, index) in enumerate(self.feed.batches(permutation, self.batch, steps)):
+        if behind:
+            checkpoints.set_chance(self.middle["chance"], self.draws, self.device)
+            self.sums.load(self.middle["sums"])
+        rate = learning_rate(self.recipe, max(0, epoch * self.steps_per_epoch + behind - 1), self.steps_per_epoch)
+        ahead = permutation[behind * self.batch :]
+        for number, (raw, index) in enumerate(self.feed.batches(ahead, self.batch, steps - behind), behind):
             step = epoch * self.steps_per_epoch + number
             rate = learning_rate(self.recipe, step, self.steps_per_epoch)
             for group in optimiser.param_groups:
@@ -328,8 +363,31 @@ class Loop:
             self.accelerator.step(optimiser, raw, index, step / self.total_steps)
             if self.has("after_step"):
                 self.hooks.after_step((step + 1) / self.total_steps)
+            self._between_steps(optimiser, Spot(epoch=epoch, step=number + 1), steps)
         means = self.sums.means(steps, self.task.title, epoch, self.steps_per_epoch)
         return EpochLosses(epoch=epoch + 1, learning_rate=rate, losses=means)
+
+    def _between_steps(self, optimiser: Optimizer, spot: Spot, steps: int) -> None:
+        """Says that things move, and writes down where they are when that is due or somebody wants to stop."""
+        now = time.monotonic()
+        if now - self.told >= STEP_EVENT_SECONDS:
+            self.told = now
+            values = {"part": spot.step / steps}
+            event = Event(
+                kind="step",
+                cell=self.task.title,
+                stage="train",
+                done=spot.epoch,
+                total=self.recipe.epochs,
+                values=values,
+            )
+            self.reporter(event)
+        stopping = self.task.stop is not None and self.task.stop.asked
+        # At an epoch's last step what follows it (its losses, the method's own end) comes first, unless we must stop.
+        if stopping or (spot.step < steps and self.pace.is_due(spot)):
+            self._save(optimiser, spot)
+        if stopping:
+            raise KeyboardInterrupt
 
     def plain_step(self, optimiser: Optimizer, batch: Batch) -> None:
         """Forward, backward, the optimiser's step, and the losses added up."""
@@ -397,7 +455,7 @@ class Loop:
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
-    def _trained(self, first: int) -> Trained:
+    def _trained(self, first: Spot) -> Trained:
         encoder: object = self.hooks.trained_encoder() if self.has("trained_encoder") else self.encoder
         if not isinstance(encoder, NormalisedEncoder):
             raise PluginError(
@@ -444,39 +502,43 @@ class Loop:
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
-    def _save(self, optimiser: Optimizer, epochs_done: int) -> None:
+    def _save(self, optimiser: Optimizer, spot: Spot) -> None:
         path = self.task.checkpoint
         if path is None:
             return
-        state = {
+        state: dict[str, Any] = {
             "key": self.task.checkpoint_key,
-            "epochs_done": epochs_done,
-            "seconds": self.seconds,
+            "epoch": spot.epoch,
+            "step": spot.step,
+            "seconds": time.monotonic() - self.began,
             "method": self.method.state_dict(),
             "optimiser": optimiser.state_dict(),
             "curve": [(row.epoch, row.learning_rate, dict(row.losses)) for row in self.curve],
         }
-        with replaced(path) as file:
-            torch.save(state, file)
+        if spot.step:
+            state |= {"chance": checkpoints.chance(self.draws, self.device), "sums": self.sums.state()}
+        checkpoints.write(path, state)
+        self.pace.written()
 
-    def _resume(self, optimiser: Optimizer) -> int:
-        """Epochs that the checkpoint has behind it; 0 where there is none that fits."""
+    def _resume(self, optimiser: Optimizer) -> Spot:
+        """What the checkpoint has behind it; nothing where there is none that fits."""
         path = self.task.checkpoint
         if path is None or not path.is_file():
-            return 0
+            return Spot()
         try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
+            state = checkpoints.read(path, self.device)
             if state["key"] == self.task.checkpoint_key:
                 return self._restore(state, optimiser)
             problem = "is of another version of this cell"
         except Exception as error:  # torch raises whatever a damaged file makes it raise
             problem = f"is damaged or does not fit the method ({type(error).__name__})"
         self.note(f"{path.name} {problem}; training starts again")
-        return 0
+        return Spot()
 
-    def _restore(self, state: Mapping[str, Any], optimiser: Optimizer) -> int:
+    def _restore(self, state: Mapping[str, Any], optimiser: Optimizer) -> Spot:
         """Takes over all of a checkpoint, or raises with nothing changed."""
-        epochs = int(state["epochs_done"])
+        spot = Spot(epoch=int(state["epoch"]), step=int(state["step"]))
+        middle = {key: state[key] for key in ("chance", "sums")} if spot.step else {}
         seconds = float(state["seconds"])
         curve = [EpochLosses(epoch=e, learning_rate=rate, losses=losses) for e, rate, losses in state["curve"]]
         if _shapes(state["method"]) != _shapes(self.method.state_dict()):
@@ -485,8 +547,8 @@ class Loop:
         if self.device.type == "cuda":
             _keep_rates_on(optimiser, self.device)  # of an earlier version, they are numbers
         self.method.load_state_dict(state["method"])
-        self.seconds, self.curve = seconds, curve
-        return epochs
+        self.seconds, self.curve, self.middle = seconds, curve, middle
+        return spot
 
     def note(self, text: str) -> None:
         """Tells the reporter something worth knowing."""

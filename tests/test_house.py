@@ -49,9 +49,10 @@ ALLOWED: dict[str, set[str]] = {
     "feed": set(),
     "losses": {"errors", "contracts"},
     "acceleration": {"contracts"},
+    "checkpoints": {"atomic"},
     "train": {
         *("errors", "contracts", "images", "encoder", "chance", "progress", "atomic"),
-        *("feed", "losses", "acceleration"),
+        *("feed", "losses", "acceleration", "checkpoints"),
     },
     "features": {"errors", "contracts", "images", "encoder", "chance", "progress", "atomic"},
     "evaluate": {"errors", "contracts", "images", "encoder", "chance", "progress", "atomic"},
@@ -97,6 +98,7 @@ ONLY_FOR_TYPES: dict[str, set[str]] = {
 }
 """Room -> the rooms that it may import under TYPE_CHECKING alone."""
 TORCH = {
+    "checkpoints",
     "meters",
     "reference",
     "trials",

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import benchmark
+from benchmark import train as train_room
+from benchmark.checkpoints import Pace, Spot, Stop, threads_of
 from benchmark.contracts import MethodContext
 from benchmark.encoder import NormalisedEncoder, build_encoder
 from benchmark.errors import PluginError, TrainingError
@@ -501,7 +503,14 @@ def stopped(
 ) -> None:
     """Leaves a checkpoint of `epoch - 1` epochs."""
     with pytest.raises(StoppedError):
-        trained(build, checkpoint=checkpoint, checkpoint_seconds=0.0, reporter=stop_after(epoch), **given)
+        trained(
+            build,
+            checkpoint=checkpoint,
+            checkpoint_seconds=1000,
+            checkpoint_epochs=1,
+            reporter=stop_after(epoch),
+            **given,
+        )
     assert checkpoint.exists()
 
 
@@ -528,10 +537,140 @@ def test_a_resumed_training_is_bit_for_bit_an_uninterrupted_one(
     whole = trained(WithDropout, recipe=recipe)
     stopped(checkpoint, WithDropout, recipe=recipe)
     resumed = trained(WithDropout, recipe=recipe, checkpoint=checkpoint)
-    assert resumed.resumed_from == 2
+    assert resumed.resumed_from == Spot(epoch=2)
     assert same(whole, resumed)
     assert resumed.curve == whole.curve
     assert resumed.images_seen == whole.images_seen == 4 * 32
+
+
+class StopAt(WithDropout):
+    """Asks for a stop in one of its steps, or stands for a method that nobody stops."""
+
+    stop: Stop | None = None
+    at = 0
+
+    def __init__(self, context: MethodContext) -> None:
+        super().__init__(context)
+        self.steps = 0
+
+    def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
+        self.steps += 1
+        if self.stop is not None and self.steps == self.at:
+            self.stop.ask()
+        return super().loss(batch)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("augment", ["crop", "crop-flip"])
+def test_a_training_that_is_asked_to_stop_writes_where_it_is_and_goes_on_to_the_same_bits(
+    checkpoint: Path, at: int, augment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it is: in the middle of an epoch of two steps, at its end, in the very last step."""
+    recipe = dataclasses.replace(RECIPE, augment=augment)
+    whole = trained(StopAt, recipe=recipe)
+    stop = Stop()
+    monkeypatch.setattr(StopAt, "stop", stop)
+    monkeypatch.setattr(StopAt, "at", at)
+    with pytest.raises(KeyboardInterrupt):
+        trained(StopAt, recipe=recipe, checkpoint=checkpoint, stop=stop, checkpoint_seconds=1000)
+    monkeypatch.setattr(StopAt, "stop", None)
+    resumed = trained(StopAt, recipe=recipe, checkpoint=checkpoint)
+    assert resumed.resumed_from == Spot(epoch=(at - 1) // 2, step=(at - 1) % 2 + 1)
+    assert same(whole, resumed)
+    assert resumed.curve == whole.curve
+    assert resumed.images_seen == whole.images_seen
+    assert not stop.patient
+
+
+def test_every_step_can_be_written_down_and_gone_on_from(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped after each single step, six times over."""
+    whole = trained(WithDropout)
+    for number in range(6):
+        stop = Stop()
+
+        class StopsNext(WithDropout):
+            asked = stop
+
+            def after_step(self, progress: float) -> None:
+                self.asked.ask()
+
+        with pytest.raises(KeyboardInterrupt):
+            trained(StopsNext, checkpoint=checkpoint, stop=stop)
+        state = torch.load(checkpoint, weights_only=True)
+        assert (state["epoch"], state["step"]) == (number // 2, number % 2 + 1)
+    assert same(trained(WithDropout, checkpoint=checkpoint), whole)
+
+
+def test_a_loss_that_was_bad_before_the_stop_is_told_after_it(checkpoint: Path) -> None:
+    stop = Stop()
+
+    class Bad(Colours):
+        def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
+            stop.ask()
+            losses = super().loss(batch)
+            return benchmark.Losses(total=losses.total * float("nan"), parts=losses.parts)
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(Bad, checkpoint=checkpoint, stop=stop)
+    with pytest.raises(TrainingError, match="not finite in step 1 "):
+        trained(Colours, checkpoint=checkpoint)
+
+
+def test_who_asks_twice_or_where_nobody_looks_ends_it_at_once() -> None:
+    stop = Stop()
+    with pytest.raises(KeyboardInterrupt):
+        stop.ask()
+    assert not stop.asked
+    stop.patient = True
+    stop.ask()
+    assert stop.asked
+    with pytest.raises(KeyboardInterrupt):
+        stop.ask()
+
+
+def test_without_a_checkpoint_nobody_is_made_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = Stop()
+    monkeypatch.setattr(StopAt, "stop", stop)
+    monkeypatch.setattr(StopAt, "at", 2)
+    with pytest.raises(KeyboardInterrupt):
+        trained(StopAt, stop=stop)
+    assert not stop.asked
+
+
+def test_the_number_of_threads_stands_in_the_checkpoint(checkpoint: Path) -> None:
+    stopped(checkpoint, checkpoint_key="mine")
+    assert threads_of(checkpoint, "mine") == torch.get_num_threads()
+    assert threads_of(checkpoint, "another's") is None
+    checkpoint.write_bytes(b"broken")
+    assert threads_of(checkpoint, "mine") is None
+    assert threads_of(checkpoint.with_name("none"), "mine") is None
+
+
+def test_checkpoints_are_due_by_time_and_by_epochs() -> None:
+    now = [100.0]
+    pace = Pace(60.0, None, clock=lambda: now[0])
+    assert not pace.is_due(Spot(epoch=0, step=5))
+    now[0] += 60
+    assert pace.is_due(Spot(epoch=0, step=6))
+    pace.written()
+    assert not pace.is_due(Spot(epoch=3))
+    pace = Pace(60.0, 2, clock=lambda: now[0])
+    assert [pace.is_due(Spot(epoch=epoch)) for epoch in (1, 2, 3, 4)] == [False, True, False, True]
+    assert not pace.is_due(Spot(epoch=2, step=1))
+    now[0] -= 1000  # a clock that goes back makes nothing due, and nothing due for ever
+    assert not pace.is_due(Spot(epoch=1, step=1))
+
+
+def test_steps_are_told_of_but_not_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Event] = []
+    monkeypatch.setattr(train_room, "STEP_EVENT_SECONDS", 0.0)
+    trained(reporter=events.append)
+    told = [(event.done, event.values["part"]) for event in events if event.kind == "step"]
+    assert told == [(epoch, part) for epoch in range(3) for part in (0.5, 1.0)]
+    events.clear()
+    monkeypatch.setattr(train_room, "STEP_EVENT_SECONDS", 1000.0)
+    trained(reporter=events.append)
+    assert sum(event.kind == "step" for event in events) <= 1
 
 
 def test_time_before_the_interruption_counts(checkpoint: Path) -> None:
@@ -546,7 +685,7 @@ def test_a_checkpoint_of_another_key_is_ignored_with_a_note(checkpoint: Path) ->
     stopped(checkpoint, checkpoint_key="law 1")
     notes: list[Event] = []
     found = trained(checkpoint=checkpoint, checkpoint_key="law 2", reporter=notes.append)
-    assert found.resumed_from == 0
+    assert found.resumed_from == Spot()
     assert same(found, trained())
     (note,) = [event.text for event in notes if event.kind == "note"]
     assert "checkpoint.pt is of another version of this cell" in note
@@ -562,7 +701,7 @@ def test_a_damaged_checkpoint_is_told_of_and_training_starts_again(checkpoint: P
         checkpoint.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "text": b"hello"}[damage])
     notes: list[Event] = []
     found = trained(checkpoint=checkpoint, reporter=notes.append)
-    assert found.resumed_from == 0
+    assert found.resumed_from == Spot()
     assert same(found, trained())
     assert any(
         "checkpoint.pt" in event.text and "starts again" in event.text for event in notes if event.kind == "note"
@@ -580,7 +719,7 @@ def test_a_checkpoint_of_a_method_that_has_changed_since_does_not_stop_the_cell(
 
     notes: list[Event] = []
     found = trained(Wider, checkpoint=checkpoint, reporter=notes.append)
-    assert found.resumed_from == 0
+    assert found.resumed_from == Spot()
     assert same(found, trained(Wider))
     assert any("starts again" in event.text for event in notes if event.kind == "note")
 
