@@ -25,12 +25,13 @@ import safetensors
 import safetensors.torch
 import torch
 
+from benchmark import checkpoints, claims, memory, records, stats
 from benchmark import evaluate as evaluation_room
-from benchmark import records, stats
 from benchmark.atomic import replaced
 from benchmark.catalog import Catalog, load_catalog
 from benchmark.contracts import (
     SMOKE_STEPS,
+    Cause,
     Evaluation,
     EvaluatorSpec,
     Item,
@@ -50,6 +51,9 @@ from benchmark.progress import Event, Reporter, silent
 from benchmark.provenance import now, provenance
 from benchmark.train import Trained, TrainingData, TrainingTask, train
 
+SCORES_SECONDS = 10.0
+"""Least time between two writings of scores while others are still to come."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Material:
@@ -64,7 +68,14 @@ class _Material:
     streamed: bool
 
 
-def run_cell(job: Job, *, device: str = "cpu", reporter: Reporter = silent, catalog: Catalog | None = None) -> Outcome:
+def run_cell(
+    job: Job,
+    *,
+    device: str = "cpu",
+    reporter: Reporter = silent,
+    catalog: Catalog | None = None,
+    stop: checkpoints.Stop | None = None,
+) -> Outcome:
     """Carries out one job and leaves its record under `job.out_dir`.
 
     Args:
@@ -72,44 +83,102 @@ def run_cell(job: Job, *, device: str = "cpu", reporter: Reporter = silent, cata
         device: `cpu` or `cuda:0`.
         reporter: is told of the start, each epoch, each stage and the end.
         catalog: default: everything installed.
+        stop: by whom the cell may be asked to write where it is and stop; None: nobody.
 
     Returns:
-        How it ended. A failure is an outcome, not an exception; KeyboardInterrupt passes after it was recorded.
+        How it ended. A failure is an outcome, not an exception; KeyboardInterrupt passes after it was recorded. Where
+        another run works on the cell, the outcome says `elsewhere` and nothing was done.
     """
-    run = _CellRun(job, torch.device(device), reporter, catalog or load_catalog())
     start = time.monotonic()
-    reporter(Event(kind="started", cell=job.cell.title, text=device))
+    folder = Path(job.out_dir) / job.folder
     try:
-        with threads(job.threads):
+        claim = claims.take(folder, job.cell.title, device, left_token=job.left_token)
+    except BenchError as error:
+        return _ended(job, "failed", start, reporter, _sentence(error), traceback.format_exc())
+    if claim is None:
+        return Outcome(cell_id=job.cell.id, folder=job.folder, state="elsewhere", seconds=0.0)
+    reporter = claim.told(reporter)
+    run = _CellRun(job, torch.device(device), reporter, catalog or load_catalog(), claim, stop)
+    reporter(Event(kind="started", cell=job.cell.title, text=device))
+    cause: Cause = ""
+    try:
+        with threads(run.threads):
             record = run.carry_out()
         state, reason, trace = record.state, "", ""
     except KeyboardInterrupt:
         run.mark("interrupted", "interrupted", "")
         raise
+    except claims.LostClaimError as error:
+        return Outcome(
+            cell_id=job.cell.id,
+            folder=job.folder,
+            state="elsewhere",
+            seconds=time.monotonic() - start,
+            reason=str(error),
+        )
     except (Exception, SystemExit) as error:  # a stranger's code was run: whatever it raised is kept
         state, reason, trace = "failed", _sentence(error), traceback.format_exc()
+        cause = "memory" if memory.is_out(error) else ""
+        if cause:
+            traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
+            reason += run.figures()
         run.mark("failed", reason, trace)
+    finally:
+        claim.release()
+    return _ended(job, state, start, reporter, reason, trace, cause)
+
+
+def _ended(
+    job: Job, state: State, start: float, reporter: Reporter, reason: str, trace: str, cause: Cause = ""
+) -> Outcome:
     seconds = time.monotonic() - start
     reporter(Event(kind="finished", cell=job.cell.title, stage=state, values={"seconds": seconds}, text=reason))
-    return Outcome(cell_id=job.cell.id, folder=job.folder, state=state, seconds=seconds, reason=reason, traceback=trace)
+    return Outcome(
+        cell_id=job.cell.id,
+        folder=job.folder,
+        state=state,
+        seconds=seconds,
+        reason=reason,
+        traceback=trace,
+        cause=cause,
+    )
 
 
 class _CellRun:
     """One job on its way through the rooms."""
 
-    def __init__(self, job: Job, device: torch.device, reporter: Reporter, catalog: Catalog) -> None:
+    def __init__(
+        self,
+        job: Job,
+        device: torch.device,
+        reporter: Reporter,
+        catalog: Catalog,
+        claim: claims.Claim,
+        stop: checkpoints.Stop | None,
+    ) -> None:
         self.job = job
         self.cell = job.cell
         self.device = device
         self.reporter = reporter
         self.catalog = catalog
+        self.claim = claim
+        self.stop = stop
         self.folder = Path(job.out_dir) / job.folder
         self.stage = "prepare"
+        self.key = f"{self.cell.id}/{self._laws()}"
+        # What was begun with one number of threads ends with it: another one gives other sums.
+        self.threads = checkpoints.threads_of(self.folder / records.CHECKPOINT, self.key) or job.threads
+        self.errand: tuple[TrainingTask, TrainingData] | None = None
+        """What was being trained, where memory ran out."""
+        self.saved = time.monotonic()
+        """When scores were last written."""
 
     def carry_out(self) -> records.Record:
         """All rooms in order; what an earlier run finished is not done again."""
         self.folder.mkdir(parents=True, exist_ok=True)
         before = self._earlier()
+        if before is not None and not self.job.rerun and before.is_whole(self.job.scores):
+            return before  # another run was here first
         self._enter("load the dataset")
         material = self._material()
         encoder, record = self._trained_before(before, material) or self._train(material)
@@ -118,6 +187,10 @@ class _CellRun:
 
     def mark(self, state: State, reason: str, trace: str) -> None:
         """Keeps a failure in log.txt and in the record; a finished record stays finished."""
+        try:
+            self.claim.check()
+        except claims.LostClaimError:
+            return  # the folder is another run's by now
         try:
             before = self._earlier()
         except records.SchemaError:
@@ -134,6 +207,22 @@ class _CellRun:
             record = dataclasses.replace(before, state=kept, failure=failure)
         with contextlib.suppress(RecordError):  # the outcome tells it; there may be no room to write
             records.write_record(self.folder, record)
+
+    def figures(self) -> str:
+        """What is known where memory ran out; on the second try, alone on the device, also which batch would fit."""
+        held = memory.figures(self.device)
+        if self.errand is None:
+            return f" ({held})"
+        task, data = self.errand
+        batch = f"batch {min(task.recipe.batch, len(data.images))}"
+        if not self.job.alone:
+            return f" ({batch}; {held})"
+        fits = memory.batch_that_fits(task, data, lambda: self._new_encoder_for(data))
+        told = f"a batch of {fits} would fit" if fits else "no batch of 2 or more would fit"
+        return (
+            f" ({batch}, alone on the device; {held}); {told} (--set batch=...: another experiment, so it was not tried "
+            "for you)"
+        )
 
     # --- rooms --------------------------------------------------------------------------------------------------------
 
@@ -169,6 +258,15 @@ class _CellRun:
             streamed=not resident,
         )
 
+    def _new_encoder_for(self, data: TrainingData) -> NormalisedEncoder:
+        """A fresh one, to try what fits: its mean and deviation play no part."""
+        channels = data.images.shape[1]
+        blank = dict.fromkeys(("mean", "std"), (1.0,) * channels)
+        split = evaluation_room.LabelledImages(images=data.images, labels=torch.empty(0, dtype=torch.int64))
+        return self._new_encoder(
+            _Material(train=split, test=split, unlabelled=None, class_names=(), streamed=False, **blank)
+        )
+
     def _new_encoder(self, material: _Material) -> NormalisedEncoder:
         spec, params = encoder_of(self.cell.method, self.cell.encoder, self.catalog)
         _, channels, height, width = material.train.images.shape
@@ -198,7 +296,10 @@ class _CellRun:
             seed=self.cell.seed,
             title=self.cell.title,
             checkpoint=self.folder / records.CHECKPOINT,
-            checkpoint_key=f"{self.cell.id}/{self._laws()}/{self.job.threads}",
+            checkpoint_seconds=self.job.checkpoint_seconds,
+            checkpoint_epochs=self.job.checkpoint_epochs,
+            checkpoint_key=self.key,
+            stop=self.stop,
             steps=SMOKE_STEPS if self.cell.smoke else None,
             accelerate=self.job.accelerate,
         )
@@ -209,11 +310,14 @@ class _CellRun:
             device=self.device,
             streamed=material.streamed,
         )
+        self.errand = task, data
         trained = train(task, data, encoder, self.reporter)
+        self.errand = None
         return trained.encoder, self._keep(trained, material)
 
     def _keep(self, trained: Trained, material: _Material) -> records.Record:
         """Writes weights and curve, then a record that says so: from here on nothing has to be trained again."""
+        self.claim.check()
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.encoder.state_dict().items()}
         with replaced(self.folder / records.MODEL) as file:
             file.write(safetensors.torch.save(weights))
@@ -269,24 +373,45 @@ class _CellRun:
                 new, outcomes = _scores(*found)
                 scores += new
                 arrays.update(outcomes)
-        with replaced(self.folder / records.PREDICTIONS) as file:
-            np.savez_compressed(file, **arrays)
-        evaluated = record.cost.get("evaluate_seconds", 0.0) + time.monotonic() - start
+                if time.monotonic() - self.saved >= SCORES_SECONDS:
+                    # So far: a scoring that takes hours and is ended goes on after the last of these.
+                    self._keep_scores(record, "interrupted", scores, arrays, start, refused, {})
         finished: State = "smoke" if self.cell.smoke else "done"
-        done = dataclasses.replace(
-            record,
-            state=record.state if failures else finished,
-            scores=tuple(records.by_score_key(scores).values()),
-            cost={**record.cost, "evaluate_seconds": evaluated},
-            checks={**record.checks, "frozen": True, "encoder_sha256": checksum, "not_applicable": refused},
-            failure=None,
-        )
-        records.write_record(self.folder, done)
+        checks = {"frozen": True, "encoder_sha256": checksum}
+        state = record.state if failures else finished
+        done = self._keep_scores(record, state, scores, arrays, start, refused, checks)
         if failures:
             self.stage = failures[0][0]
             reasons = (f"{stage.removeprefix('evaluate ')}: {_sentence(error)}" for stage, error in failures)
             raise PluginError("; ".join(reasons)) from failures[0][1]
         return done
+
+    def _keep_scores(
+        self,
+        record: records.Record,
+        state: State,
+        scores: Sequence[records.Score],
+        arrays: dict[str, Any],
+        start: float,
+        refused: list[Json],
+        checks: Json,
+    ) -> records.Record:
+        """Writes predictions, then a record with the scores that rest on them."""
+        self.claim.check()
+        with replaced(self.folder / records.PREDICTIONS) as file:
+            np.savez_compressed(file, **arrays)
+        evaluated = record.cost.get("evaluate_seconds", 0.0) + time.monotonic() - start
+        kept = dataclasses.replace(
+            record,
+            state="done" if record.state == "done" else state,
+            scores=tuple(records.by_score_key(scores).values()),
+            cost={**record.cost, "evaluate_seconds": evaluated},
+            checks={**record.checks, **checks, "not_applicable": refused},
+            failure=None,
+        )
+        records.write_record(self.folder, kept)
+        self.saved = time.monotonic()
+        return kept
 
     def _announced(self, requests: Sequence[ScoreRequest]) -> Iterator[ScoreRequest]:
         """The requests one by one, each told of just before it is carried out."""
@@ -336,7 +461,7 @@ class _CellRun:
         }
 
     def _provenance(self) -> Json:
-        return provenance(self.cell, self.catalog, self.device, self.job.threads)
+        return provenance(self.cell, self.catalog, self.device, self.threads)
 
 
 def entry_of(catalog: Catalog, kind: str, singular: str, item: Item) -> Any:

@@ -88,6 +88,10 @@ class Record:
         """Whether the folder holds finished weights, whatever became of the scores."""
         return bool(self.checks.get("trained"))
 
+    def is_whole(self, wanted: Sequence[ScoreRequest]) -> bool:
+        """Whether the cell is finished, nothing of it failed, and no score that is wanted is missing."""
+        return self.state == "done" and self.failure is None and not self.missing(wanted)
+
     def missing(self, wanted: Sequence[ScoreRequest]) -> list[ScoreRequest]:
         """Those requests that have no score yet under their protocol, and of which it is not known that none makes sense."""
         have = {(score.tap, score.pool, score.evaluator, score.protocol) for score in self.scores}

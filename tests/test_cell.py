@@ -16,6 +16,7 @@ import torch
 
 import benchmark
 from benchmark import cell as cells
+from benchmark import claims
 from benchmark.catalog import load_catalog
 from benchmark.contracts import Job, Outcome
 from benchmark.errors import RecordError
@@ -515,17 +516,23 @@ def test_damaged_weights_fail_the_cell_and_say_what_to_do(job: JobMaker) -> None
     assert "--rerun all" in outcome.reason
 
 
-def test_a_checkpoint_of_an_earlier_attempt_is_gone_on_with(job: JobMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = job(epochs=4)
+def begun(made: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves a checkpoint of two epochs."""
     real = cells.TrainingTask
 
     def stop(event: Event) -> None:
         if event.kind == "epoch" and event.done == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cells, "TrainingTask", lambda **given: real(checkpoint_seconds=0.0, **given))
-    with pytest.raises(KeyboardInterrupt):
-        cells.run_cell(made, reporter=stop)
+    with monkeypatch.context() as patch:
+        patch.setattr(cells, "TrainingTask", lambda **given: real(**{**given, "checkpoint_epochs": 1}))
+        with pytest.raises(KeyboardInterrupt):
+            cells.run_cell(made, reporter=stop)
+
+
+def test_a_checkpoint_of_an_earlier_attempt_is_gone_on_with(job: JobMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = job(epochs=4)
+    begun(made, monkeypatch)
     assert (folder(made) / "checkpoint.pt").exists()
     events: list[Event] = []
     cells.run_cell(made, reporter=events.append)
@@ -537,27 +544,106 @@ def test_a_checkpoint_of_an_earlier_attempt_is_gone_on_with(job: JobMaker, monke
     assert len((folder(made) / "curve.csv").read_text().splitlines()) == 5
 
 
-@pytest.mark.parametrize("change", ["law", "threads"])
-def test_a_checkpoint_of_another_law_or_number_of_threads_is_not_gone_on_with(
-    job: JobMaker, monkeypatch: pytest.MonkeyPatch, change: str
-) -> None:
+def test_a_checkpoint_of_another_law_is_not_gone_on_with(job: JobMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     import bench_stranger
 
-    made = job(epochs=4)
-    real = cells.TrainingTask
-
-    def stop(event: Event) -> None:
-        if event.kind == "epoch" and event.done == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(cells, "TrainingTask", lambda **given: real(checkpoint_seconds=0.0, **given))
-    with pytest.raises(KeyboardInterrupt):
-        cells.run_cell(made, reporter=stop)
-    if change == "law":
-        monkeypatch.setattr(bench_stranger, "METHOD_LAW", 2)
-        made = job(epochs=4)
-    else:
-        made = job(epochs=4, threads=2)
+    begun(job(epochs=4), monkeypatch)
+    monkeypatch.setattr(bench_stranger, "METHOD_LAW", 2)
     events: list[Event] = []
-    cells.run_cell(made, reporter=events.append)
+    cells.run_cell(job(epochs=4), reporter=events.append)
     assert [event.done for event in events if event.kind == "epoch"] == [1, 2, 3, 4]
+
+
+def test_a_cell_that_was_begun_with_one_number_of_threads_ends_with_it(
+    job: JobMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(job(epochs=4), monkeypatch)
+    events: list[Event] = []
+    cells.run_cell(job(epochs=4, threads=2), reporter=events.append)
+    assert [event.done for event in events if event.kind == "epoch"] == [3, 4]
+    assert read_record(folder(job(epochs=4))).provenance["threads"] == 1
+
+
+# --- a folder that others use as well ---------------------------------------------------------------------------------
+
+
+def test_a_cell_that_another_run_works_on_is_left_to_it(job: JobMaker) -> None:
+    made = job()
+    claim = claims.take(folder(made), "somebody's", "cpu")
+    assert claim is not None
+    try:
+        outcome = cells.run_cell(made)
+    finally:
+        claim.release()
+    assert outcome.state == "elsewhere"
+    assert not (folder(made) / "record.json").exists()
+
+
+def test_a_cell_that_another_run_has_finished_meanwhile_is_not_touched(job: JobMaker) -> None:
+    made = job()
+    done(made)
+    before = {path.name: path.stat().st_mtime_ns for path in folder(made).iterdir()}
+    assert cells.run_cell(made).state == "done"
+    assert {path.name: path.stat().st_mtime_ns for path in folder(made).iterdir()} == before
+
+
+def test_a_claim_is_given_back_however_the_cell_ends(job: JobMaker) -> None:
+    done(job())
+    failed(job(method="fault_loss"))
+    assert not list(Path(job().out_dir).glob("*/claim.json"))
+
+
+def test_who_has_lost_its_claim_writes_nothing_more(job: JobMaker) -> None:
+    made = job(epochs=2)
+
+    def steal(event: Event) -> None:
+        if event.kind == "epoch" and event.done == 2:
+            (folder(made) / "claim.json").write_text("{}")
+
+    outcome = cells.run_cell(made, reporter=steal)
+    assert outcome.state == "elsewhere"
+    assert "taken over by another run" in outcome.reason
+    assert not (folder(made) / "record.json").exists()
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Room for batches of 5; the sizes that were tried."""
+    from bench_stranger.mean_colour import MeanColour
+
+    tried: list[int] = []
+    real = MeanColour.loss
+
+    def loss(self: Any, batch: Any) -> Any:
+        tried.append(len(batch.images))
+        if len(batch.images) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(self, batch)
+
+    monkeypatch.setattr(MeanColour, "loss", loss)
+    return tried
+
+
+def test_memory_that_ran_out_is_told_with_the_figures(job: JobMaker, small_memory: list[int]) -> None:
+    outcome = failed(job())
+    assert outcome.cause == "memory"
+    assert "CUDA out of memory" in outcome.reason
+    assert "batch 16; this cell's process held up to" in outcome.reason
+    assert "would fit" not in outcome.reason
+    assert small_memory == [16]
+
+
+def test_a_second_try_alone_finds_the_batch_that_would_fit_and_does_not_take_it(
+    job: JobMaker, small_memory: list[int]
+) -> None:
+    outcome = failed(dataclasses.replace(job(), alone=True))
+    assert "a batch of 4 would fit (--set batch=...: another experiment" in outcome.reason
+    assert small_memory[:3] == [16, 8, 4]
+    assert not read_record(folder(job())).trained
+
+
+def test_another_failure_is_none_of_memory(job: JobMaker) -> None:
+    assert failed(job(method="fault_loss")).cause == ""

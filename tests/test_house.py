@@ -54,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
         *("errors", "contracts", "images", "encoder", "chance", "progress", "atomic"),
         *("feed", "losses", "acceleration", "checkpoints"),
     },
+    "memory": {"encoder", "feed", "progress", "train"},
     "features": {"errors", "contracts", "images", "encoder", "chance", "progress", "atomic"},
     "evaluate": {"errors", "contracts", "images", "encoder", "chance", "progress", "atomic"},
     "columns": {"errors", "contracts", "records"},
@@ -98,6 +99,7 @@ ONLY_FOR_TYPES: dict[str, set[str]] = {
 }
 """Room -> the rooms that it may import under TYPE_CHECKING alone."""
 TORCH = {
+    "memory",
     "checkpoints",
     "meters",
     "reference",
