@@ -247,7 +247,7 @@ def _request(options: dict[str, Any]) -> Request:
 
 @main.command()
 @_run_options
-@click.option("--dry-run", is_flag=True, help="List the cells with their state, and stop.")
+@click.option("--dry-run", is_flag=True, help="List the cells with state and expected time, and stop.")
 @click.option("--format", "form", type=click.Choice(["table", "md", "csv", "json", "latex"]), default="table")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only the tables.")
 @click.option("-v", "--verbose", is_flag=True, help="Tracebacks of failed cells.")
@@ -275,7 +275,7 @@ def run(dry_run: bool, form: str, quiet: bool, verbose: bool, **options: Any) ->
 @main.command()
 @_run_options
 def plan(**options: Any) -> None:
-    """List the cells that `run` would do, with their state (the same as run --dry-run)."""
+    """List the cells that `run` would do, with state and expected time (the same as run --dry-run)."""
     _print_plan(options)
 
 
@@ -508,13 +508,9 @@ def _where(options: dict[str, Any]) -> dict[str, Any]:
 
 @_all_stays()
 def _print_plan(options: dict[str, Any]) -> None:
-    from benchmark import listing, runner
-    from benchmark.catalog import load_catalog
-    from benchmark.plan import plan as make_plan
+    from benchmark import listing, session
 
-    found = make_plan(_request(options), load_catalog())
-    errands = runner.survey(found, options["out"].expanduser())
-    click.echo(listing.planned(errands, runner.due(errands, options["rerun"]), found.skips), nl=False)
+    click.echo(listing.planned(session.outlook(_request(options), session.Where(**_where(options)))), nl=False)
 
 
 def _print_result(result: Any, form: str, verbose: bool) -> None:

@@ -30,6 +30,8 @@ Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 OF_KIND = attrgetter("tap", "pool", "evaluator", "protocol", "metric", "headline", "higher_is_better")
 """What of a score is its kind, in the order of `Kind`."""
+COST = ("train_seconds", "evaluate_seconds", "images_seen", "peak_memory_bytes")
+"""What of a record's cost a brief holds."""
 REFUSAL = ("tap", "pool", "evaluator", "protocol")
 """By what a request is known that makes no sense for a cell."""
 
@@ -67,6 +69,9 @@ class Common:
     fingerprint: str
     """The beginning of the dataset's."""
     device: str | None
+    device_kind: str | None
+    """`cpu`, `cuda`: what times and memory may be compared within."""
+    batch: int | float | None
     version: str | None
     commit: str
     """Its beginning, with a + where files were changed since."""
@@ -87,6 +92,10 @@ class Brief:
     seed: int | None
     common: Common
     train_seconds: float | None
+    evaluate_seconds: float | None
+    images_seen: int | float | None
+    """In training: 0 where nothing was trained."""
+    peak_memory_bytes: int | float | None
     dull: bool
     """Whether it did not learn."""
     trained: bool
@@ -237,7 +246,7 @@ class Gathered:
         if key not in self._commons:
             _texts(fields[name] for name in ("method", "encoder", "dataset"))
             self._commons[key] = Common(**fields)
-        seed, seconds = record.cell["seed"], record.cost.get("train_seconds")
+        seed = record.cell["seed"]
         _texts((record.id, record.state))
         if seed is not None and type(seed) is not int:
             raise TypeError(f"the seed {seed!r} is no whole number")
@@ -247,7 +256,7 @@ class Gathered:
             state=record.state,
             seed=seed,
             common=self._commons[key],
-            train_seconds=None if seconds is None else _number(seconds),
+            **{name: _number_or_none(record.cost.get(name)) for name in COST},
             dull=record.checks.get("learned") is False,
             trained=record.trained,
             failure=str(record.failure.get("reason", "")) if record.failure else None,
@@ -263,13 +272,15 @@ def _common(record: Record) -> dict[str, Any]:
         "method": cell["method"]["label"],
         "encoder": cell["encoder"]["label"],
         "dataset": cell["dataset"]["label"],
-        "epochs": None if recipe.get("epochs") is None else _number(recipe["epochs"]),
+        "epochs": _number_or_none(recipe.get("epochs")),
         "shown_epochs": str(recipe.get("epochs", 0)),
         "conditions": hashlib.sha256(conditions(record).encode(errors="surrogatepass")).hexdigest(),
         "method_params": json.dumps(cell["method"]["params"], sort_keys=True),
         "law": ".".join(str(law.get(kind, "")) for kind in ("method", "encoder", "dataset")),
         "fingerprint": str(cell["dataset"].get("fingerprint", ""))[:16],
         "device": provenance.get("device_name") if on_gpu else provenance.get("device"),
+        "device_kind": provenance.get("device"),
+        "batch": _number_or_none(recipe.get("batch")),
         "version": provenance.get("repbench"),
         "commit": _commit(provenance),
         "laws": law,
@@ -293,6 +304,10 @@ def _number(value: object) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise TypeError(f"{value!r} stands where a number should")
     return value
+
+
+def _number_or_none(value: object) -> Any:
+    return None if value is None else _number(value)
 
 
 def _numbers(scores: Sequence[Score], name: str) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from benchmark.errors import UsageError
 
@@ -33,6 +34,22 @@ def resolve_devices(text: str) -> tuple[str, ...]:
         there = f"GPUs 0 to {count - 1}" if count else "no GPU"
         raise UsageError(f"--device {text}: there is no GPU '{wrong[0]}'; torch sees {there}. Use --device auto")
     return tuple(f"cuda:{int(index)}" for index in indices)
+
+
+def expected_devices(text: str) -> tuple[str, ...]:
+    """What `resolve_devices` will most likely say, without torch: for plans, which are to answer at once."""
+    if text == "cpu":
+        return ("cpu",)
+    if text.startswith("cuda:"):
+        return tuple(f"cuda:{index.strip()}" for index in text.removeprefix("cuda:").split(","))
+    return tuple(f"cuda:{index}" for index in range(_driven())) or ("cpu",)
+
+
+def _driven() -> int:
+    """GPUs that NVIDIA's driver shows here and CUDA_VISIBLE_DEVICES does not hide."""
+    there = len([path for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdecimal()])
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return there if visible is None else min(there, len([name for name in visible.split(",") if name.strip()]))
 
 
 def cores() -> int:

@@ -19,16 +19,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.atomic import replaced
-from benchmark.columns import Brief, Columns, Common, Gathered, Kind, joined
+from benchmark.columns import COST, Brief, Columns, Common, Gathered, Kind, joined
 from benchmark.errors import RecordError
 from benchmark.records import RECORD, SCHEMA_VERSION, read_record
 
 INDEX = ".index.npz"
-LAW = 1
+LAW = 2
 """Raised whenever the same records give another index."""
 TICK = 2 * 10**9
 """Nanoseconds within which a file may change twice without showing it."""
-WORDS = ("id", "state", "seed", "train_seconds", "dull", "trained", "failure")
+WORDS = ("id", "state", "seed", *COST, "dull", "trained", "failure")
 """Of a brief, as the index holds them in order."""
 ARRAYS = ("count", "kind", "value", "low", "high", "n")
 
@@ -58,7 +58,7 @@ class Index:
     def place(self, folder: str) -> int | None:
         """Where the columns hold a folder's record; None where it is not known as it is now."""
         stamp = self.stamps.get(folder)
-        return self.places[folder] if stamp is not None and stamp == _stamp(f"{self.out}/{folder}") else None
+        return self.places[folder] if stamp is not None and stamp == stamp_of(f"{self.out}/{folder}") else None
 
 
 def read(out: Path) -> tuple[Columns, list[str]]:
@@ -145,11 +145,12 @@ def _there(out: Path) -> dict[str, Stamp]:
             names = sorted(entry.name for entry in entries)
     except OSError:
         return {}
-    found = {name: _stamp(f"{out}/{name}") for name in names}
+    found = {name: stamp_of(f"{out}/{name}") for name in names}
     return {name: stamp for name, stamp in found.items() if stamp is not None}
 
 
-def _stamp(folder: str) -> Stamp | None:
+def stamp_of(folder: str) -> Stamp | None:
+    """By what the record of a cell's folder is known again; None where there is none."""
     try:
         status = os.stat(f"{folder}/{RECORD}")  # noqa: PTH116  # a Path for each of ten thousand takes longer than to ask
     except OSError:

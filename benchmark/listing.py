@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmark.catalog import KINDS, Catalog
+from benchmark.estimates import as_words, on_slots
 from benchmark.figures import described
 from benchmark.parameters import as_dict, expected, shown
 
 if TYPE_CHECKING:
-    from benchmark.plan import Skip
-    from benchmark.runner import Errand
+    from benchmark.session import Outlook
 
 
 def listed(catalog: Catalog, kind: str | None = None, verbose: bool = False) -> str:
@@ -28,18 +28,33 @@ def listed(catalog: Catalog, kind: str | None = None, verbose: bool = False) -> 
     return "\n".join(lines).rstrip() + "\n"
 
 
-def planned(errands: Sequence[Errand], due: Sequence[Errand], skips: Sequence[Skip]) -> str:
-    """One line for each cell with its state, then what is skipped and why."""
-    will = {errand.cell.id for errand in due}
-    rows = [
-        ("run" if errand.cell.id in will else "keep", errand.standing, errand.folder, errand.detail)
-        for errand in errands
-    ]
+def planned(outlook: Outlook) -> str:
+    """One line for each cell with its state and the time it may take, what is skipped and why, and the time of all."""
+    will = {errand.cell.id for errand in outlook.due}
+    seconds = {errand.cell.id: outlook.estimates.seconds(errand) for errand in outlook.due}
+    rows = []
+    for errand in outlook.errands:
+        expected = seconds.get(errand.cell.id)
+        time = "" if expected is None else as_words(expected)
+        verb = "run" if errand.cell.id in will else "keep"
+        rows.append((verb, errand.standing, errand.folder, time, errand.detail))
     lines = _aligned(rows)
-    lines += [f"skip  {skip.title}: {skip.reason}" for skip in skips]
-    lines += dict.fromkeys(f"note  {note}" for errand in errands for note in errand.planned.notes)
-    lines.append(f"{len(errands)} cells, {len(due)} to run, {len(skips)} combinations skipped")
+    lines += [f"skip  {skip.title}: {skip.reason}" for skip in outlook.plan.skips]
+    lines += dict.fromkeys(f"note  {note}" for errand in outlook.errands for note in errand.planned.notes)
+    lines.append(f"{len(outlook.errands)} cells, {len(will)} to run, {len(outlook.plan.skips)} combinations skipped")
+    lines += _time(list(seconds.values()), outlook)
     return "\n".join(lines) + "\n"
+
+
+def _time(seconds: Sequence[float | None], outlook: Outlook) -> Iterator[str]:
+    """How long all that is to run may take, and of how much of it that is not known."""
+    known = [each for each in seconds if each is not None]
+    silent = len(seconds) - len(known)
+    slots = f"{outlook.slots} {'slot' if outlook.slots == 1 else 'slots'} ({', '.join(outlook.devices)})"
+    if known:
+        yield f"{as_words(sum(known))} of work, {as_words(on_slots(known, outlook.slots))} on {slots}"
+    if silent:
+        yield f"{silent} of {len(seconds)} cells have no past record"
 
 
 def _entries(catalog: Catalog, kind: str, verbose: bool) -> Iterator[str]:

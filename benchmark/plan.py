@@ -85,6 +85,8 @@ class Plan:
 
     cells: tuple[PlannedCell, ...]
     skips: tuple[Skip, ...] = ()
+    images: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Fingerprint of a dataset -> its training images, of which a subset may be taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +155,8 @@ def plan(request: Request, catalog: Catalog) -> Plan:
                 continue
             for planned in found:
                 cells.setdefault(planned.cell.id, planned)
-    return Plan(cells=tuple(cells.values()), skips=tuple(skips.values()))
+    images = {dataset.info.fingerprint: dataset.info.num_train for dataset in datasets}
+    return Plan(cells=tuple(cells.values()), skips=tuple(skips.values()), images=images)
 
 
 # --- what was named ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Telling people how far things are: bars on a terminal, plain lines elsewhere, nothing in tests.
+"""Telling people how far things are: a line for each slot on a terminal, plain lines elsewhere, nothing in tests.
 
 Everything that happens to a cell is one frozen `Event`, so that it can cross a process boundary as it is.
 """
@@ -14,7 +14,6 @@ from typing import IO, Literal, Protocol
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
@@ -98,22 +97,42 @@ class PlainReporter:
         return ""
 
 
-class RichReporter:
-    """Bars on a terminal: one for the cells, one for each cell that is running. A context manager."""
+@dataclass
+class _Slot:
+    """A line of the live view."""
 
-    def __init__(self, cells: int, console: Console | None = None) -> None:
+    task: TaskID
+    device: str = ""
+    cell: str = ""
+    """Empty while it is free."""
+
+
+class RichReporter:
+    """Lines on a terminal: one for all cells, one for each slot. A context manager.
+
+    Args:
+        cells: how many cells there are to do.
+        console: where to; default standard error, so that tables can be piped.
+        slots: how many cells run at once; None: as many lines as there ever were cells at once.
+    """
+
+    def __init__(self, cells: int, console: Console | None = None, slots: int | None = None) -> None:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),  # the brackets of aet[transform=affine] are no markup
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}", markup=False),
             TextColumn("{task.fields[detail]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console or Console(stderr=True),
             transient=True,
         )
-        self._all = self._progress.add_task("cells", total=cells, detail="")
-        self._tasks: dict[str, TaskID] = {}
+        self._cells = cells
+        self._finished: set[str] = set()
+        self._all = self._progress.add_task("cells", total=cells, detail="", count=f"0/{cells}")
+        self._slots: list[_Slot] = []
+        for _ in range(min(cells, slots or 0)):
+            self._new_slot()
 
     def __enter__(self) -> RichReporter:
         self._progress.start()
@@ -123,31 +142,63 @@ class RichReporter:
         self._progress.stop()
 
     def __call__(self, event: Event) -> None:
-        """Moves the bar of the event's cell."""
+        """Shows the event on the line of its cell."""
         if event.kind == "note":
             self._print(event.text)
+        elif event.kind == "started":
+            self._finished.discard(event.cell)  # tried once more
+            self._take(event.cell, event.text)
         elif event.kind == "finished":
             self._finish(event)
         elif event.kind != "step":
             self._move(event)
+        self._count()
 
     def _move(self, event: Event) -> None:
-        if event.cell not in self._tasks:
-            self._tasks[event.cell] = self._progress.add_task(event.cell, total=None, detail="")
-        task = self._tasks[event.cell]
+        slot = self._line_of(event.cell) or self._take(event.cell, "")
+        count = f"{event.done}/{event.total}" if event.total else ""
         detail = event.stage + _values(event.values)
-        self._progress.update(task, completed=event.done, total=event.total or None, detail=detail)
+        self._progress.update(slot.task, completed=event.done, total=event.total or None, count=count, detail=detail)
 
     def _finish(self, event: Event) -> None:
-        if event.cell in self._tasks:
-            self._progress.remove_task(self._tasks.pop(event.cell))
-        self._progress.advance(self._all)
+        slot = self._line_of(event.cell)
+        if slot is not None:
+            slot.cell = ""
+            self._progress.reset(slot.task, total=1, description=_line("idle", slot.device), count="", detail="")
+        self._finished.add(event.cell)
         seconds = event.values.get("seconds", 0.0)
         reason = f": {event.text}" if event.text else ""
         self._print(f"{event.cell}: {event.stage} after {seconds:.1f} s{reason}")
 
+    def _count(self) -> None:
+        done = len(self._finished)
+        if self._progress.tasks[0].completed != done:
+            self._progress.update(self._all, completed=done, count=f"{done}/{self._cells}")
+
+    def _line_of(self, cell: str) -> _Slot | None:
+        return next((slot for slot in self._slots if slot.cell == cell), None)
+
+    def _take(self, cell: str, device: str) -> _Slot:
+        """A free line, of the same device if there is one; a new one where none is free."""
+        slot = self._line_of(cell)
+        if slot is None:
+            free = [slot for slot in self._slots if not slot.cell]
+            free.sort(key=lambda slot: (slot.device != device, slot.device != ""))  # then one that had no device yet
+            slot = free[0] if free else self._new_slot()
+        slot.cell, slot.device = cell, device
+        self._progress.reset(slot.task, total=None, description=_line(cell, device), count="", detail="")
+        return slot
+
+    def _new_slot(self) -> _Slot:
+        self._slots.append(_Slot(task=self._progress.add_task("idle", total=1, detail="", count="")))
+        return self._slots[-1]
+
     def _print(self, text: str) -> None:
         self._progress.console.print(text, highlight=False, markup=False)
+
+
+def _line(cell: str, device: str) -> str:
+    return f"{device}  {cell}" if device else cell
 
 
 def _values(values: Mapping[str, float]) -> str:

@@ -14,8 +14,9 @@ from benchmark import index, runner, tables
 from benchmark.atomic import replaced
 from benchmark.catalog import Catalog, load_catalog
 from benchmark.contracts import Accelerate, Item, Outcome
-from benchmark.devices import cores, resolve_devices
+from benchmark.devices import cores, expected_devices, resolve_devices
 from benchmark.errors import RecordError, UsageError
+from benchmark.estimates import Estimates
 from benchmark.grammar import parse_items
 from benchmark.parameters import as_dict, bind
 from benchmark.plan import Plan, Request, Skip, plan
@@ -68,6 +69,44 @@ class Result:
     """Lines for people: how many were done, skipped, failed; what was left out and why."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What a run would do, and how long that may take."""
+
+    plan: Plan
+    errands: tuple[runner.Errand, ...]
+    due: tuple[runner.Errand, ...]
+    estimates: Estimates
+    devices: tuple[str, ...]
+    slots: int
+    """On all devices together."""
+
+
+def outlook(request: Request, where: Where, catalog: Catalog | None = None) -> Outlook:
+    """What a run would do; nothing is run. Without torch: which devices there are is guessed.
+
+    Raises:
+        UsageError: something asked for does not exist or cannot be.
+    """
+    found = plan(request, catalog or load_catalog())
+    devices = expected_devices(where.device)
+    estimates = _estimates(found, where.out, devices)
+    errands = runner.survey(found, where.out)
+    return Outlook(
+        plan=found,
+        errands=tuple(errands),
+        due=tuple(runner.due(errands, where.rerun)),
+        estimates=estimates,
+        devices=devices,
+        slots=slots_of_device(where, devices) * len(devices),
+    )
+
+
+def _estimates(found: Plan, out: Path, devices: Sequence[str]) -> Estimates:
+    columns, _ = index.read(out)
+    return Estimates(columns.briefs, devices[0].partition(":")[0], found.images)
+
+
 def run(request: Request, where: Where, *, quiet: bool = False, catalog: Catalog | None = None) -> Result:
     """Carries out a request.
 
@@ -88,7 +127,7 @@ def run(request: Request, where: Where, *, quiet: bool = False, catalog: Catalog
     scores = Scores(where.out)
     try:
         if place is not None:
-            with _reporter(len(todo), quiet) as reporter:
+            with _reporter(len(todo), place.slots * len(place.devices), quiet) as reporter:
                 for outcome in runner.run(todo, catalog, place, reporter):
                     outcomes.append(outcome)
                     scores.refresh()
@@ -159,11 +198,11 @@ def _memory(devices: Sequence[str]) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def _reporter(cells: int, quiet: bool) -> Iterator[Reporter]:
+def _reporter(cells: int, slots: int, quiet: bool) -> Iterator[Reporter]:
     if quiet:
         yield silent
     elif sys.stderr.isatty():
-        with RichReporter(cells) as rich:
+        with RichReporter(cells, slots=slots) as rich:
             yield rich
     else:
         yield PlainReporter(cells)

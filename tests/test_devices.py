@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from benchmark import devices
-from benchmark.devices import cores, resolve_devices
+from benchmark.devices import cores, expected_devices, resolve_devices
 from benchmark.errors import UsageError
 
 
@@ -63,3 +64,32 @@ def test_the_cpu_is_named_without_looking_for_gpus(monkeypatch: pytest.MonkeyPat
 
 def test_there_is_at_least_one_core_and_no_more_than_the_machine_has() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "driven", "names"),
+    [
+        ("cpu", 2, ("cpu",)),
+        ("auto", 0, ("cpu",)),
+        ("auto", 2, ("cuda:0", "cuda:1")),
+        ("cuda", 1, ("cuda:0",)),
+        ("cuda:1, 3", 0, ("cuda:1", "cuda:3")),
+    ],
+)
+def test_a_plan_names_the_devices_that_a_run_will_have_without_asking_torch(
+    monkeypatch: pytest.MonkeyPatch, text: str, driven: int, names: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(devices, "_gpus", lambda: pytest.fail("it has asked torch"))
+    monkeypatch.setattr(devices, "_driven", lambda: driven)
+    assert expected_devices(text) == names
+
+
+@pytest.mark.parametrize(("visible", "count"), [(None, 2), ("", 0), ("1", 1), ("0,1,2", 2)])
+def test_gpus_that_are_hidden_do_not_count(monkeypatch: pytest.MonkeyPatch, visible: str | None, count: int) -> None:
+    paths = [Path("/dev/nvidia0"), Path("/dev/nvidia1"), Path("/dev/nvidia0-caps")]
+    monkeypatch.setattr(devices.Path, "glob", lambda self, pattern: iter(paths))
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert devices._driven() == count

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from sample_records import sample_record
 
 from benchmark.catalog import BrokenPlugin, Catalog, Entry, Provider, load_catalog
 from benchmark.contracts import MethodSpec
 from benchmark.grammar import parse_items
 from benchmark.listing import listed, planned
-from benchmark.plan import Request, plan
-from benchmark.runner import due, survey
+from benchmark.plan import Request
+from benchmark.records import write_record
+from benchmark.session import Where, outlook
 
 MINE = Provider(plugin="mine", distribution="repbench-mine", version="2.1")
 
@@ -88,11 +90,74 @@ def test_a_plan_lists_cells_skips_notes_and_counts(tmp_path: Path) -> None:
         taps=("conv2", "conv9"),
         floors=False,
     )
-    found = plan(request, load_catalog())
-    errands = survey(found, tmp_path)
-    lines = planned(errands, due(errands, "failed"), found.skips).splitlines()
-    assert [line.split()[0] for line in lines] == ["run", "skip", "skip", "note", "1"]
-    assert lines[0].split()[1:] == ["new", errands[0].folder]
+    found = outlook(request, where(tmp_path))
+    lines = planned(found).splitlines()
+    assert [line.split()[0] for line in lines] == ["run", "skip", "skip", "note", "1", "1"]
+    assert lines[0].split()[1:] == ["new", found.errands[0].folder]
     assert "resnet18 has no tap 'conv2'" in lines[2]
     assert "blocknet has no tap 'conv9'" in lines[3]
-    assert lines[-1] == "1 cells, 1 to run, 2 combinations skipped"
+    assert lines[-2:] == ["1 cells, 1 to run, 2 combinations skipped", "1 of 1 cells have no past record"]
+
+
+def where(out: Path, **changes: Any) -> Where:
+    """The CPU, two slots."""
+    fields: dict[str, Any] = {
+        **{"out": out, "data_dir": out / "data", "device": "cpu", "executor": "local", "threads": 1},
+        **{"rerun": "failed", "per_device": "2"},
+    }
+    return Where(**{**fields, **changes})
+
+
+def foretold(out: Path, seeds: int, encoders: str = "blocknet", **changes: Any) -> list[str]:
+    """The plan of some seeds on digits, line by line."""
+    request = Request(
+        methods=parse_items(["aet"]),
+        encoders=parse_items([encoders]),
+        datasets=parse_items(["digits"]),
+        evaluators=parse_items(["knn"]),
+        seeds=tuple(range(seeds)),
+        floors=False,
+        epochs=4,
+    )
+    return planned(outlook(request, where(out, **changes))).splitlines()
+
+
+@pytest.fixture
+def past(tmp_path: Path) -> Path:
+    """One finished cell, as if it had been run on this CPU: 6 epochs of 1,437 images in 86.22 s, scored in 2.52 s."""
+    cost = {"train_seconds": 86.22, "images_seen": 8622, "evaluate_seconds": 2.52}
+    write_record(tmp_path / "cell", sample_record("aet", "blocknet", "digits", cost=cost))
+    return tmp_path
+
+
+def test_a_plan_tells_the_time_of_each_cell_and_of_all_on_the_slots(past: Path) -> None:
+    lines = foretold(past, 5)
+    # 4 epochs of 1,437 images at 0.01 s each are 57.48 s, and 2.52 s of scoring
+    assert [line.split()[-2:] for line in lines[:5]] == [["60", "s"]] * 5
+    assert lines[5:] == ["5 cells, 5 to run, 0 combinations skipped", "5.0 min of work, 2.5 min on 2 slots (cpu)"]
+
+
+def test_no_schedule_is_shorter_than_the_longest_cell(past: Path) -> None:
+    assert foretold(past, 1)[-1] == "60 s of work, 60 s on 2 slots (cpu)"
+
+
+def test_a_plan_says_of_how_many_cells_nothing_is_known(past: Path) -> None:
+    lines = foretold(past, 3, "blocknet,resnet18", per_device="1")
+    assert [line.split()[-1] == "s" for line in lines[:6]] == [True] * 3 + [False] * 3
+    assert lines[-2:] == ["3.0 min of work, 3.0 min on 1 slot (cpu)", "3 of 6 cells have no past record"]
+    (past / "cell" / "record.json").unlink()
+    assert foretold(past, 2)[-1] == "2 of 2 cells have no past record"
+
+
+def test_what_is_kept_takes_no_time(past: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.runner._standing_of", lambda left, planned: ("done", "", True))
+    found = outlook(_one(), where(past))
+    (past / "cell").rename(past / found.errands[0].folder)
+    lines = planned(outlook(_one(), where(past))).splitlines()
+    assert lines[0].split()[:2] == ["keep", "done"]
+    assert lines[1:] == ["1 cells, 0 to run, 0 combinations skipped"]
+
+
+def _one() -> Request:
+    items = {"methods": "aet", "encoders": "blocknet", "datasets": "digits", "evaluators": "knn"}
+    return Request(**{key: parse_items([name]) for key, name in items.items()}, floors=False)  # type: ignore[arg-type]  # selections all

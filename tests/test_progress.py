@@ -1,4 +1,4 @@
-"""Progress: lines for logs, bars for terminals, words as they are."""
+"""Progress: lines for logs, a line for each slot on terminals, words as they are."""
 
 from __future__ import annotations
 
@@ -109,15 +109,78 @@ def test_the_bar_of_a_cell_shows_its_name_as_it_is() -> None:
     assert "3/10" in text
 
 
-def test_a_finished_cell_gives_up_its_bar_and_moves_the_one_of_all() -> None:
-    console = Console(file=io.StringIO(), width=200)
-    with RichReporter(2, console) as reporter:
+def _shown(reporter: RichReporter) -> list[tuple[str, str, str, float]]:
+    """What each line says: description, count, detail, how much of it is done."""
+    tasks = reporter._progress.tasks
+    return [(task.description, task.fields["count"], task.fields["detail"], task.completed) for task in tasks]
+
+
+def _quiet(cells: int, slots: int | None = None) -> RichReporter:
+    return RichReporter(cells, Console(file=io.StringIO(), width=200), slots)
+
+
+def _started(cell: str, device: str = "cpu") -> Event:
+    return Event(kind="started", cell=cell, text=device)
+
+
+def _finished(cell: str, state: str = "done") -> Event:
+    return Event(kind="finished", cell=cell, stage=state)
+
+
+def test_each_slot_has_a_line_from_the_beginning_and_no_more_than_there_are_cells() -> None:
+    with _quiet(5, slots=2) as reporter:
+        assert _shown(reporter) == [("cells", "0/5", "", 0), ("idle", "", "", 0), ("idle", "", "", 0)]
+    with _quiet(1, slots=8) as reporter:
+        assert len(_shown(reporter)) == 2
+
+
+def test_a_line_shows_device_cell_stage_epoch_loss_and_speed_and_is_idle_again() -> None:
+    with _quiet(3, slots=2) as reporter:
+        reporter(_started("one", "cuda:0"))
+        reporter(_epoch(3, cell="one", loss=0.5, **{"images/s": 1200.0}))
+        assert _shown(reporter)[1:] == [
+            ("cuda:0  one", "3/10", "train (loss 0.5000, images/s 1,200)", 3),
+            ("idle", "", "", 0),
+        ]
+        reporter(_finished("one"))
+        assert _shown(reporter) == [("cells", "1/3", "", 1), ("cuda:0  idle", "", "", 0), ("idle", "", "", 0)]
+
+
+def test_the_next_cell_of_a_device_takes_its_line() -> None:
+    with _quiet(4, slots=2) as reporter:
+        for cell, device in (("one", "cuda:0"), ("two", "cuda:1")):
+            reporter(_started(cell, device))
+            reporter(_finished(cell))
+        reporter(_started("three", "cuda:1"))
+        reporter(_started("four", "cuda:0"))
+        assert [line[0] for line in _shown(reporter)[1:]] == ["cuda:0  four", "cuda:1  three"]
+
+
+def test_more_cells_at_once_than_were_announced_get_lines_of_their_own() -> None:
+    with _quiet(3) as reporter:
         reporter(_epoch(1, cell="one"))
         reporter(_epoch(1, cell="two"))
-        reporter(Event(kind="finished", cell="one", stage="done"))
-        reporter(Event(kind="finished", cell="never seen", stage="done"))
-        tasks = {task.description: task.completed for task in reporter._progress.tasks}
-    assert tasks == {"cells": 2, "two": 1}
+        reporter(_finished("one"))
+        reporter(_finished("never seen"))
+        assert [(line[0], line[3]) for line in _shown(reporter)] == [("cells", 2), ("idle", 0), ("two", 1)]
+
+
+def test_a_cell_that_is_tried_once_more_counts_once_in_the_end() -> None:
+    with _quiet(2, slots=1) as reporter:
+        for state in ("failed", "done"):
+            reporter(_started("one"))
+            reporter(_finished("one", state))
+        assert _shown(reporter) == [("cells", "1/2", "", 1), ("cpu  idle", "", "", 0)]
+
+
+def test_a_step_shows_in_no_line() -> None:
+    step = Event(kind="step", cell="one", stage="train", done=7, total=9, values={"loss": 1.0})
+    assert _plain(step) == []
+    with _quiet(1, slots=1) as reporter:
+        reporter(_started("one"))
+        before = _shown(reporter)
+        reporter(step)
+        assert _shown(reporter) == before
 
 
 def test_an_event_crosses_a_process_boundary() -> None:
