@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.contracts import (
     Batch,
+    Cause,
     Dataset,
     DatasetInfo,
     DatasetSpec,
@@ -83,6 +84,7 @@ def load_encoder(record: str | Path, device: str = "cpu") -> NormalisedEncoder:
 __all__ = [
     "Batch",
     "BenchError",
+    "Cause",
     "DataError",
     "Dataset",
     "DatasetInfo",

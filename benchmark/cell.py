@@ -29,6 +29,7 @@ from benchmark import checkpoints, claims, memory, records, stats
 from benchmark import evaluate as evaluation_room
 from benchmark.atomic import replaced
 from benchmark.catalog import Catalog, load_catalog
+from benchmark.checkpoints import Stop as Stop  # executors take it from here
 from benchmark.contracts import (
     SMOKE_STEPS,
     Cause,
@@ -74,7 +75,7 @@ def run_cell(
     device: str = "cpu",
     reporter: Reporter = silent,
     catalog: Catalog | None = None,
-    stop: checkpoints.Stop | None = None,
+    stop: Stop | None = None,
 ) -> Outcome:
     """Carries out one job and leaves its record under `job.out_dir`.
 
@@ -154,7 +155,7 @@ class _CellRun:
         reporter: Reporter,
         catalog: Catalog,
         claim: claims.Claim,
-        stop: checkpoints.Stop | None,
+        stop: Stop | None,
     ) -> None:
         self.job = job
         self.cell = job.cell

@@ -57,7 +57,7 @@ class Owner:
             return None
         if self.boot != here.boot:
             return True
-        return not _is_running(self.pid) or _start_of(self.pid) != self.started
+        return not is_running(self.pid) or _start_of(self.pid) != self.started
 
 
 def me() -> Owner:
@@ -75,7 +75,8 @@ def _start_of(pid: int) -> str:
     return ""
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether a process of this number is there and has not ended."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

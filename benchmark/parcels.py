@@ -10,8 +10,10 @@ from benchmark import records
 from benchmark.atomic import replaced
 from benchmark.errors import RecordError
 
+OUTPUT = records.OUTPUT
+"""Where executors keep what a cell's process printed."""
 NAMES = (
-    *(records.MODEL, records.CHECKPOINT, records.CURVE, records.PREDICTIONS, records.LOG, records.OUTPUT),
+    *(records.MODEL, records.CHECKPOINT, records.CURVE, records.PREDICTIONS, records.LOG, OUTPUT),
     records.RECORD,  # last: a record says that what it names is there
 )
 """Files that travel, in the order in which they are unpacked. No other name is ever read from a parcel."""

@@ -6,24 +6,30 @@ Reads records to see what is there; writes one only for a cell that died without
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import tempfile
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from benchmark import index, records
+from benchmark import claims, index, records
 from benchmark.catalog import Catalog
 from benchmark.columns import REFUSAL, Columns
-from benchmark.contracts import Accelerate, Cell, ExecutorContext, Item, Job, Json, Outcome, State
+from benchmark.contracts import Accelerate, Cell, Executor, ExecutorContext, Item, Job, Json, Outcome, State
 from benchmark.errors import BenchError, DataError, PluginError, RecordError, UsageError
 from benchmark.parameters import bind
 from benchmark.plan import Plan, PlannedCell, cell_folder
-from benchmark.progress import Reporter
+from benchmark.progress import Event, Reporter
 
 Rerun = Literal["none", "failed", "stale", "all"]
 Standing = Literal["new", "done", "failed", "interrupted", "scores missing", "stale", "unreadable"]
+BY_ANOTHER = "done by another run"
+"""How the reason of an outcome begins or ends that another run on the same folder brought about."""
+WATCH_SECONDS = 0.5
+"""Between two looks at cells that another run works on."""
 NEW: tuple[Standing, str, bool] = ("new", "", False)
 """What is said of a cell that has left nothing."""
 
@@ -132,30 +138,96 @@ def run(
     check_writable(place.out)
     executor_spec = catalog.find(catalog.executors, "executor", place.executor.name).spec
     params = bind(executor_spec.params, place.executor.params, f"executor '{executor_spec.name}'")
-    context = ExecutorContext(params=params, devices=place.devices, slots=place.slots, threads=place.threads)
+    context = ExecutorContext(
+        params=params, devices=place.devices, slots=place.slots, threads=place.threads, memory=place.memory
+    )
     executor = executor_spec.build(context)
     _fetch_datasets(errands, catalog, place.data_dir)
-    jobs = {errand.cell.id: _job(errand, place) for errand in errands}
-    outcomes = iter(executor.run(list(jobs.values()), reporter))
-    try:
-        for outcome in outcomes:
-            job = jobs.pop(outcome.cell_id, None)
-            if job is None:
-                raise PluginError(
-                    f"executor '{executor_spec.name}' gave an outcome that nobody waits for: {outcome.folder}"
-                )
+    jobs = longest_first([_job(errand, place, guess) for errand in errands])
+    watch = claims.Watch()
+    while jobs:
+        elsewhere: list[Job] = []
+        for job, outcome in _carried_out(executor, executor_spec.name, jobs, reporter):
+            if outcome.state == "elsewhere":
+                elsewhere.append(job)
+                continue
             if outcome.state == "failed":
                 _keep_failure(job, outcome)
             yield outcome
-        for job in jobs.values():
-            reason = f"executor '{executor_spec.name}' ended without an outcome for it"
-            lost = Outcome(cell_id=job.cell.id, folder=job.folder, state="failed", seconds=0.0, reason=reason)
-            _keep_failure(job, lost)
-            yield lost
+        jobs = []
+        for left in _watched(elsewhere, watch, reporter):
+            if isinstance(left, Outcome):
+                yield left
+            else:
+                jobs.append(left)
+
+
+def longest_first(jobs: Sequence[Job]) -> list[Job]:
+    """In the order in which they start; those of which nothing is known come first, since they may be the longest."""
+    return sorted(jobs, key=lambda job: -math.inf if job.expected_seconds is None else -job.expected_seconds)
+
+
+def _carried_out(
+    executor: Executor, name: str, jobs: Sequence[Job], reporter: Reporter
+) -> Iterator[tuple[Job, Outcome]]:
+    """Every job with its outcome, as an executor gives them; none is lost whatever the executor does."""
+    waiting = {job.cell.id: job for job in jobs}
+    outcomes = iter(executor.run(jobs, reporter))
+    try:
+        for outcome in outcomes:
+            job = waiting.pop(outcome.cell_id, None)
+            if job is None:
+                raise PluginError(f"executor '{name}' gave an outcome that nobody waits for: {outcome.folder}")
+            yield job, outcome
+        for job in waiting.values():
+            reason = f"executor '{name}' ended without an outcome for it"
+            yield job, Outcome(cell_id=job.cell.id, folder=job.folder, state="failed", seconds=0.0, reason=reason)
     finally:
         close = getattr(outcomes, "close", None)
         if close is not None:
             close()
+
+
+def _watched(jobs: Sequence[Job], watch: claims.Watch, reporter: Reporter) -> Iterator[Outcome | Job]:
+    """What becomes of cells that another run works on: the outcome it left, or the job again where it left none."""
+    waiting = list(jobs)
+    if waiting:
+        text = f"{len(waiting)} cells are being done by another run on this output folder; waiting for them"
+        reporter(Event(kind="note", cell="", text=text))
+    while waiting:
+        left = False
+        for job in list(waiting):
+            sign = claims.read_sign(Path(job.out_dir) / job.folder)
+            if sign is not None and not watch.is_left(sign):
+                continue
+            waiting.remove(job)
+            outcome = _left_by_another(job) if sign is None else None
+            if outcome is not None:
+                yield outcome
+                continue
+            left = True
+            yield dataclasses.replace(job, left_token="" if sign is None else sign.token)
+        if left:
+            # What is still done elsewhere is asked for again with it: it comes back as quickly.
+            yield from waiting
+            return
+        if waiting:
+            time.sleep(WATCH_SECONDS)
+
+
+def _left_by_another(job: Job) -> Outcome | None:
+    """The outcome that another run left in a cell's folder; None where the cell is not whole."""
+    try:
+        record = records.read_record(Path(job.out_dir) / job.folder)
+    except BenchError:
+        return None
+    if record.is_whole(job.scores) or (record.state == "smoke" and job.cell.smoke):
+        seconds = float(record.cost.get("train_seconds") or 0.0)
+        return Outcome(cell_id=job.cell.id, folder=job.folder, state=record.state, seconds=seconds, reason=BY_ANOTHER)
+    if record.state == "failed":
+        reason = f"{(record.failure or {}).get('reason', '')} ({BY_ANOTHER})"
+        return Outcome(cell_id=job.cell.id, folder=job.folder, state="failed", seconds=0.0, reason=reason)
+    return None
 
 
 def _fetch_datasets(errands: Sequence[Errand], catalog: Catalog, data_dir: Path) -> None:
@@ -284,7 +356,8 @@ def _changed(left: _Left, cell: Cell) -> str:
     return ", ".join(words)
 
 
-def _job(errand: Errand, place: Place) -> Job:
+def _job(errand: Errand, place: Place, guess: Guess) -> Job:
+    seconds, size = guess(errand.cell)
     return Job(
         cell=errand.cell,
         scores=errand.planned.scores,
@@ -294,6 +367,11 @@ def _job(errand: Errand, place: Place) -> Job:
         threads=place.threads,
         rerun=errand.retrain,
         accelerate=place.accelerate,
+        checkpoint_seconds=place.checkpoint_seconds,
+        checkpoint_epochs=place.checkpoint_epochs,
+        timeout=place.timeout,
+        expected_seconds=seconds,
+        memory=size,
     )
 
 

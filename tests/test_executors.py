@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from conftest import STRANGERS, Bench, Launch
 
-from bench_executors import local
+from bench_executors import child, local
 from benchmark.contracts import ExecutorContext
 from benchmark.records import Record, read_records
 from benchmark.tables import TIMES
@@ -218,7 +218,7 @@ class Stopped:
 def stopped(launch: Launch, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Stopped:
     folder = tmp_path_factory.mktemp("stopped")
     (folder / "gate").touch()
-    words = command("mean_colour,fault_waits,byol", "--threads-per-cell", "1")
+    words = command("mean_colour,fault_waits,byol", "--threads-per-cell", "1", "--executor", "local[patience=2]")
     process = launch(words, folder, **environment, STRANGER_GATE=str(folder / "gate"))
     child = at_the_gate(process, folder)
     start = time.monotonic()
@@ -329,13 +329,13 @@ def test_a_gpu_is_pinned_through_what_the_user_had_made_visible(
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", mine)
-    assert local._pinned(device) == "cuda:0"
+    assert child.pinned(device) == "cuda:0"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
 
 
 def test_the_cpu_is_not_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    assert local._pinned("cpu") == "cpu"
+    assert child.pinned("cpu") == "cpu"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
 
 
