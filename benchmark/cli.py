@@ -322,6 +322,46 @@ def table(out: Path, form: str, expected: bool) -> None:
         _print_records(columns or records, [], form)
 
 
+@main.command(name="status")
+@click.argument("out", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("runs"))
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@_all_stays()
+def status_command(out: Path, form: str) -> None:
+    """Show what is running, waiting, done and failed in an output folder, from any terminal."""
+    from benchmark import status
+
+    found = status.look(out)
+    for problem in found.problems:
+        click.echo(f"bench: left out: {problem}", err=True)
+    if form == "json":
+        click.echo(status.as_json(found), nl=False)
+    else:
+        _print_tables(status.tables(found), form)
+
+
+@main.command(name="explain")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+def explain_command(first: str, second: str, out: Path, form: str) -> None:
+    """Show which fields make two cells different, and what follows from each.
+
+    A and B are each a folder, a cell id or its beginning, or method/encoder/dataset/seed.
+
+    \b
+    bench explain aet/resnet18/digits/0 aet/resnet18/digits/1
+    """
+    from benchmark import explain
+    from benchmark.records import find_record
+
+    a, b = (find_record(argument, out) for argument in (first, second))
+    if form == "json":
+        click.echo(explain.as_json(a, b), nl=False)
+    else:
+        _print_tables([explain.table(a, b)], form)
+
+
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path, exists=True), default=Path("runs"))
 @click.option("--to", type=click.Path(path_type=Path), default=Path("results"), show_default=True)

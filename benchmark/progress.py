@@ -201,9 +201,14 @@ def _line(cell: str, device: str) -> str:
     return f"{device}  {cell}" if device else cell
 
 
-def _values(values: Mapping[str, float]) -> str:
+def values_as_words(values: Mapping[str, float]) -> str:
+    """`loss 0.5000, images/s 1,234`."""
     shown = [f"{name} {value:,.0f}" if name == "images/s" else f"{name} {value:.4f}" for name, value in values.items()]
-    return f" ({', '.join(shown)})" if shown else ""
+    return ", ".join(shown)
+
+
+def _values(values: Mapping[str, float]) -> str:
+    return f" ({values_as_words(values)})" if values else ""
 
 
 def _on(device: str) -> str:

@@ -22,6 +22,7 @@ from benchmark.parameters import as_dict, bind
 from benchmark.plan import Plan, Request, Skip, plan
 from benchmark.progress import PlainReporter, Reporter, RichReporter, silent
 from benchmark.records import Record, read_record
+from benchmark.runfiles import Due, announced
 from benchmark.tables import MissingCell
 
 SCORES = "scores.csv"
@@ -127,13 +128,32 @@ def run(request: Request, where: Where, *, quiet: bool = False, catalog: Catalog
     scores = Scores(where.out)
     try:
         if place is not None:
-            with _reporter(len(todo), place.slots * len(place.devices), quiet) as reporter:
-                for outcome in runner.run(todo, catalog, place, reporter):
+            estimates = _estimates(found, where.out, place.devices)
+            slots = place.slots * len(place.devices)
+            with (
+                announced(where.out, slots, _cells(todo, where.out, estimates)),
+                _reporter(len(todo), slots, quiet) as tell,
+            ):
+                for outcome in runner.run(todo, catalog, place, tell, guess=estimates.guess):
                     outcomes.append(outcome)
                     scores.refresh()
     finally:
         scores.write()
     return _result(found, errands, todo, outcomes, where)
+
+
+def _cells(todo: Sequence[runner.Errand], out: Path, estimates: Estimates) -> list[Due]:
+    """What is to be done, as other terminals are told of it."""
+    return [
+        Due(
+            id=errand.cell.id,
+            folder=errand.folder,
+            title=errand.cell.title,
+            seconds=estimates.seconds(errand),
+            stamp=None if errand.standing == "new" else index.stamp_of(f"{out}/{errand.folder}"),
+        )
+        for errand in todo
+    ]
 
 
 def _place(where: Where, catalog: Catalog) -> runner.Place:
@@ -293,9 +313,12 @@ def _summary(
     where: Where,
 ) -> Iterator[str]:
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
-    done = len(outcomes) - len(failed)
+    others = sum(outcome.state != "failed" and runner.BY_ANOTHER in outcome.reason for outcome in outcomes)
+    done = len(outcomes) - len(failed) - others
     kept = sum(errand.standing == "done" for errand in errands) - sum(errand.standing == "done" for errand in todo)
     yield f"{done} cells done, {kept} finished before, {len(failed)} failed, {len(found.skips)} skipped; {where.out / SCORES}"
+    if others:
+        yield f"{others} cells done by another run"
     for outcome in failed:
         yield f"failed: {outcome.folder}: {outcome.reason}"
     asked = {errand.cell.id for errand in todo}

@@ -70,7 +70,11 @@ ALLOWED: dict[str, set[str]] = {
     "runner": {
         *("errors", "contracts", "plan", "catalog", "columns", "index", "records", "progress", "parameters"),
     },
-    "listing": {"catalog", "figures", "parameters", "plan", "runner"},
+    "estimates": {"contracts", "columns", "runner"},
+    "listing": {"catalog", "estimates", "figures", "parameters", "plan", "runner"},
+    "runfiles": {"errors", "atomic", "claims", "index"},
+    "status": {"claims", "columns", "contracts", "estimates", "index", "progress", "records", "runfiles", "tables"},
+    "explain": {"records", "tables"},
     "__init__": {"contracts", "errors", "hookspecs", "cell", "encoder"},
     "__main__": {"cli"},
 }
@@ -95,6 +99,7 @@ ONLY_FOR_TYPES: dict[str, set[str]] = {
     "contracts": {"progress"},
     "__init__": {"encoder"},
     "cli": {"columns", "plan", "records", "tables", "vectors"},
+    "listing": {"session"},
     "speedbook": {"trials"},
 }
 """Room -> the rooms that it may import under TYPE_CHECKING alone."""
