@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "records": {"errors", "contracts", "atomic"},
     "claims": {"errors", "contracts", "atomic", "progress"},
     "parcels": {"errors", "atomic", "records"},
+    "jobs": {"errors", "contracts"},
     "plan": {"errors", "contracts", "catalog", "grammar", "parameters"},
     "feed": set(),
     "losses": {"errors", "contracts"},
@@ -69,12 +70,14 @@ ALLOWED: dict[str, set[str]] = {
     "provenance": {"__init__", "contracts", "catalog"},
     "runner": {
         *("errors", "contracts", "plan", "catalog", "columns", "index", "records", "progress", "parameters"),
+        "claims",
     },
     "estimates": {"contracts", "columns", "runner"},
     "listing": {"catalog", "estimates", "figures", "parameters", "plan", "runner"},
     "runfiles": {"errors", "atomic", "claims", "index"},
     "status": {"claims", "columns", "contracts", "estimates", "index", "progress", "records", "runfiles", "tables"},
     "explain": {"records", "tables"},
+    "summary": {"contracts", "errors", "plan", "records", "runner", "tables"},
     "__init__": {"contracts", "errors", "hookspecs", "cell", "encoder"},
     "__main__": {"cli"},
 }
@@ -126,7 +129,7 @@ TORCH = {
     "vectors",
 }
 """Rooms that may import torch at the top; nowhere else, so that `bench list` answers at once."""
-HEAVY = ("torch", "torchvision", "faiss", "sklearn", "safetensors", "scipy", "pandas")
+HEAVY = ("torch", "torchvision", "faiss", "sklearn", "safetensors", "scipy", "pandas", "ray", "submitit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +238,7 @@ def test_a_plugin_imports_the_public_rooms_and_itself(path: Path) -> None:
         if room is None or room in public:
             continue
         executor = own == "bench_executors" and (
-            room in ("progress", "claims", "parcels") or (room == "cell" and each.lazy)
+            room in ("progress", "claims", "parcels", "jobs") or (room == "cell" and each.lazy)
         )
         assert executor, f"{path.name} imports benchmark.{room}; public are benchmark, benchmark.images, benchmark.warp"
 
