@@ -99,7 +99,7 @@ def verdict(a: Record, b: Record) -> str:
     if a.id == b.id:
         same = f"The same cell, {a.id[:10]}: its training settings are the same"
         return f"{same}, and nothing else differs." if not found else f"{same}; what else differs is listed."
-    hashed = [each.field for each in found if each.consequence == "another cell"]
+    hashed = dict.fromkeys(each.field.partition(".")[0] for each in found if each.consequence == "another cell")
     if hashed:
         return f"Two cells, {a.id[:10]} and {b.id[:10]}, by {', '.join(hashed)}."
     return f"Two cells, {a.id[:10]} and {b.id[:10]}, though no recorded setting differs: other versions hashed them."

@@ -20,6 +20,8 @@ from benchmark.index import Stamp
 
 RUNS = ".runs"
 """Folder of these files, in the output folder."""
+TRIES = 3
+"""Another run that ends may take the folder away, empty, just before a file comes into it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +62,26 @@ def announced(out: Path, slots: int, cells: Sequence[Due]) -> Iterator[None]:
     path = out / RUNS / f"{run.owner.host}-{run.owner.pid}.json"
     _clear(out)
     try:
-        with contextlib.suppress(RecordError), replaced(path, synced=False) as file:
-            file.write(json.dumps(_as_json(run)).encode())
+        _write(path, json.dumps(_as_json(run)).encode())
         yield
     finally:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+            path.parent.rmdir()  # refused as long as another run has a file there
 
 
 def read_runs(out: Path) -> list[RunFile]:
     """What runs on an output folder say of themselves, those that died without a word included; first come first."""
     runs = (_read(path) for path in sorted((out / RUNS).glob("*.json")))
     return sorted((run for run in runs if run is not None), key=lambda run: run.since)
+
+
+def _write(path: Path, text: bytes) -> None:
+    for _ in range(TRIES):
+        with contextlib.suppress(RecordError):
+            with replaced(path, synced=False) as file:
+                file.write(text)
+            return
 
 
 def _as_json(run: RunFile) -> dict[str, object]:

@@ -15,15 +15,14 @@ from benchmark.atomic import replaced
 from benchmark.catalog import Catalog, load_catalog
 from benchmark.contracts import Accelerate, Item, Outcome
 from benchmark.devices import cores, expected_devices, resolve_devices
-from benchmark.errors import RecordError, UsageError
+from benchmark.errors import UsageError
 from benchmark.estimates import Estimates
 from benchmark.grammar import parse_items
 from benchmark.parameters import as_dict, bind
-from benchmark.plan import Plan, Request, Skip, plan
+from benchmark.plan import Plan, Request, plan
 from benchmark.progress import PlainReporter, Reporter, RichReporter, silent
-from benchmark.records import Record, read_record
 from benchmark.runfiles import Due, announced
-from benchmark.tables import MissingCell
+from benchmark.summary import Result, result_of
 
 SCORES = "scores.csv"
 """The CSV of all finished records below --out."""
@@ -55,19 +54,6 @@ class Where:
     """Least time between two checkpoints of a cell."""
     checkpoint_epochs: int | None = None
     """Also after every so many epochs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What there is after a run."""
-
-    records: tuple[Record, ...]
-    """Of the request's cells, those that have scores."""
-    missing: tuple[MissingCell, ...]
-    """Of the request's cells, those that have none, with the reason."""
-    failed: tuple[Outcome, ...]
-    summary: tuple[str, ...]
-    """Lines for people: how many were done, skipped, failed; what was left out and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +125,7 @@ def run(request: Request, where: Where, *, quiet: bool = False, catalog: Catalog
                     scores.refresh()
     finally:
         scores.write()
-    return _result(found, errands, todo, outcomes, where)
+    return result_of(found, errands, todo, outcomes, where.out / SCORES)
 
 
 def _cells(todo: Sequence[runner.Errand], out: Path, estimates: Estimates) -> list[Due]:
@@ -251,82 +237,3 @@ class Scores:
             file.write(tables.write_csv(done).encode())
         end = self.clock()
         self.next = end + PATIENCE * (end - start)
-
-
-def _result(
-    found: Plan,
-    errands: Sequence[runner.Errand],
-    todo: Sequence[runner.Errand],
-    outcomes: Sequence[Outcome],
-    where: Where,
-) -> Result:
-    records, missing = [], []
-    failed = {outcome.cell_id: outcome for outcome in outcomes if outcome.state == "failed"}
-    for errand in errands:
-        record = _readable(where.out / errand.folder)
-        if record is not None and record.scores:
-            records.append(record)
-        else:
-            missing.append(_missing(errand, failed))
-    missing += [_skipped(skip) for skip in found.skips]
-    return Result(
-        records=tuple(records),
-        missing=tuple(missing),
-        failed=tuple(failed.values()),
-        summary=(*_summary(found, errands, todo, outcomes, where), *_refused(records)),
-    )
-
-
-def _readable(folder: Path) -> Record | None:
-    try:
-        return read_record(folder)
-    except RecordError:
-        return None
-
-
-def _missing(errand: runner.Errand, failed: dict[str, Outcome]) -> MissingCell:
-    cell = errand.cell
-    outcome = failed.get(cell.id)
-    reason = f"failed: {outcome.reason}" if outcome else f"{errand.standing}: {errand.detail}".rstrip(": ")
-    return MissingCell(
-        method=cell.method.label, encoder=cell.encoder.label, dataset=cell.dataset.label, seed=cell.seed, reason=reason
-    )
-
-
-def _skipped(skip: Skip) -> MissingCell:
-    method, encoder, dataset = skip.combination or (skip.title, "-", "-")
-    return MissingCell(method=method, encoder=encoder, dataset=dataset, seed=None, reason=f"skipped: {skip.reason}")
-
-
-def _refused(records: Sequence[Record]) -> Iterator[str]:
-    for record in records:
-        for refused in record.checks.get("not_applicable", ()):
-            where = f"{record.cell['method']['label']} / {record.cell['encoder']['label']} at {refused['tap']}"
-            yield f"left out: {refused['evaluator']} of {where}: {refused['reason']}"
-
-
-def _summary(
-    found: Plan,
-    errands: Sequence[runner.Errand],
-    todo: Sequence[runner.Errand],
-    outcomes: Sequence[Outcome],
-    where: Where,
-) -> Iterator[str]:
-    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
-    others = sum(outcome.state != "failed" and runner.BY_ANOTHER in outcome.reason for outcome in outcomes)
-    done = len(outcomes) - len(failed) - others
-    kept = sum(errand.standing == "done" for errand in errands) - sum(errand.standing == "done" for errand in todo)
-    yield f"{done} cells done, {kept} finished before, {len(failed)} failed, {len(found.skips)} skipped; {where.out / SCORES}"
-    if others:
-        yield f"{others} cells done by another run"
-    for outcome in failed:
-        yield f"failed: {outcome.folder}: {outcome.reason}"
-    asked = {errand.cell.id for errand in todo}
-    for errand in errands:
-        if errand.cell.id not in asked and errand.standing in ("stale", "failed"):
-            how = "--rerun stale" if errand.standing == "stale" else "--rerun failed"
-            yield f"{errand.standing}, left as it is ({how}): {errand.folder}: {errand.detail}"
-    for skip in found.skips:
-        yield f"skipped: {skip.title}: {skip.reason}"
-    for note in dict.fromkeys(note for planned in found.cells for note in planned.notes):
-        yield f"skipped: {note}"

@@ -186,7 +186,7 @@ def tables(found: Status) -> list[Table]:
     return [part for part in parts if part.rows]
 
 
-RUNNING = ("cell", "device", "doing", "done", "values", "since", "time left", "run", "remarks")
+RUNNING = ("cell", "device", "doing", "done", "values", "since", "time left", "process", "remarks")
 
 
 def _running_row(each: Running) -> tuple[str, ...]:

@@ -16,8 +16,10 @@ import pytest
 from conftest import Bench
 from sample_records import sample_record
 
-from benchmark import claims, index, runner, session, status
+from benchmark import claims, index, runfiles, runner, status
 from benchmark.claims import CLAIM, Owner, Sign
+from benchmark.contracts import Outcome
+from benchmark.errors import RecordError
 from benchmark.formats import rendered
 from benchmark.records import CHECKPOINT, RECORD, write_record
 from benchmark.runfiles import RUNS, Due, RunFile, announced, read_runs
@@ -188,7 +190,7 @@ def test_a_run_file_says_what_was_put_in_and_is_gone_in_the_end(tmp_path: Path) 
 def test_a_run_file_is_gone_after_an_interrupt_or_a_failure(tmp_path: Path, error: type[BaseException]) -> None:
     with pytest.raises(error), announced(tmp_path, 1, []):
         raise error
-    assert list((tmp_path / RUNS).iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_of_a_run_that_died_is_cleared_away_by_the_next_and_no_other(tmp_path: Path) -> None:
@@ -198,6 +200,21 @@ def test_a_file_of_a_run_that_died_is_cleared_away_by_the_next_and_no_other(tmp_
     (tmp_path / RUNS / f"{GONE.host}-{GONE.pid}-0.json").rename(path)
     with announced(tmp_path, 1, []):
         assert sorted(run.owner.host for run in read_runs(tmp_path)) == sorted([FAR.host, claims.me().host])
+
+
+def test_a_folder_that_another_run_takes_away_meanwhile_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, turns = runfiles.replaced, iter([True, False])
+
+    def hindered(path: Path, *, synced: bool) -> Any:
+        if next(turns):
+            raise RecordError("the folder is gone")
+        return real(path, synced=synced)
+
+    monkeypatch.setattr(runfiles, "replaced", hindered)
+    with announced(tmp_path, 1, [due("one")]):
+        assert len(read_runs(tmp_path)) == 1
 
 
 def test_where_no_run_file_can_be_written_it_is_done_without(tmp_path: Path) -> None:
@@ -233,7 +250,7 @@ def test_bench_run_announces_what_is_due_while_it_goes_on(
     assert (run.owner, run.slots) == (claims.me(), 3)
     assert [cell.title for cell in run.cells] == [f"mean_colour / tiny / stripes / seed {seed}" for seed in (0, 1)]
     assert [cell.stamp for cell in run.cells] == [None, None]
-    assert list((tmp_path / "runs" / RUNS).iterdir()) == []
+    assert not (tmp_path / "runs" / RUNS).exists()
 
 
 def test_what_another_run_did_is_counted_apart(strangers: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +258,7 @@ def test_what_another_run_did_is_counted_apart(strangers: Path, bench: Bench, mo
         for errand in errands:
             reason = runner.BY_ANOTHER if errand.cell.seed else ""
             fields = {"cell_id": errand.cell.id, "folder": errand.folder, "seconds": 0.0}
-            yield session.Outcome(**fields, state="done", reason=reason)
+            yield Outcome(**fields, state="done", reason=reason)
 
     monkeypatch.setattr(runner, "run", elsewhere)
     words = ("--encoders", "tiny", "--dataset", "stripes", "--evaluators", "centroid", "--no-floors", "--device", "cpu")
