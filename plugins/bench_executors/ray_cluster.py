@@ -124,13 +124,10 @@ def options(needed: Needs, job: benchmark.Job) -> dict[str, Any]:
 
 def room(needed: Needs) -> int:
     """Cells that all nodes together can carry out at once, as the cluster is now."""
-    try:
-        cpus, gpus = _of_nodes("CPU"), _of_nodes("GPU")
-    except exceptions.RayError:
-        return 0
+    cpus, gpus = _of_nodes("CPU"), _of_nodes("GPU")
     fit = [int(each // needed.cpus) for each in cpus]
     if needed.gpus:
-        fit = [min(one, int(each / needed.gpus + 1e-6)) for one, each in zip(fit, gpus, strict=True)]
+        fit = [min(one, int(each / needed.gpus + 1e-6)) for one, each in zip(fit, gpus, strict=False)]
     return sum(fit)
 
 
@@ -143,5 +140,8 @@ def warn(needed: Needs, reporter: Reporter) -> None:
 
 
 def _of_nodes(resource: str) -> list[float]:
-    """How much of a resource each node has that lives."""
-    return [float(node["Resources"].get(resource, 0.0)) for node in ray.nodes() if node["Alive"]]
+    """How much of a resource each node has that lives; no nodes where Ray cannot say just now."""
+    try:
+        return [float(node["Resources"].get(resource, 0.0)) for node in ray.nodes() if node["Alive"]]
+    except exceptions.RayError:
+        return []

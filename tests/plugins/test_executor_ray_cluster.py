@@ -1,0 +1,142 @@
+"""Cells on a Ray that is really there: two nodes of which one dies, Ctrl-C, a cell that hangs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import STRANGERS, Launch
+
+from benchmark.records import CHECKPOINT, read_records
+
+pytest.importorskip("ray", reason='needs pip install "repbench[ray]"')
+pytestmark = [
+    pytest.mark.slow,
+    # Ray's own: processes that it started, and left to be ended with the cluster.
+    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
+]
+
+TIMEOUT = 300.0
+"""Seconds after which something hangs."""
+CELLS = 20
+WORDS = ("--encoders", "tiny", "--dataset", "stripes", "--evaluators", "centroid", "--no-floors", "--device", "cpu")
+
+
+def words(methods: str, *more: str) -> list[str]:
+    return ["run", "--methods", methods, *WORDS, "--threads-per-cell", "1", "--out", "runs", *more]
+
+
+def environment_of_two(site: Path, **more: str) -> dict[str, str]:
+    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": STRANGERS, **more}
+
+
+def until(condition: Any, what: str) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+def states(folder: Path) -> dict[str, str]:
+    return {record.cell["method"]["name"]: record.state for record in read_records(folder / "runs")[0]}
+
+
+def descendants(pid: int) -> set[int]:
+    """Processes below one, as they are now."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch, site: Path) -> Iterator[Any]:
+    """A head and another node, with one CPU each."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    made.add_node(num_cpus=1)
+    yield made
+    made.shutdown()
+
+
+def test_twenty_cells_survive_the_death_of_one_of_two_nodes(
+    cluster: Any, launch: Launch, site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = time.monotonic()
+    more = ("--seeds", str(CELLS), "--epochs", "300", "--executor", f"ray[address='{cluster.address}']")
+    process = launch(words("mean_colour", *more), tmp_path, **environment_of_two(site))
+    until(lambda: process.poll() is not None or len(list(tmp_path.glob("runs/*/record.json"))) >= 5, "five cells")
+    (other,) = cluster.worker_nodes
+    (raylet,) = (started.process.pid for started in other.all_processes["raylet"])
+    os.kill(raylet, signal.SIGKILL)
+    _, err = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0, err
+    found, problems = read_records(tmp_path / "runs")
+    assert not problems
+    assert [record.state for record in found] == ["done"] * CELLS
+    assert sorted(record.cell["seed"] for record in found) == list(range(CELLS))
+    assert err.count("done after") == CELLS
+    again = err.count("is sent again: its node or its process died")
+    assert again >= 1, err
+    assert not list((tmp_path / "runs").glob("*/claim.json"))
+    with capsys.disabled():
+        print(f"\n{CELLS} cells, one of two nodes killed: {time.monotonic() - start:.1f} s, {again} sent again")  # noqa: T201
+
+
+def test_ctrl_c_brings_a_running_cells_checkpoint_home_and_leaves_no_ray_behind(
+    launch: Launch, site: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    where = environment_of_two(site, STRANGER_GATE=str(gate))
+    process = launch(words("mean_colour,fault_waits", "--executor", "ray"), tmp_path, **where)
+    until(lambda: process.poll() is not None or (tmp_path / "gate.reached").exists(), "the cell in its step")
+    until(lambda: states(tmp_path).get("mean_colour") == "done", "the other cell")
+    below = descendants(process.pid)
+    assert len(below) > 2
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everybody
+    time.sleep(1.0)
+    gate.unlink()
+    _, err = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 130, err
+    assert states(tmp_path) == {"mean_colour": "done", "fault_waits": "interrupted"}
+    assert len(list((tmp_path / "runs").glob(f"*/{CHECKPOINT}"))) == 1
+    until(lambda: not any(is_alive(pid) for pid in below), "the end of Ray")
+    assert not list((tmp_path / "runs").glob("*/claim.json"))
+    again = launch(words("mean_colour,fault_waits", "--executor", "inline"), tmp_path, **where)
+    assert again.communicate(timeout=TIMEOUT)[1]
+    assert again.returncode == 0
+    assert set(states(tmp_path).values()) == {"done"}
+
+
+def test_a_cell_that_hangs_costs_only_itself(launch: Launch, site: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    where = environment_of_two(site, STRANGER_GATE=str(gate))
+    more = ("--timeout", "5", "--executor", "ray")
+    process = launch(words("fault_waits,mean_colour,fault_exits", *more), tmp_path, **where)
+    _, err = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 3, err
+    assert "failed after" in err
+    assert "it gave no sign of life for 5 s" in err
+    assert states(tmp_path)["mean_colour"] == "done"
+    assert states(tmp_path)["fault_waits"] == "failed"
+    assert err.count("is sent again") == 3
+    assert "its node or its process died (WorkerCrashedError" in err
