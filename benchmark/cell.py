@@ -25,7 +25,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from benchmark import checkpoints, claims, memory, records, stats
+from benchmark import audits, checkpoints, claims, memory, records, stats
 from benchmark import evaluate as evaluation_room
 from benchmark.atomic import replaced
 from benchmark.catalog import Catalog, load_catalog
@@ -330,11 +330,30 @@ class _CellRun:
             cell=self._cell_json(material),
             cost=_cost(trained, self.device),
             provenance=self._provenance(),
-            checks={"trained": True, "learned": trained.learned, "trivial_losses": dict(trained.trivial)},
+            checks={
+                "trained": True,
+                "learned": trained.learned,
+                "trivial_losses": dict(trained.trivial),
+                **self._audited(trained, material),
+            },
         )
         records.write_record(self.folder, record)
         (self.folder / records.CHECKPOINT).unlink(missing_ok=True)
         return record
+
+    def _audited(self, trained: Trained, material: _Material) -> Json:
+        """Whether labels reached a method that does not ask for them, and how many test images are in train."""
+        spec = self._entry("methods", "method", self.cell.method).spec
+        trained_on = [material.train.images, *([] if material.unlabelled is None else [material.unlabelled])]
+        key = f"{self.cell.fingerprint}/{self.cell.subset}"
+        found: Json = {
+            "overlap": audits.known_overlap(
+                Path(self.job.out_dir), key, lambda: audits.overlap(trained_on, material.test.images)
+            )
+        }
+        if spec.labels == "none":
+            found["labels_unseen"] = not trained.labels_given
+        return found
 
     def _trained_before(
         self, before: records.Record | None, material: _Material
@@ -347,10 +366,10 @@ class _CellRun:
 
     def _score(self, encoder: NormalisedEncoder, record: records.Record, material: _Material) -> records.Record:
         wanted = record.missing(self.job.scores)
+        pairs = [(each.tap, each.pool) for each in wanted]
+        source = FrozenFeatures(encoder, material.train.images, material.test.images, pairs)
         subject = evaluation_room.Subject(
-            source=FrozenFeatures(
-                encoder, material.train.images, material.test.images, [(w.tap, w.pool) for w in wanted]
-            ),
+            source=source,
             train=material.train,
             test=material.test,
             class_names=material.class_names,
@@ -361,8 +380,10 @@ class _CellRun:
         start = time.monotonic()
         failures: list[tuple[str, BaseException]] = []
         refused: list[Json] = list(record.checks.get("not_applicable", ()))
+        findings = audits.Findings()
         with frozen(encoder) as checksum:
             for request in self._announced(wanted):
+                asked, source.encoded = time.monotonic(), False
                 try:
                     (found,) = evaluation_room.evaluate(subject, [request], self._resolve)
                 except UnsupportedError as error:
@@ -374,11 +395,12 @@ class _CellRun:
                 new, outcomes = _scores(*found)
                 scores += new
                 arrays.update(outcomes)
+                findings.look(subject, request, self._resolve, time.monotonic() - asked, source.encoded)
                 if time.monotonic() - self.saved >= SCORES_SECONDS:
                     # So far: a scoring that takes hours and is ended goes on after the last of these.
                     self._keep_scores(record, "interrupted", scores, arrays, start, refused, {})
         finished: State = "smoke" if self.cell.smoke else "done"
-        checks = {"frozen": True, "encoder_sha256": checksum}
+        checks = {"frozen": True, "encoder_sha256": checksum, **findings.with_earlier(record.checks)}
         state = record.state if failures else finished
         done = self._keep_scores(record, state, scores, arrays, start, refused, checks)
         if failures:

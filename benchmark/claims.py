@@ -168,8 +168,14 @@ class Claim:
         def report(event: Event) -> None:
             if event.kind in ("stage", "epoch", "step"):
                 with self._lock:
+                    # A step says only that things move: the last epoch's loss and speed stay.
+                    kept = self._sign.values if event.kind == "step" else {}
                     self._sign = dataclasses.replace(
-                        self._sign, stage=event.stage, done=event.done, total=event.total, values=dict(event.values)
+                        self._sign,
+                        stage=event.stage,
+                        done=event.done,
+                        total=event.total,
+                        values={**kept, **event.values},
                     )
             reporter(event)
 

@@ -39,6 +39,8 @@ class FrozenFeatures:
         self._images = {"train": train, "test": test}
         self._wanted = [pair for pair in dict.fromkeys(wanted) if pair[1] != "none"]
         self._kept: dict[tuple[str, str, Pool], Tensor] = {}
+        self.encoded = False
+        """Whether somebody encoded images of his own: views of the training images, mostly."""
 
     @property
     def layout(self) -> Layout:
@@ -70,6 +72,7 @@ class FrozenFeatures:
     def encode(self, images: Tensor, tap: str) -> Tensor:
         """The tap's own shape for float32 images in [0, 1]; eval mode, no graph."""
         self.encoder.eval()
+        self.encoded = True
         features: Tensor = self.encoder(images.to(self.encoder.mean.device), [tap])[tap]
         return features
 

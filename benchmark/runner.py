@@ -203,6 +203,9 @@ def _watched(jobs: Sequence[Job], watch: claims.Watch, reporter: Reporter) -> It
             waiting.remove(job)
             outcome = _left_by_another(job) if sign is None else None
             if outcome is not None:
+                values = {"seconds": outcome.seconds}
+                title = job.cell.title
+                reporter(Event(kind="finished", cell=title, stage=outcome.state, values=values, text=outcome.reason))
                 yield outcome
                 continue
             left = True

@@ -102,6 +102,8 @@ class Trained:
     learned: bool | None
     """Whether every declared part of the loss ended below its trivial predictor; None: nothing declared."""
     trivial: Mapping[str, float]
+    labels_given: bool = False
+    """Whether any batch held labels."""
     resumed_from: Spot = field(default_factory=Spot)
     """What a checkpoint already had."""
     acceleration: Mapping[str, str] = field(default_factory=dict)
@@ -219,6 +221,7 @@ class Loop:
         self.began = 0.0
         """When it would have begun, had it been in one go, by the monotonic clock."""
         self.pace = Pace(task.checkpoint_seconds, task.checkpoint_epochs)
+        self.labels_given = False
         self.told = 0.0
         """When the reporter last heard of a step."""
         self.middle: Mapping[str, Any] = {}
@@ -391,6 +394,7 @@ class Loop:
 
     def plain_step(self, optimiser: Optimizer, batch: Batch) -> None:
         """Forward, backward, the optimiser's step, and the losses added up."""
+        self.labels_given |= batch.labels is not None
         if self.has("step"):
             losses = cast(Losses, self.hooks.step(batch, optimiser))
             self._check_losses(losses, "step(batch, optimiser)")
@@ -470,6 +474,7 @@ class Loop:
             seconds=self.seconds,
             images_seen=self._images_seen(),
             learned=self._learned(trivial),
+            labels_given=self.labels_given,
             trivial=dict(trivial),
             resumed_from=first,
             acceleration=dict(self.accelerator.report),

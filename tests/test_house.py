@@ -55,6 +55,7 @@ ALLOWED: dict[str, set[str]] = {
         *("errors", "contracts", "images", "encoder", "chance", "progress", "atomic"),
         *("feed", "losses", "acceleration", "checkpoints"),
     },
+    "audits": {"errors", "contracts", "atomic", "evaluate", "images"},
     "memory": {"encoder", "feed", "progress", "train"},
     "features": {"errors", "contracts", "images", "encoder", "chance", "progress", "atomic"},
     "evaluate": {"errors", "contracts", "images", "encoder", "chance", "progress", "atomic"},
@@ -108,6 +109,7 @@ ONLY_FOR_TYPES: dict[str, set[str]] = {
 """Room -> the rooms that it may import under TYPE_CHECKING alone."""
 TORCH = {
     "memory",
+    "audits",
     "checkpoints",
     "meters",
     "reference",
