@@ -25,8 +25,11 @@ from benchmark.images import blocks, stratified_subset, to_float
 
 LAW = 1
 """Of the overlap: raised when the same images give another count."""
-NEAR = 0.995
-"""Cosine of two images' pixels, each less its own mean, from which they count as nearly the same."""
+NEAR = 0.97
+"""Cosine of two images' pixels, each less its own mean, from which they count as nearly the same.
+
+Of CIFAR-10's test images as JPEG files 62 have such a neighbour in train; with .9 it were 472, many of them two skies. What
+was cropped, turned or coloured otherwise is not found."""
 SIDE = 16
 """Pixels to a side to which larger images are brought before they are compared."""
 BLOCK = 2000
