@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import errno
 import os
+import resource
 import signal
+import sys
 import time
 from pathlib import Path
 
+import torch
 from bench_stranger.mean_colour import MeanColour
 from torch import Tensor
 
 import benchmark
+from stranger_faults.diary import note
+
+STEPS = 6
+"""Of all these methods' trainings: 2 epochs of 48 images in batches of 16."""
+curses: list[str] = []
+"""Put on this process's evaluators."""
 
 
 class Faulty(MeanColour):
@@ -26,14 +38,9 @@ class Faulty(MeanColour):
     def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
         """The loss of one batch, or whatever goes wrong."""
         self.steps += 1
-        if self.fault == "fault_loss":
-            raise RuntimeError("the stranger's loss went wrong")
-        if self.fault == "fault_killed":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if self.fault == "fault_exits":
-            os._exit(7)
-        if self.fault == "fault_waits":
-            _wait_at_the_gate()
+        happen = EVENTS.get(self.fault)
+        if happen is not None:
+            happen(self.steps)
         losses = super().loss(batch)
         if self.fault == "fault_nan" and self.steps == 3:
             return benchmark.Losses(total=losses.total * float("nan"), parts=losses.parts)
@@ -45,11 +52,136 @@ class Faulty(MeanColour):
         return self.head(self.encoder.vector(batch.images).detach()).square().mean()
 
 
-def _wait_at_the_gate() -> None:
-    """Tells its process id beside the gate, and goes on once the gate is gone."""
-    gate = os.environ.get("STRANGER_GATE", "")
-    if not gate or not Path(gate).exists():
+class Hungry(MeanColour):
+    """Runs out of memory where a batch has more images than fit; notes the size of each batch that it is given."""
+
+    def __init__(self, context: benchmark.MethodContext) -> None:
+        super().__init__(context.encoder, context.layout, context.image_shape, "centre")
+        self.params = context.params
+
+    def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
+        """The loss of a batch that fits."""
+        size = len(batch.images)
+        note("batch", f"{self.params.kind}/{size}")
+        if size > self.params.fits and self._runs_out():
+            raise {
+                "torch": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+                "python": MemoryError("unable to allocate 20 GiB"),
+                "allocator": RuntimeError(
+                    "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: "
+                    "you tried to allocate 21474836480 bytes. Error code 12 (Cannot allocate memory)"
+                ),
+            }[self.params.kind]
+        return super().loss(batch)
+
+    def _runs_out(self) -> bool:
+        """Whether it has done so less often than it is to, in all processes together."""
+        folder = Path(f"{os.environ['STRANGER_DIARY']}.{self.params.kind}-{self.params.times}")
+        folder.mkdir(exist_ok=True)
+        before = len(list(folder.iterdir()))
+        (folder / f"{os.getpid()}-{before}").touch()
+        return before < self.params.times
+
+
+class Cursed(MeanColour):
+    """Learns as it should, and puts a curse on the evaluators of its process."""
+
+    def __init__(self, context: benchmark.MethodContext) -> None:
+        super().__init__(context.encoder, context.layout, context.image_shape, "centre")
+        self.how = context.params.how
+
+    def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
+        """The loss of one batch."""
+        curses[:] = [self.how]
+        return super().loss(batch)
+
+
+def _raise(step: int) -> None:
+    raise RuntimeError("the stranger's loss went wrong")
+
+
+def _be_killed(step: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _exit(step: int) -> None:
+    os._exit(7)
+
+
+def _give_up(step: int) -> None:
+    sys.exit("the stranger gives up")
+
+
+def _segfault(step: int) -> None:
+    sys.stdout.write("the stranger reads where nothing is\n")
+    sys.stdout.flush()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.string_at(0)
+
+
+def _hang(step: int) -> None:
+    sys.stderr.write("the stranger sleeps\n")
+    sys.stderr.flush()
+    while True:
+        time.sleep(3600)
+
+
+def _be_stubborn(step: int) -> None:
+    note("stubborn", "-")
+    while True:
+        with contextlib.suppress(BaseException):
+            time.sleep(3600)
+
+
+def _raise_unless_healed(step: int) -> None:
+    note("step", "fault_heals")
+    if step == 5 and _gate() is not None:
+        raise RuntimeError("the stranger is ill")
+
+
+def _fill_the_disk(step: int) -> None:
+    if step < STEPS:
         return
-    Path(f"{gate}.reached").write_text(str(os.getpid()))
-    while Path(gate).exists():
+    block = b"\0" * 4096
+    # Twice: what the first one leaves of the last block, the second one takes byte by byte.
+    for name, piece in (("fill-1", block), ("fill-2", b"\0")):
+        handle = os.open(Path(os.environ["STRANGER_DISK"]) / name, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+        try:
+            while True:
+                os.write(handle, piece)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+        finally:
+            os.close(handle)
+
+
+def _wait_at_the_gate(step: int) -> None:
+    """Tells its process id beside the gate, and goes on once the gate is gone."""
+    gate = _gate()
+    if gate is None:
+        return
+    gate.with_name(f"{gate.name}.reached").write_text(str(os.getpid()))
+    while gate.exists():
         time.sleep(0.02)
+
+
+def _gate() -> Path | None:
+    """The file named by STRANGER_GATE, if it is there."""
+    named = os.environ.get("STRANGER_GATE", "")
+    return Path(named) if named and Path(named).exists() else None
+
+
+EVENTS = {
+    "fault_loss": _raise,
+    "fault_killed": _be_killed,
+    "fault_exits": _exit,
+    "fault_gives_up": _give_up,
+    "fault_segfault": _segfault,
+    "fault_hangs": _hang,
+    "fault_stubborn": _be_stubborn,
+    "fault_heals": _raise_unless_healed,
+    "fault_fills": _fill_the_disk,
+    "fault_waits": _wait_at_the_gate,
+}
+"""Method -> what happens in its step of that number (1 for the first), before the loss."""

@@ -1,0 +1,62 @@
+"""Mean colours, slowly, with all that a checkpoint has to hold: noise of two generators, a moving average, a memory."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+import torch.nn.functional as F
+from bench_stranger.mean_colour import MeanColour
+from torch import Tensor
+
+import benchmark
+from stranger_faults.diary import note, seconds
+
+
+class Steady(MeanColour):
+    """Notes `start` at its first step in a process, `step` after each, `end` after the last one of all."""
+
+    average: Tensor
+    epochs: Tensor
+
+    def __init__(self, name: str, context: benchmark.MethodContext) -> None:
+        super().__init__(context.encoder, context.layout, context.image_shape, "centre")
+        self.name = name
+        self.cell = f"{name}/{context.generator.initial_seed()}"
+        self.started = False
+        self.register_buffer("average", self.head.weight.detach().clone())
+        self.register_buffer("epochs", torch.zeros(()))
+
+    def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
+        """The loss of one batch, after a while."""
+        if not self.started:
+            note("start", self.cell)
+            self.started = True
+        time.sleep(seconds("STRANGER_STEP_SECONDS"))
+        losses = super().loss(self._noisy(batch) if self.name == "steady_noise" else batch)
+        if self.name == "steady_teacher":
+            far = (self.head.weight - self.average).square().mean() / (1 + self.epochs)
+            losses = benchmark.Losses(total=losses.total + far, parts=losses.parts)
+        note("step", self.cell)
+        return losses
+
+    def after_step(self, progress: float) -> None:
+        """The average moves, the faster the less is behind."""
+        if self.name == "steady_teacher":
+            self.average.lerp_(self.head.weight.detach(), 0.1 + 0.4 * (1 - progress))
+
+    def after_epoch(self, progress: float, batches: object) -> None:
+        """Counts."""
+        self.epochs += 1
+
+    def trained_encoder(self) -> benchmark.Encoder:
+        """The one that was given."""
+        note("end", self.cell)
+        return self.encoder
+
+    def _noisy(self, batch: benchmark.Batch) -> benchmark.Batch:
+        drawn = torch.rand(batch.images.shape, generator=batch.generator)
+        images = F.dropout(batch.images, 0.2).lerp(drawn, 0.2 * (1 - batch.progress))
+        return benchmark.Batch(
+            images=images, raw=batch.raw, index=batch.index, progress=batch.progress, generator=batch.generator
+        )
