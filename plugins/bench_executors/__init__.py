@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from importlib import import_module
 
@@ -29,13 +30,13 @@ def bench_executors() -> Iterable[benchmark.ExecutorSpec]:
     )
     yield benchmark.ExecutorSpec(
         name="ray",
-        summary="a Ray cluster whose machines need share no disk; pip install \"repbench[ray]\"",
+        summary='a Ray cluster whose machines need share no disk; pip install "repbench[ray]"',
         build=_ray,
         params=RayParams,
     )
     yield benchmark.ExecutorSpec(
         name="slurm",
-        summary="a Slurm job array, all on one shared disk; pip install \"repbench[slurm]\"",
+        summary='a Slurm job array, all on one shared disk; pip install "repbench[slurm]"',
         build=_slurm,
         params=SlurmParams,
     )
@@ -54,6 +55,9 @@ def _inline(context: benchmark.ExecutorContext) -> benchmark.Executor:
 
 
 def _ray(context: benchmark.ExecutorContext) -> benchmark.Executor:
+    if not context.params.address:
+        # Ray reads it when it is imported; a Ray of this machine then answers nobody from outside, as on a Mac.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     _require("ray", "ray")
     from bench_executors.on_ray import OnRay
 

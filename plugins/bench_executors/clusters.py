@@ -50,9 +50,11 @@ class SlurmParams:
     constraint: str = field(default="", metadata={"help": "features that nodes must have; none: any node"})
     folder: str = field(default="", metadata={"help": "of submitit's files and logs; none: .slurm below --out"})
     """On a disk that all nodes share, as --out must be."""
-    cluster: Literal["", "slurm", "local", "debug"] = field(
-        default="", metadata={"help": "local: processes of this machine instead, debug: this process; to try it"}
+    cluster: Literal["auto", "slurm", "local", "debug"] = field(
+        default="auto",
+        metadata={"help": "auto: Slurm; to try it, local: processes of this machine, debug: this process"},
     )
+    """As submitit names them."""
 
     def __post_init__(self) -> None:
         if self.gpus not in (0, 1):

@@ -52,7 +52,7 @@ class OnSlurm:
     def __init__(self, context: benchmark.ExecutorContext) -> None:
         self._params: SlurmParams = context.params or SlurmParams()
         self._threads = context.threads
-        if not self._params.cluster and shutil.which("srun") is None:
+        if self._params.cluster == "auto" and shutil.which("srun") is None:
             raise benchmark.UsageError(
                 "executor 'slurm' finds no srun on this machine; run bench where Slurm's commands are, or try it here with "
                 "--executor 'slurm[cluster=local]'"
@@ -61,7 +61,7 @@ class OnSlurm:
     def executor(self, folder: Path) -> submitit.AutoExecutor:
         """The executor of submitit, with what is asked of Slurm for each cell."""
         asked = self._params
-        found = submitit.AutoExecutor(folder=folder, cluster=asked.cluster or None)
+        found = submitit.AutoExecutor(folder=folder, cluster=None if asked.cluster == "auto" else asked.cluster)
         words = {name: getattr(asked, name) or None for name in ("partition", "account", "qos", "constraint")}
         found.update_parameters(
             name="repbench",

@@ -375,6 +375,7 @@ def test_a_cluster_that_does_not_answer_is_told_of(monkeypatch: pytest.MonkeyPat
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # put back afterwards: building sets it
     (spec,) = (each for each in bench_executors.bench_executors() if each.name == "ray")
     with pytest.raises(UsageError, match=r'pip install "repbench\[ray\]"'):
         spec.build(context())

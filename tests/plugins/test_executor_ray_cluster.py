@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -64,6 +65,19 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+
+
+def listens_at(pids: set[int]) -> set[str]:
+    """Addresses at which these processes listen, as the kernel writes them."""
+    sockets = set()
+    for each in (path for pid in pids for path in Path(f"/proc/{pid}/fd").glob("*")):
+        with contextlib.suppress(OSError):
+            sockets.add(str(each.readlink()))
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
+    return {line[1].partition(":")[0] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets}
+
+
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch, site: Path) -> Iterator[Any]:
     """A head and another node, with one CPU each."""
@@ -111,6 +125,9 @@ def test_ctrl_c_brings_a_running_cells_checkpoint_home_and_leaves_no_ray_behind(
     until(lambda: states(tmp_path).get("mean_colour") == "done", "the other cell")
     below = descendants(process.pid)
     assert len(below) > 2
+    found = listens_at({process.pid, *below})
+    assert found
+    assert found <= LOOPBACK, "Ray would answer other machines"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everybody
     time.sleep(1.0)
     gate.unlink()
