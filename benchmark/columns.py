@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from benchmark.contracts import Json, State
 from benchmark.errors import RecordError
+from benchmark.marks import Mark, marks_of
 from benchmark.records import Record, Score, conditions
 
 Floats = NDArray[np.float64]
@@ -72,6 +73,8 @@ class Common:
     device_kind: str | None
     """`cpu`, `cuda`: what times and memory may be compared within."""
     batch: int | float | None
+    precision: str | None
+    """Of training and features: `float32`, `bfloat16`."""
     version: str | None
     commit: str
     """Its beginning, with a + where files were changed since."""
@@ -103,6 +106,8 @@ class Brief:
     """The reason, None where nothing failed."""
     refused: tuple[tuple[str, ...], ...] = ()
     """Requests that make no sense for it: tap, pool, evaluator, protocol of each."""
+    marks: tuple[Mark, ...] = ()
+    """What was found that makes its numbers worth less than they seem; see `marks`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,6 +266,7 @@ class Gathered:
             trained=record.trained,
             failure=str(record.failure.get("reason", "")) if record.failure else None,
             refused=tuple(tuple(each[key] for key in REFUSAL) for each in record.checks.get("not_applicable", ())),
+            marks=marks_of(record.checks),
         )
 
 
@@ -281,6 +287,7 @@ def _common(record: Record) -> dict[str, Any]:
         "device": provenance.get("device_name") if on_gpu else provenance.get("device"),
         "device_kind": provenance.get("device"),
         "batch": _number_or_none(recipe.get("batch")),
+        "precision": _text_or_none(provenance.get("precision")),
         "version": provenance.get("repbench"),
         "commit": _commit(provenance),
         "laws": law,
@@ -297,6 +304,12 @@ def _texts(words: Iterable[object]) -> None:
     for word in words:
         if not isinstance(word, str):
             raise TypeError(f"{word!r} stands where a text should")
+
+
+def _text_or_none(word: object) -> str | None:
+    if word is not None:
+        _texts([word])
+    return None if word is None else str(word)
 
 
 def _number(value: object) -> Any:

@@ -24,7 +24,7 @@ from benchmark.errors import RecordError
 from benchmark.records import RECORD, SCHEMA_VERSION, read_record
 
 INDEX = ".index.npz"
-LAW = 2
+LAW = 3
 """Raised whenever the same records give another index."""
 TICK = 2 * 10**9
 """Nanoseconds within which a file may change twice without showing it."""
@@ -108,11 +108,11 @@ def _parsed(out: Path, body: Any, arrays: dict[str, np.ndarray[Any, np.dtype[Any
         raise ValueError("another version's")
     commons = [Common(**fields) for fields in body["commons"]]
     stamps, briefs = {}, []
-    for folder, size, changed, settled, common, *words, refused in body["briefs"]:
+    for folder, size, changed, settled, common, *words, refused, marks in body["briefs"]:
         stamps[folder] = Stamp(size, changed, settled)
         fields = dict(zip(WORDS, words, strict=True))
-        told = tuple(tuple(each) for each in refused) if refused else ()
-        briefs.append(Brief(folder=folder, common=commons[common], refused=told, **fields))
+        told, found = (tuple(tuple(each) for each in pairs) if pairs else () for pairs in (refused, marks))
+        briefs.append(Brief(folder=folder, common=commons[common], refused=told, marks=found, **fields))
     columns = Columns(briefs=tuple(briefs), kinds=tuple(Kind(**fields) for fields in body["kinds"]), **arrays)
     sizes = {len(arrays[name]) for name in ARRAYS if name != "count"}
     if sizes != {int(columns.count.sum())} or len(columns.count) != len(briefs) or len(stamps) != len(briefs):
@@ -130,7 +130,7 @@ def _write(out: Path, columns: Columns, stamps: dict[str, Stamp]) -> None:
             place = commons[id(brief.common)] = texts.setdefault(json.dumps(vars(brief.common)), len(texts))
         stamp = stamps[brief.folder]
         words = (getattr(brief, name) for name in WORDS)
-        briefs.append([brief.folder, *stamp, place, *words, brief.refused])
+        briefs.append([brief.folder, *stamp, place, *words, brief.refused, brief.marks])
     body = {"law": LAW, "schema": SCHEMA_VERSION, "kinds": [vars(kind) for kind in columns.kinds], "briefs": briefs}
     text = json.dumps(body)[:-1] + f', "commons": [{", ".join(texts)}]}}'
     arrays = {name: getattr(columns, name) for name in ARRAYS}

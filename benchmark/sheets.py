@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.columns import Brief, Columns, Kind, Whole
+from benchmark.marks import Mark
 
 WIDEST = 5
 """Metrics in a table for people; all of them are in the CSV."""
@@ -50,6 +51,8 @@ class Line:
     """The first of its records that lacks some score."""
     values: dict[str, Value]
     """Of the metrics to show, those that it has."""
+    marks: tuple[Mark, ...] = ()
+    """Of all its records."""
 
     @property
     def seedless(self) -> bool:
@@ -91,6 +94,29 @@ def sheets(columns: Columns) -> list[Sheet]:
     return [plan.sheet(dataset, panel, lines) for dataset, panel in plan.shown]
 
 
+class Members:
+    """Which records are behind a line: asked of few lines, so that no table waits for it."""
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+        self._alike: dict[tuple[str, str], list[int]] = {}
+        for place, brief in enumerate(columns.briefs):
+            self._alike.setdefault((brief.common.dataset, brief.common.conditions), []).append(place)
+
+    def of(self, sheet: Sheet, line: Line, metric: str) -> list[int]:
+        """Places of the scores of a metric of a line, one for each record that has it, in the order of the records."""
+        first, columns = self.columns.first, self.columns
+        found = []
+        for place in self._alike[line.first.common.dataset, line.first.common.conditions]:
+            for score in range(int(first[place]), int(first[place + 1])):
+                kind = columns.kinds[columns.kind[score]]
+                key = (kind.evaluator, kind.pool, kind.protocol, kind.tap, kind.metric)
+                if key == (sheet.evaluator, sheet.pool, sheet.protocol, line.tap, metric):
+                    found.append(score)
+                    break
+        return found
+
+
 class _Codes:
     """Words as small numbers, in the order in which they come."""
 
@@ -115,6 +141,7 @@ class _Plan:
         self.place = _Codes((panel, kind.tap) for panel, kind in zip(self.panel.of.tolist(), kinds, strict=True))
         self.evaluator = _Codes(kind.evaluator for kind in kinds)
         self.metric = _Codes(kind.metric for kind in kinds)
+        self.marks = _Codes(brief.marks for brief in briefs)
         record = columns.record
         self.sheet_of_score = self.dataset.of[record] * len(self.panel) + self.panel.of[columns.kind]
         self.line_of_score = self.setting.of[record] * len(self.place) + self.place.of[columns.kind]
@@ -164,6 +191,7 @@ class _Plan:
         leader, failed = np.full((2, size), -1, np.int64)
         leader[line[::-1]] = owner[::-1]  # the first of several stays
         failed[line[lacking][::-1]] = owner[lacking][::-1]
+        marks = self._marks(line, owner)
         made: dict[int, Line] = {}
         found: dict[tuple[int, int], list[Line]] = {}
         order = _appearing(_first(self.line_of_score, size))
@@ -177,10 +205,21 @@ class _Plan:
                 dull=int(dulls),
                 failed=briefs[failure] if failure >= 0 else None,
                 values={},
+                marks=marks.get(which, ()),
             )
             found.setdefault((dataset, panel), []).append(made[which])
         self._fill(made)
         return found
+
+    def _marks(self, line: Whole, owner: Whole) -> dict[int, tuple[Mark, ...]]:
+        """Of each line, the marks of its records; lines without any are left out."""
+        if self.marks.words == [()]:
+            return {}
+        found: dict[int, dict[Mark, None]] = {}
+        for pair in np.unique(line * len(self.marks) + self.marks.of[owner]).tolist():
+            which, words = divmod(pair, len(self.marks))
+            found.setdefault(which, {}).update(dict.fromkeys(self.marks.words[words]))
+        return {which: tuple(words) for which, words in found.items()}
 
     def _fill(self, made: dict[int, Line]) -> None:
         """Gives each line its values, of the metrics to show."""

@@ -6,13 +6,15 @@ import csv
 import json
 import math
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmark.columns import Brief, Columns, Whole, columns_of
+from benchmark.marks import notes as notes_of_marks
+from benchmark.marks import shared, words
 from benchmark.records import Record
 from benchmark.sheets import Line, Sheet, Value, sheets
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     *("method", "encoder", "dataset", "seed", "epochs", "tap", "pool", "evaluator", "protocol", "metric"),
     *("value", "ci_low", "ci_high", "n", "train_seconds", "device", "cell", "method_params", "law", "fingerprint"),
-    *("state", "version", "commit"),
+    *("state", "version", "commit", "images_seen", "peak_memory_bytes", "precision"),
 )
 """Of a leaderboard CSV, in order."""
 OF_RECORD = (*COLUMNS[:5], *COLUMNS[14:])
@@ -66,6 +68,19 @@ class MissingCell:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """Where each row of a table may stand, as far as its headline can be told from the others'."""
+
+    shown: tuple[str, ...]
+    """One for each line: `1-4`, `1 seed`; none at all where nothing can be said of any two lines."""
+    notes: tuple[str, ...] = ()
+
+
+Ranker = Callable[[Sheet, Sequence[Line]], Ranks]
+"""A sheet and its lines, best first, to their ranks."""
+
+
 # --- for machines -----------------------------------------------------------------------------------------------------
 
 
@@ -93,7 +108,7 @@ def write_csv(records: Sequence[Record] | Columns) -> str:
     columns = _scored(records)
     order = _order(columns)
     shared = [_of_record(brief) for brief in columns.briefs]
-    for name in ("epochs", "train_seconds"):
+    for name in ("epochs", "train_seconds", "images_seen", "peak_memory_bytes"):
         for row, text in zip(shared, _numbers([row[name] for row in shared]), strict=True):
             row[name] = text
     before, after = (_joined([row[name] for name in names] for row in shared) for names in (COLUMNS[:5], COLUMNS[14:]))
@@ -141,6 +156,9 @@ def _of_record(brief: Brief) -> dict[str, Any]:
         "state": "did not learn" if brief.dull else brief.state,
         "version": common.version,
         "commit": common.commit,
+        "images_seen": brief.images_seen,
+        "peak_memory_bytes": brief.peak_memory_bytes,
+        "precision": common.precision,
     }
 
 
@@ -195,8 +213,10 @@ class _Lines:
 # --- for people -------------------------------------------------------------------------------------------------------
 
 
-def tables(records: Sequence[Record] | Columns, missing: Sequence[MissingCell] = ()) -> list[Table]:
-    """One table for each dataset and evaluator, best headline first.
+def tables(
+    records: Sequence[Record] | Columns, missing: Sequence[MissingCell] = (), rank: Ranker | None = None
+) -> list[Table]:
+    """One table for each dataset and evaluator, best headline first; with a ranker, a column of ranks after it.
 
     A value is the mean over seeds with its standard deviation; with one seed, the headline carries its 95 % interval
     over test images. Cells without scores have a row that says why; they are never averaged over.
@@ -205,7 +225,7 @@ def tables(records: Sequence[Record] | Columns, missing: Sequence[MissingCell] =
     absent: dict[str, list[MissingCell]] = {}
     for cell in missing:
         absent.setdefault(cell.dataset, []).append(cell)
-    found = [_table(sheet, absent.get(sheet.dataset, [])) for sheet in sheets(columns)]
+    found = [_table(sheet, absent.get(sheet.dataset, []), rank) for sheet in sheets(columns)]
     shown = {brief.common.dataset for brief in columns.briefs} | {"-"}  # what a glob left out belongs to no dataset
     return found + [_only_missing(dataset, cells) for dataset, cells in absent.items() if dataset not in shown]
 
@@ -223,28 +243,59 @@ def _seed(missing: MissingCell) -> str:
     return "-" if missing.seed is None else f"seed {missing.seed}"
 
 
-def _table(sheet: Sheet, missing: Sequence[MissingCell]) -> Table:
-    metrics, headline = sheet.metrics, sheet.metrics[0]
-    headlines = [line.values.get(headline) for line in sheet.lines]
-    sign = 1 if next((value.higher_is_better for value in headlines if value), True) else -1
-    order = sorted(
-        range(len(headlines)), key=[-sign * each.mean if each else math.inf for each in headlines].__getitem__
-    )
-    lines = [sheet.lines[place] for place in order]
+def _table(sheet: Sheet, missing: Sequence[MissingCell], rank: Ranker | None) -> Table:
+    metrics, lines = sheet.metrics, sorted_lines(sheet)
     columns = ("method", "encoder", "tap", "epochs", "seeds", *metrics, "remarks")
-    rows = [_row(line, metrics, sheet.values) for line in lines]
+    marks = [words(line.marks, sheet.evaluator) for line in lines]
+    everywhere = shared(marks)
+    rows = [
+        _row(line, metrics, sheet.values, [word for word in found if word not in everywhere])
+        for line, found in zip(lines, marks, strict=True)
+    ]
     absent = [*missing, *(_unscored(brief) for brief in sheet.unscored)]
     rows += [(m.method, m.encoder, "-", "-", _seed(m), *("-" for _ in metrics), m.reason) for m in absent]
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
-    how = {"average": "", "none": ", whole map"}.get(sheet.pool, f", {sheet.pool} features")
-    images = str(sheet.fewest) if sheet.fewest == sheet.most else f"{sheet.fewest} to {sheet.most}"
-    return Table(
-        title=f"{sheet.evaluator} on {sheet.dataset} ({sheet.protocol}{how}, n = {images} test images)",
+    table = Table(
+        title=title(sheet),
         columns=columns,
         rows=tuple(rows),
         best=_best(lines, metrics),
-        notes=_notes(lines),
+        notes=(*_notes(lines), *notes_of_marks(marks)),
+    )
+    return table if rank is None else _with_ranks(table, rank(sheet, lines))
+
+
+def sorted_lines(sheet: Sheet) -> list[Line]:
+    """The lines of a sheet, best headline first; those without one last."""
+    headlines = [line.values.get(sheet.metrics[0]) for line in sheet.lines]
+    sign = 1 if next((value.higher_is_better for value in headlines if value), True) else -1
+    order = sorted(
+        range(len(headlines)), key=[-sign * each.mean if each else math.inf for each in headlines].__getitem__
+    )
+    return [sheet.lines[place] for place in order]
+
+
+def title(sheet: Sheet) -> str:
+    """What a table says it is of."""
+    how = {"average": "", "none": ", whole map"}.get(sheet.pool, f", {sheet.pool} features")
+    images = str(sheet.fewest) if sheet.fewest == sheet.most else f"{sheet.fewest} to {sheet.most}"
+    return f"{sheet.evaluator} on {sheet.dataset} ({sheet.protocol}{how}, n = {images} test images)"
+
+
+def _with_ranks(table: Table, ranks: Ranks) -> Table:
+    """The table with a column of ranks after the headline, if there are any."""
+    if not ranks.shown:
+        return replace(table, notes=(*table.notes, *ranks.notes))
+    after = HEADLINE + 1
+    shown = (*ranks.shown, *("-" for _ in table.rows[len(ranks.shown) :]))  # rows of what is missing stand last
+    return replace(
+        table,
+        columns=(*table.columns[:after], "rank", *table.columns[after:]),
+        rows=tuple((*row[:after], rank, *row[after:]) for row, rank in zip(table.rows, shown, strict=True)),
+        best=frozenset((row, column + (column >= after)) for row, column in table.best),
+        notes=(*table.notes, *ranks.notes),
+        kept=after + 1,
     )
 
 
@@ -260,13 +311,25 @@ def _reason(brief: Brief) -> str:
     return " ".join((brief.failure or "").split())
 
 
-def _row(line: Line, metrics: Sequence[str], values: Sequence[float]) -> tuple[str, ...]:
-    common, seeds = line.first.common, "-" if line.seedless else str(line.records)
-    shown = [_shown(line.values.get(metric), values, metric is metrics[0]) for metric in metrics]
-    return (common.method, common.encoder, line.tap, common.shown_epochs, seeds, *shown, _remark(line))
+def _row(line: Line, metrics: Sequence[str], values: Sequence[float], marks: Sequence[str]) -> tuple[str, ...]:
+    common = line.first.common
+    numbers = [shown(line.values.get(metric), values, metric is metrics[0]) for metric in metrics]
+    return (common.method, common.encoder, line.tap, common.shown_epochs, seeds(line), *numbers, _remark(line, marks))
 
 
-def _shown(value: Value | None, values: Sequence[float], with_interval: bool) -> str:
+def seeds(line: Line) -> str:
+    """Their number, `-` where chance plays no part."""
+    return "-" if line.seedless else str(line.records)
+
+
+def shown(value: Value | None, values: Sequence[float], with_interval: bool) -> str:
+    """A metric of a line: mean and spread over seeds; of one seed, with its interval over test images if that is wanted.
+
+    Args:
+        value: None where it is missing.
+        values: of the sheet.
+        with_interval: whether it is the headline.
+    """
     if value is None:
         return "missing"
     if value.records > 1:
@@ -287,15 +350,16 @@ def _deviation(value: Value, values: Sequence[float]) -> float:
     return statistics.stdev(values[value.start : value.start + value.records])
 
 
-def _remark(line: Line) -> str:
-    words = []
+def _remark(line: Line, marks: Sequence[str]) -> str:
+    found = []
     if line.dull:
-        words.append("did not learn" if line.dull == line.records else f"{line.dull} of {line.records} did not learn")
+        found.append("did not learn" if line.dull == line.records else f"{line.dull} of {line.records} did not learn")
     if line.smoke:
-        words.append("smoke: no result")
+        found.append("smoke: no result")
+    found += marks
     if line.failed is not None:
-        words.append("not all scores: " + _reason(line.failed))
-    return "; ".join(words)
+        found.append("not all scores: " + _reason(line.failed))
+    return "; ".join(found)
 
 
 def _best(lines: Sequence[Line], metrics: Sequence[str]) -> frozenset[tuple[int, int]]:

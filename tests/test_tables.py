@@ -32,7 +32,7 @@ from benchmark.tables import (
 
 PUBLISHED = (
     "method,encoder,dataset,seed,epochs,tap,pool,evaluator,protocol,metric,value,ci_low,ci_high,n,train_seconds,device,"
-    "cell,method_params,law,fingerprint,state,version,commit"
+    "cell,method_params,law,fingerprint,state,version,commit,images_seen,peak_memory_bytes,precision"
 )
 
 
@@ -97,6 +97,9 @@ def test_a_row_holds_one_score_with_all_its_conditions() -> None:
         "state": "done",
         "version": "0.1.0",
         "commit": "0123456789",
+        "images_seen": "8622",
+        "peak_memory_bytes": "",
+        "precision": "",
     }
 
 
