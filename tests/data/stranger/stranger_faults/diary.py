@@ -6,6 +6,8 @@ A cell is named by its method and the seed of its generator, `steady/8273...`, s
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
 
 
 def note(word: str, cell: str) -> None:
@@ -23,3 +25,16 @@ def note(word: str, cell: str) -> None:
 def seconds(name: str) -> float:
     """How long something is to take, as the environment has it; 0 by default."""
     return float(os.environ.get(name, "0"))
+
+
+def gate() -> Path | None:
+    """The file named by STRANGER_GATE, if it is there."""
+    named = os.environ.get("STRANGER_GATE", "")
+    return Path(named) if named and Path(named).exists() else None
+
+
+def wait_at_the_gate() -> None:
+    """Goes on once the gate is gone."""
+    closed = gate()
+    while closed is not None and closed.exists():
+        time.sleep(0.02)

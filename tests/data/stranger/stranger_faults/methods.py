@@ -17,7 +17,7 @@ from bench_stranger.mean_colour import MeanColour
 from torch import Tensor
 
 import benchmark
-from stranger_faults.diary import note
+from stranger_faults.diary import gate, note, wait_at_the_gate
 
 STEPS = 6
 """Of all these methods' trainings: 2 epochs of 48 images in batches of 16."""
@@ -135,7 +135,7 @@ def _be_stubborn(step: int) -> None:
 
 def _raise_unless_healed(step: int) -> None:
     note("step", "fault_heals")
-    if step == 5 and _gate() is not None:
+    if step == 5 and gate() is not None:
         raise RuntimeError("the stranger is ill")
 
 
@@ -158,18 +158,10 @@ def _fill_the_disk(step: int) -> None:
 
 def _wait_at_the_gate(step: int) -> None:
     """Tells its process id beside the gate, and goes on once the gate is gone."""
-    gate = _gate()
-    if gate is None:
-        return
-    gate.with_name(f"{gate.name}.reached").write_text(str(os.getpid()))
-    while gate.exists():
-        time.sleep(0.02)
-
-
-def _gate() -> Path | None:
-    """The file named by STRANGER_GATE, if it is there."""
-    named = os.environ.get("STRANGER_GATE", "")
-    return Path(named) if named and Path(named).exists() else None
+    closed = gate()
+    if closed is not None:
+        closed.with_name(f"{closed.name}.reached").write_text(str(os.getpid()))
+        wait_at_the_gate()
 
 
 EVENTS = {

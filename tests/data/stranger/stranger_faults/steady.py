@@ -10,11 +10,11 @@ from bench_stranger.mean_colour import MeanColour
 from torch import Tensor
 
 import benchmark
-from stranger_faults.diary import note, seconds
+from stranger_faults.diary import note, seconds, wait_at_the_gate
 
 
 class Steady(MeanColour):
-    """Notes `start` at its first step in a process, `step` after each, `end` after the last one of all."""
+    """Notes `start` at its first step in a process, where it waits at the gate, `step` after each, `end` after all."""
 
     average: Tensor
     epochs: Tensor
@@ -32,6 +32,7 @@ class Steady(MeanColour):
         if not self.started:
             note("start", self.cell)
             self.started = True
+            wait_at_the_gate()
         time.sleep(seconds("STRANGER_STEP_SECONDS"))
         losses = super().loss(self._noisy(batch) if self.name == "steady_noise" else batch)
         if self.name == "steady_teacher":
