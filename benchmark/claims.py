@@ -259,6 +259,14 @@ def take(
     return Claim(folder, sign, on_lost)
 
 
+def clear(folder: Path) -> None:
+    """Takes away the claim of a process that has ended, if it is one: whoever started it says so, not the next run."""
+    with contextlib.suppress(BenchError, OSError), _guarded(folder.parent):
+        found = read_sign(folder)
+        if found is not None and found.owner.is_gone():
+            (folder / CLAIM).unlink(missing_ok=True)
+
+
 def _write(folder: Path, sign: Sign) -> None:
     body: Json = dataclasses.asdict(sign)
     body["values"] = {key: float(value) for key, value in sign.values.items() if abs(value) < float("inf")}

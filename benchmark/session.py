@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import sys
 import time
@@ -15,7 +16,7 @@ from benchmark.atomic import replaced
 from benchmark.catalog import Catalog, load_catalog
 from benchmark.contracts import Accelerate, Item, Outcome
 from benchmark.devices import cores, expected_devices, resolve_devices
-from benchmark.errors import UsageError
+from benchmark.errors import RecordError, UsageError
 from benchmark.estimates import Estimates
 from benchmark.grammar import parse_items
 from benchmark.parameters import as_dict, bind
@@ -125,7 +126,8 @@ def run(request: Request, where: Where, *, quiet: bool = False, catalog: Catalog
                     scores.refresh()
     finally:
         scores.write()
-    return result_of(found, errands, todo, outcomes, where.out / SCORES)
+    result = result_of(found, errands, todo, outcomes, where.out / SCORES)
+    return dataclasses.replace(result, problem=scores.problem)
 
 
 def _cells(todo: Sequence[runner.Errand], out: Path, estimates: Estimates) -> list[Due]:
@@ -222,6 +224,8 @@ class Scores:
         self.clock = clock
         self.next = -math.inf
         """When it may be written again."""
+        self.problem = ""
+        """Why it could not be written the last time it was tried: a full disk costs no running cell."""
 
     def refresh(self) -> None:
         """Writes it again, unless that were to take more than a twentieth of the time: it grows with every cell."""
@@ -229,11 +233,15 @@ class Scores:
             self.write()
 
     def write(self) -> None:
-        """Writes it."""
+        """Writes it, or keeps why it could not be."""
         start = self.clock()
         columns, _ = index.read(self.out)
         done = columns.chosen([place for place, brief in enumerate(columns.briefs) if brief.state == "done"])
-        with replaced(self.out / SCORES) as file:
-            file.write(tables.write_csv(done).encode())
+        self.problem = ""
+        try:
+            with replaced(self.out / SCORES) as file:
+                file.write(tables.write_csv(done).encode())
+        except RecordError as error:
+            self.problem = str(error)
         end = self.clock()
         self.next = end + PATIENCE * (end - start)

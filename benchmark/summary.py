@@ -25,6 +25,8 @@ class Result:
     failed: tuple[Outcome, ...]
     summary: tuple[str, ...]
     """Lines for people: how many were done, skipped, failed; what was left out and why."""
+    problem: str = ""
+    """Why the CSV of all scores could not be written; every finished cell's own record is whole."""
 
 
 def result_of(

@@ -20,6 +20,8 @@ from benchmark.progress import Event
 
 SAID = 3
 """Lines that a dead process printed last, as its reason tells them."""
+FAULT = "Fatal Python error: "
+"""How faulthandler begins; the innermost call comes first."""
 KEPT = 4000
 """Characters of them that the record keeps."""
 
@@ -126,6 +128,14 @@ def keep_output(job: benchmark.Job, pid: int, *, worth_it: bool) -> str:
 
 
 def last_words(text: str) -> str:
-    """The last lines of a text in one, for a reason; empty where there are none."""
-    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()][-SAID:]
+    """The last lines of a text in one, for a reason; empty where there are none.
+
+    Where Python told of a fault (a segmentation fault, say), what was said before it, the fault, and where it was.
+    """
+    said, _, fault = text.partition(FAULT)
+    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()][-SAID:]
+    if fault:
+        told = f"{FAULT}{fault}".splitlines()
+        places = [line.strip() for line in told if line.strip().startswith("File ")]
+        lines += [told[0].strip(), *places[:1]]
     return f"; it last said: {' | '.join(lines)}" if lines else ""
