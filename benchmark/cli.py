@@ -269,7 +269,7 @@ def run(dry_run: bool, form: str, quiet: bool, verbose: bool, **options: Any) ->
     with _ended_as_by_ctrl_c():
         result = session.run(_request(options), session.Where(**_where(options)), quiet=quiet)
     _print_result(result, form, verbose)
-    sys.exit(FAILED_CELLS if result.failed else 0)
+    sys.exit(FAILED_CELLS if result.failed or result.problem else 0)
 
 
 @main.command()
@@ -296,13 +296,34 @@ def list_command(kind: str | None, verbose: bool) -> None:
 @click.argument("out", type=click.Path(path_type=Path, exists=True), default=Path("runs"))
 @click.option("--format", "form", type=click.Choice(["table", "md", "csv", "json", "latex"]), default="table")
 @click.option("--expected", is_flag=True, help="Ours beside published figures, with every condition that differs.")
+@click.option(
+    "--by", type=click.Choice(["method", "tap"]), default="method", help="tap: scores along an encoder's depth."
+)
+@click.option(
+    "--sort", type=click.Choice(["score", "cost"]), default="score", help="cost: score against training cost."
+)
+@click.option(
+    "--ties",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="Which places a row may have, from the outcomes of single images; auto: where that takes a second or two.",
+)
 @_all_stays()
-def table(out: Path, form: str, expected: bool) -> None:
-    """Print the tables of a folder of records, or of a leaderboard's .jsonl."""
+def table(out: Path, form: str, expected: bool, by: str, sort: str, ties: Any) -> None:
+    """Print the tables of a folder of records, or of a leaderboard's .jsonl.
+
+    \b
+    bench table runs/
+    bench table runs/ --by tap
+    bench table results/digits.jsonl --sort cost
+    """
     from benchmark import export as boards
     from benchmark import index
     from benchmark.records import read_records
 
+    if (by, sort) != ("method", "score") and (expected or form in ("csv", "json") or (by == "tap" and sort == "cost")):
+        raise UsageError("--by tap and --sort cost are views of their own, as tables: choose one, without csv or json")
     problems: list[str] = []
     records: Sequence[Record] = []
     columns: Columns | None = None
@@ -318,8 +339,12 @@ def table(out: Path, form: str, expected: bool) -> None:
         raise UsageError(f"no record under {out}; bench run --out {out} makes some")
     if expected:
         _print_expected(records, form)
+    elif (by, sort) != ("method", "score"):
+        _print_view(columns or records, by, out, form)
+    elif columns is not None:
+        _print_records(columns, [], form, ties, out)
     else:
-        _print_records(columns or records, [], form)
+        _print_records(records, [], form, ties, out)
 
 
 @main.command(name="status")
@@ -558,8 +583,8 @@ def _print_result(result: Any, form: str, verbose: bool) -> None:
         for outcome in result.failed:
             click.echo(outcome.traceback or outcome.reason, err=True)
     if result.records or result.missing:
-        _print_records(result.records, result.missing, form)
-    for line in result.summary:
+        _print_records(result.records, result.missing, form, "auto")
+    for line in (*result.summary, *([f"bench: {result.problem}"] if result.problem else [])):
         click.echo(line, err=True)
 
 
@@ -576,7 +601,10 @@ def _print_expected(records: Sequence[Record], form: str) -> None:
         _print_tables(expected.tables(records, catalog), form)
 
 
-def _print_records(records: Sequence[Record] | Columns, missing: Sequence[Any], form: str) -> None:
+def _print_records(
+    records: Sequence[Record] | Columns, missing: Sequence[Any], form: str, ties: Any, source: Path | None = None
+) -> None:
+    """Prints records; `source` is the folder or leaderboard that they were read from, if they do not know it."""
     from benchmark import tables
 
     if form == "csv":
@@ -584,7 +612,21 @@ def _print_records(records: Sequence[Record] | Columns, missing: Sequence[Any], 
     elif form == "json":
         click.echo(tables.records_as_json(records), nl=False)
     else:
-        _print_tables(tables.tables(records, missing), form)
+        from benchmark.ties import ranker
+
+        _print_tables(tables.tables(records, missing, ranker(records, ties, source)), form)
+
+
+def _print_view(records: Sequence[Record] | Columns, by: str, out: Path, form: str) -> None:
+    """Prints records along the depth of their encoders, or by what they cost."""
+    from benchmark import depth, frontier
+
+    if by == "tap":
+        from benchmark.catalog import load_catalog
+
+        _print_tables(depth.tables(records, load_catalog(), out), form)
+    else:
+        _print_tables(frontier.tables(records), form)
 
 
 def _print_tables(found: Sequence[Table], form: str) -> None:

@@ -261,7 +261,7 @@ def _table(sheet: Sheet, missing: Sequence[MissingCell], rank: Ranker | None) ->
         columns=columns,
         rows=tuple(rows),
         best=_best(lines, metrics),
-        notes=(*_notes(lines), *notes_of_marks(marks)),
+        notes=(*notes_on_seeds(lines), *notes_of_marks(marks)),
     )
     return table if rank is None else _with_ranks(table, rank(sheet, lines))
 
@@ -314,7 +314,7 @@ def _reason(brief: Brief) -> str:
 def _row(line: Line, metrics: Sequence[str], values: Sequence[float], marks: Sequence[str]) -> tuple[str, ...]:
     common = line.first.common
     numbers = [shown(line.values.get(metric), values, metric is metrics[0]) for metric in metrics]
-    return (common.method, common.encoder, line.tap, common.shown_epochs, seeds(line), *numbers, _remark(line, marks))
+    return (common.method, common.encoder, line.tap, common.shown_epochs, seeds(line), *numbers, remark(line, marks))
 
 
 def seeds(line: Line) -> str:
@@ -350,7 +350,8 @@ def _deviation(value: Value, values: Sequence[float]) -> float:
     return statistics.stdev(values[value.start : value.start + value.records])
 
 
-def _remark(line: Line, marks: Sequence[str]) -> str:
+def remark(line: Line, marks: Sequence[str]) -> str:
+    """What a reader of the row has to know beside its numbers, with these marks."""
     found = []
     if line.dull:
         found.append("did not learn" if line.dull == line.records else f"{line.dull} of {line.records} did not learn")
@@ -376,7 +377,8 @@ def _best(lines: Sequence[Line], metrics: Sequence[str]) -> frozenset[tuple[int,
     return frozenset(marked)
 
 
-def _notes(lines: Sequence[Line]) -> tuple[str, ...]:
+def notes_on_seeds(lines: Sequence[Line]) -> tuple[str, ...]:
+    """What ± and [ ] mean in a table of these lines."""
     counts = {line.records for line in lines if not line.seedless}
     notes = []
     several = [count for count in counts if count > 1]
