@@ -552,8 +552,11 @@ class Probe(Protocol):
         """CPU generator fixed by the dataset and the protocol, not by the cell's seed."""
         ...
 
-    def encode(self, images: Tensor, tap: str | None = None) -> Tensor:
-        """The tap's own shape, for float32 images in [0, 1] (N, C, H, W): frozen, eval mode, no graph."""
+    def encode(self, images: Tensor, tap: str | None = None, pool: Pool = "none") -> Tensor:
+        """A tap of more images, float32 in [0, 1] (N, C, H, W): frozen, eval mode, no graph.
+
+        In the tap's own shape; with `pool=probe.pool` as `features` gives it: (N, D).
+        """
         ...
 
 
@@ -573,6 +576,8 @@ class EvaluatorSpec:
     paper: str = ""
     pools: tuple[Pool, ...] = ("average", "flat")
     """What `pool` may be; the first is the default. `("none",)`: features are taken in the tap's own shape."""
+    labels: Literal["none", "all"] = "all"
+    """`none`: no label plays any part in its numbers. `bench correlate` sets those against accuracies."""
 
     @property
     def protocol(self) -> str:

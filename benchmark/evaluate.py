@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmark.chance import derived_seed
 from benchmark.contracts import Evaluation, EvaluatorSpec, Layout, Measurement, Pool, ScoreRequest
+from benchmark.encoder import pooled
 from benchmark.errors import PluginError
 
 
@@ -87,9 +88,10 @@ class _Probe:
     generator: torch.Generator
     source: FeatureSource
 
-    def encode(self, images: Tensor, tap: str | None = None) -> Tensor:
-        """The tap's own shape for float32 images in [0, 1]: frozen, no graph."""
-        return self.source.encode(images, tap or self.tap)
+    def encode(self, images: Tensor, tap: str | None = None, pool: Pool = "none") -> Tensor:
+        """A tap of float32 images in [0, 1], in its own shape or pooled: frozen, no graph."""
+        name = tap or self.tap
+        return pooled(self.source.encode(images, name), self.layout.tap(name), pool)
 
 
 def evaluate(

@@ -453,6 +453,13 @@ def check_evaluator(spec: EvaluatorSpec, params: Any = None) -> Evaluation:
             bool(np.array_equal(prediction, other.predictions[name])),
             f"evaluator '{spec.name}': other test labels gave other predictions ('{name}'); test labels may only score",
         )
+    if spec.labels == "none":
+        learnt = LabelledImages(images=subject.train.images, labels=subject.train.labels.flip(0))
+        other = _evaluated(spec, params, dataclasses.replace(subject, train=learnt, test=shuffled))
+        _require(
+            _same_measurements(first, other),
+            f"evaluator '{spec.name}': other labels gave other numbers, but its spec declares labels='none'",
+        )
     _check_values(spec, first)
     return first
 

@@ -49,6 +49,7 @@ def bench_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
         summary="bounds on I(image; vector) that a small critic reaches: to compare encoders, not to measure",
         evaluate=evaluate,
         params=InformationParams,
+        labels="none",
         metrics=(
             benchmark.Metric(name="dv", unit="nats", headline="dv"),  # has no ceiling
             benchmark.Metric(name="infonce", unit="nats"),
