@@ -387,6 +387,40 @@ def explain_command(first: str, second: str, out: Path, form: str) -> None:
         _print_tables([explain.table(a, b)], form)
 
 
+@main.command(name="compare")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Or a .jsonl.")
+@click.option("--all-metrics", "every", is_flag=True, help="Not each evaluator's headline alone.")
+@click.option("--cka", is_flag=True, help="Also how alike both see the test images; wants folders with weights.")
+@click.option("--data-dir", type=click.Path(path_type=Path), envvar="BENCH_DATA", default=Path("data"))
+@click.option("--dataset", help="Of --cka, where the record does not hold it: 'folder[path=...]'.")
+@click.option("--format", "form", type=click.Choice(["table", "md", "csv", "json", "latex"]), default="table")
+def compare_command(first: str, second: str, out: Path, every: bool, cka: bool, form: str, **options: Any) -> None:
+    """Say whether two sides differ: as these checkpoints, and as methods trained again.
+
+    A and B are each a record (folder, cell id or its beginning, method/encoder/dataset/seed), all seeds of a method
+    (method/encoder/dataset), a leaderboard (FILE.jsonl, or REV:FILE.jsonl from git), or one cell of it after a #.
+
+    \b
+    bench compare aet/resnet18/digits dim/resnet18/digits
+    bench compare HEAD~1:results/digits.jsonl results/digits.jsonl
+    bench compare results/digits.jsonl#aet/blocknet/digits results/digits.jsonl#untrained/blocknet/digits
+    """
+    from benchmark import answers, compare, sides
+
+    a, b = (sides.read(argument, out.expanduser()) for argument in (first, second))
+    found, alike = compare.report(a, b, (first, second), every), []
+    if cka:
+        from benchmark import similarity
+
+        alike = similarity.alike(compare.only(a), compare.only(b), **options)
+    if form in ("csv", "json"):
+        click.echo(answers.as_csv(found) if form == "csv" else answers.as_json(found, alike), nl=False)
+    else:
+        _print_tables([*answers.tables(found), *([similarity.table(alike)] if cka else [])], form)
+
+
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path, exists=True), default=Path("runs"))
 @click.option("--to", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
@@ -400,6 +434,25 @@ def export(out: Path, to: Path) -> None:
         click.echo(f"bench: left out: {problem}", err=True)
     for name, count in boards.export(records, to).items():
         click.echo(f"{to / name}.csv: {count} cells added or replaced")
+
+
+@main.command(name="merge")
+@click.argument("sources", metavar="FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--to", type=click.Path(path_type=Path), required=True, help="Another folder; it may hold cells already.")
+@click.option("--prefer", metavar="FOLDER|newest", help="Whose record to take where numbers of a cell differ.")
+def merge_command(sources: tuple[Path, ...], to: Path, prefer: str | None) -> None:
+    """Join the output folders of several machines in a new one; all is checked before the first cell is copied.
+
+    \b
+    bench merge from-a/runs from-b/runs --to runs
+    """
+    from benchmark import merge
+
+    found = merge.merge(sources, to, prefer)
+    for sentence in found.left_out:
+        click.echo(f"bench: left out: {sentence}", err=True)
+    _print_tables([found.table], "table")
+    click.echo(f"{to}: {found.copied} cells copied, {found.kept} were there, {found.twice} stood in several folders")
 
 
 def _reading_options(command: Command) -> Command:
