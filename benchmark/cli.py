@@ -347,6 +347,25 @@ def table(out: Path, form: str, expected: bool, by: str, sort: str, ties: Any) -
         _print_records(records, [], form, ties, out)
 
 
+@main.command(name="correlate")
+@click.argument("out", type=click.Path(path_type=Path, exists=True), default=Path("runs"))
+@click.option("--min-cells", type=click.IntRange(min=2), default=10, show_default=True, help="Of a row with numbers.")
+@click.option("--format", "form", type=click.Choice(["table", "md", "csv", "json", "latex"]), default="table")
+def correlate_command(out: Path, min_cells: int, form: str) -> None:
+    """Show which scores without labels go with accuracy, over the cells and taps of a folder or a leaderboard's .jsonl."""
+    from benchmark import correlate
+    from benchmark.catalog import load_catalog
+
+    columns, problems = correlate.look(out)
+    for problem in problems:
+        click.echo(f"bench: left out: {problem}", err=True)
+    found = correlate.correlations(columns, load_catalog(), min_cells)
+    if form in ("csv", "json"):
+        click.echo(correlate.as_csv(found) if form == "csv" else correlate.as_json(found), nl=False)
+    else:
+        _print_tables(correlate.tables(found), form)
+
+
 @main.command(name="status")
 @click.argument("out", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("runs"))
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")

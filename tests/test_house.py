@@ -70,6 +70,8 @@ ALLOWED: dict[str, set[str]] = {
     "ties": {"columns", "errors", "export", "families", "inference", "records", "sheets", "tables"},
     "depth": {"catalog", "columns", "errors", "marks", "parameters", "records", "sheets", "tables"},
     "merge": {"claims", "errors", "parcels", "records", "tables"},
+    "concordance": set(),
+    "correlate": {"catalog", "columns", "concordance", "errors", "export", "index", "tables"},
     "frontier": {"columns", "marks", "records", "sheets", "tables"},
     "figures": {"errors", "contracts", "catalog", "grammar", "parameters", "plan", "records", "stats"},
     "expected": {"errors", "catalog", "figures", "records", "stats", "tables"},
