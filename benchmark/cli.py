@@ -440,6 +440,37 @@ def compare_command(first: str, second: str, out: Path, every: bool, cka: bool, 
         _print_tables([*answers.tables(found), *([similarity.table(alike)] if cka else [])], form)
 
 
+@main.command(name="check")
+@click.argument("out", type=click.Path(path_type=Path, exists=True), default=Path("runs"))
+@click.option("--baseline", required=True, help="A leaderboard's .csv or .jsonl, or REV:FILE from git.")
+@click.option("--margin", type=float, default=0.005, show_default=True, help="What has to be lost, as a raw fraction.")
+@click.option("--update", is_flag=True, help="Write the run's finished cells into the baseline's folder, and stop.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Also a JUnit XML file.")
+@click.option("--summary", type=click.Path(path_type=Path), help="Also Markdown, added to the end of a file.")
+@click.option("--format", "form", type=click.Choice(["table", "md", "csv", "json", "latex"]), default="table")
+def check_command(out: Path, baseline: str, margin: float, update: bool, form: str, **files: Path | None) -> None:
+    """Say whether a run is worse than a baseline, as methods trained again: the gate of a CI.
+
+    Exit codes: 0 passed; 1 something regressed; 4 no baseline, or not comparable; 3 cells failed. 1 before 4 before 3.
+
+    \b
+    bench check runs/ --baseline results/digits.csv --junit check.xml --summary "$GITHUB_STEP_SUMMARY"
+    bench check runs/ --baseline results/digits.csv --update
+    """
+    from benchmark import check, verdicts
+
+    if update:
+        click.echo(check.update(out, Path(baseline)))
+        return
+    found = check.report(out, baseline, margin)
+    verdicts.write(found, **files)
+    if form == "json":
+        click.echo(verdicts.as_json(found), nl=False)
+    else:
+        _print_tables([verdicts.table(found)], form)
+    sys.exit(found.exit_code)
+
+
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path, exists=True), default=Path("runs"))
 @click.option("--to", type=click.Path(path_type=Path), default=Path("results"), show_default=True)

@@ -77,6 +77,8 @@ ALLOWED: dict[str, set[str]] = {
     "expected": {"errors", "catalog", "figures", "records", "stats", "tables"},
     "formats": {"tables"},
     "pictures": {"errors", "atomic"},
+    "check": {"compare", "differences", "errors", "export", "families", "inference", "records", "sides"},
+    "verdicts": {"check", "errors", "formats", "tables"},
     "export": {"errors", "atomic", "records", "tables"},
     "provenance": {"__init__", "contracts", "catalog"},
     "runner": {
