@@ -109,9 +109,9 @@ def _title(group: Group) -> str:
 
 
 def _rows(a: Group, b: Group, every: bool) -> list[Row]:
-    ours, theirs = _scores(a, every), _scores(b, every)
+    ours, theirs = scores_of(a, every), scores_of(b, every)
     name = a.name if a.name == b.name else f"{a.name} - {b.name}"
-    wrong = _other_conditions(a.records[0], b.records[0])
+    wrong = other_conditions(a.records[0], b.records[0])
     found = []
     for key, tap_b in _matched(ours, theirs):
         tap, pool, evaluator, metric = key
@@ -128,7 +128,8 @@ _Found = list[tuple[Record, Score]]
 """One score, of each record that has it."""
 
 
-def _scores(group: Group, every: bool) -> dict[_Key, _Found]:
+def scores_of(group: Group, every: bool = False) -> dict[_Key, _Found]:
+    """Scores of a group by tap, pool, evaluator and metric, each with the records that have it; headlines, or every one."""
     found: dict[_Key, _Found] = {}
     for record in group.records:
         for score in record.scores:
@@ -148,7 +149,7 @@ def _matched(ours: dict[_Key, _Found], theirs: dict[_Key, _Found]) -> list[tuple
     return [(key, key[0]) for key in dict.fromkeys((*ours, *theirs))]
 
 
-def _other_conditions(a: Record, b: Record) -> str:
+def other_conditions(a: Record, b: Record) -> str:
     """Why no score of two cells can be compared; else empty."""
     mine, other = a.cell["dataset"], b.cell["dataset"]
     for record, side in ((a, "A"), (b, "B")):
@@ -164,11 +165,13 @@ def _short(value: object) -> str:
     return "all" if value is None else str(value)[:12]
 
 
-def _other_score(a: _Found, b: _Found) -> str:
-    """Why this score cannot be compared; else empty."""
+def other_score(a: _Found, b: _Found, *, params: bool = True) -> str:
+    """Why this score cannot be compared; else empty. Without `params`, parameters of the evaluator are not looked at."""
     if not a or not b:
         return f"{'B' if a else 'A'} has no such score"
     for field, words in (("protocol", "protocol"), ("n", "test set"), ("params", "parameters of the evaluator")):
+        if field == "params" and not params:
+            continue
         values = [{_word(getattr(score, field)) for _, score in side} for side in (a, b)]
         if values[0] != values[1] or len(values[0]) != 1:
             return f"other {words}: {' and '.join('/'.join(sorted(each)) for each in values)}"
@@ -182,11 +185,11 @@ def _word(value: object) -> str:
 def _row(cell: str, shown: str, groups: tuple[Group, Group], found: tuple[_Found, _Found], wrong: str) -> Row:
     values = [[score.value for _, score in side] for side in found]
     a, b = (float(np.mean(each)) if each else None for each in values)
-    wrong = wrong or _other_score(*found)
+    wrong = wrong or other_score(*found)
     if wrong:
         return Row(cell=cell, score=shown, a=a, b=b, answers=(None, None), reasons=(wrong, wrong))
     higher = found[0][0][1].higher_is_better
-    samples = [_sample(group, side) for group, side in zip(groups, found, strict=True)]
+    samples = [sample_of(group, side) for group, side in zip(groups, found, strict=True)]
     mine, other = samples
     if mine is None or other is None:
         again = retrained_scores(*values, higher_is_better=higher)
@@ -206,7 +209,7 @@ def _alone(sample: Sample) -> bool:
     return len(sample.outcomes) == 1 and not sample.seedless
 
 
-def _sample(group: Group, found: _Found) -> Sample | None:
+def sample_of(group: Group, found: _Found) -> Sample | None:
     """Outcomes over seeds, or None where one of them has none."""
     kept = [group.outcomes(record, score) for record, score in found]
     lengths = {len(each) for each in kept if each is not None}

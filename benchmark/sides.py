@@ -102,11 +102,11 @@ def read(argument: str, out: Path) -> list[Group]:
         source = _board(board)
         return [_named(cell, source, board)] if mark else _some(source.groups(), board)
     if (Path(argument) / RECORD).is_file():
-        return [Group(records=(read_record(Path(argument)),), outcomes=_from_folders())]
+        return [Group(records=(read_record(Path(argument)),), outcomes=outcomes_of_folders())]
     if out.name.endswith(BOARD):
         return [_named(argument, _board(str(out)), str(out))]
     records, _ = read_records(out)
-    return [_named(argument, Source(records=records, outcomes=_from_folders()), str(out))]
+    return [_named(argument, Source(records=records, outcomes=outcomes_of_folders()), str(out))]
 
 
 def _some(groups: list[Group], board: str) -> list[Group]:
@@ -117,7 +117,7 @@ def _some(groups: list[Group], board: str) -> list[Group]:
 
 def _named(argument: str, source: Source, where: str) -> Group:
     """The records that an argument fits: all seeds of a method, or one record."""
-    several = [group for group in source.groups() if _labels(group.records[0]) == argument]
+    several = [group for group in source.groups() if labels(group.records[0]) == argument]
     if len(several) == 1:
         return several[0]
     if several:
@@ -128,7 +128,7 @@ def _named(argument: str, source: Source, where: str) -> Group:
     found = [record for record in source.records if _answers_to(record, argument)]
     if len(found) == 1:
         return source.group(found)
-    shown = ", ".join(dict.fromkeys(_labels(record) for record in (found or source.records))) or "none"
+    shown = ", ".join(dict.fromkeys(labels(record) for record in (found or source.records))) or "none"
     wrong = f"{len(found)} records fit" if found else "no record fits"
     raise RecordError(
         f"'{argument}': {wrong} under {where}; write a folder, a cell id or its beginning, method/encoder/dataset/seed, or "
@@ -138,11 +138,12 @@ def _named(argument: str, source: Source, where: str) -> Group:
 
 def _answers_to(record: Record, argument: str) -> bool:
     seed = "-" if record.cell["seed"] is None else record.cell["seed"]
-    named = argument in (f"{_labels(record)}/{seed}", Path(record.folder).name or None)
+    named = argument in (f"{labels(record)}/{seed}", Path(record.folder).name or None)
     return named or (len(argument) >= 4 and record.id.startswith(argument))
 
 
-def _labels(record: Record) -> str:
+def labels(record: Record) -> str:
+    """method/encoder/dataset."""
     return "/".join(str(record.cell[kind]["label"]) for kind in ("method", "encoder", "dataset"))
 
 
@@ -153,7 +154,7 @@ def _epochs(record: Record) -> object:
 # --- where outcomes are -----------------------------------------------------------------------------------------------
 
 
-def _from_folders() -> Callable[[Record, Score], Outcomes | None]:
+def outcomes_of_folders() -> Callable[[Record, Score], Outcomes | None]:
     """Outcomes from the folders of records, each of which is read once."""
     read_once: dict[str, dict[str, Outcomes]] = {}
 
