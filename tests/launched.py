@@ -96,9 +96,10 @@ def cell_of(record: Record) -> str:
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    """The CSV of finished cells, without times."""
+    """The CSV of finished cells, without times, and without repbench's commit: somebody may commit between two runs."""
+    without = {*TIMES, "commit"}
     with (folder / "runs" / "scores.csv").open(newline="") as file:
-        return [{key: value for key, value in row.items() if key not in TIMES} for row in csv.DictReader(file)]
+        return [{key: value for key, value in row.items() if key not in without} for row in csv.DictReader(file)]
 
 
 def bodies(folder: Path, *names: str) -> dict[str, bytes]:

@@ -454,14 +454,17 @@ def taken_over(launch: Launch, environment: dict[str, str], tmp_path_factory: py
     victim, other = both_at_work(launch, environment, folder)
 
     def in_the_middle() -> bool:
-        """Something is finished, and the one to be killed is in the middle of a training."""
+        """Something is trained, and the one to be killed is in the middle of a training."""
         assert victim.poll() is None, ended(victim, folder).tail()
         mine, lines = living(victim.pid), told(diary)
         last = {pid: word for word, _, pid in lines if pid in mine}
-        return "step" in last.values() and any(word == "end" for word, _, _ in lines)
+        return "step" in last.values() and bool(trained())
+
+    def trained() -> frozenset[str]:
+        return frozenset(cell_of(record) for record in by_label(folder).values() if record.trained)
 
     until(in_the_middle, "the one that is to be killed to train another cell")
-    done = frozenset(cell_of(record) for record in by_label(folder).values() if record.trained)
+    done = trained()
     os.kill(victim.pid, signal.SIGKILL)
     until_all_gone(victim)
     return TakenOver(folder, ended(other, folder), done)
