@@ -464,8 +464,8 @@ def check_command(out: Path, baseline: str, margin: float, update: bool, form: s
         return
     found = check.report(out, baseline, margin)
     verdicts.write(found, **files)
-    if form == "json":
-        click.echo(verdicts.as_json(found), nl=False)
+    if form in ("csv", "json"):
+        click.echo(verdicts.as_csv(found) if form == "csv" else verdicts.as_json(found), nl=False)
     else:
         _print_tables([verdicts.table(found)], form)
     sys.exit(found.exit_code)
@@ -503,6 +503,41 @@ def merge_command(sources: tuple[Path, ...], to: Path, prefer: str | None) -> No
         click.echo(f"bench: left out: {sentence}", err=True)
     _print_tables([found.table], "table")
     click.echo(f"{to}: {found.copied} cells copied, {found.kept} were there, {found.twice} stood in several folders")
+
+
+@main.command(name="verify")
+@click.argument("out", type=click.Path(path_type=Path, exists=True), default=Path("runs"))
+@click.option("--sample", "count", type=click.IntRange(min=1), default=3, show_default=True, help="Cells to do again.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the draw of cells.")
+@click.option("--device", help="Default: of the kind that each record names.")
+@click.option("--dataset", help="Needed where records do not hold it: 'folder[path=...]'.")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), envvar="BENCH_DATA", default=Path("data"), show_default=True
+)
+def verify_command(out: Path, count: int, seed: int, **options: Any) -> None:
+    """Do a few finished cells again, from their records alone, and say whether the stored numbers hold.
+
+    OUT is an output folder or a leaderboard's .jsonl; nothing of it is changed. Exit code 0: they hold; 1: they do not, or
+    no cell could be done again.
+
+    \b
+    bench verify runs/ --sample 3
+    bench verify results/digits.jsonl --sample 1 --seed 7
+    """
+    from benchmark import export as boards
+    from benchmark import verify
+    from benchmark.catalog import load_catalog
+    from benchmark.records import read_records
+
+    records = boards.read_board(out) if out.is_file() else read_records(out)[0]
+    asked = verify.Asked(**{**options, "data_dir": options["data_dir"].expanduser()})
+    findings = []
+    for found in verify.verify(verify.sample(records, count, seed), asked, load_catalog()):
+        click.echo(f"{found.verdict}: {found.record.id[:10]}", err=True)
+        findings.append(found)
+    _print_tables([verify.table(findings)], "table")
+    run = [found for found in findings if found.verdict != "not run"]
+    sys.exit(0 if run and all(found.holds for found in run) else 1)
 
 
 def _reading_options(command: Command) -> Command:
