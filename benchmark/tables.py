@@ -33,7 +33,7 @@ OF_KIND = COLUMNS[5:10]
 SORT_RECORDS = ("dataset", "method", "encoder", "method_params", "epochs", "seed", "cell")
 SORT_KINDS = ("evaluator", "pool", "tap", "metric")
 """By what rows are sorted: first the records, then the scores of each."""
-TIMES = ("train_seconds",)
+TIMES = ("train_seconds", "peak_memory_bytes")
 """Columns that differ between two runs of the same cells."""
 DIGITS = 4
 """Decimals of a fraction in a table for people."""
