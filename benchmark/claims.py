@@ -29,6 +29,7 @@ CLAIM = "claim.json"
 GUARD = ".guard"
 BEAT_SECONDS = 5.0
 """Between two heartbeats."""
+LARGEST_PID = 2**31
 LEASE_SECONDS = 60.0
 """How long a heartbeat of another machine may stand still until its claim counts as left behind."""
 
@@ -115,9 +116,14 @@ def read_sign(folder: Path) -> Sign | None:
     """What a cell's claim says; None where there is none, or none that can be read."""
     try:
         body = json.loads((folder / CLAIM).read_text(encoding="utf-8"))
-        return Sign(**{**body, "owner": Owner(**body["owner"])})
+        owner = Owner(**body["owner"])
+        sign = Sign(**{**body, "owner": owner})
     except (OSError, ValueError, TypeError, KeyError):
         return None
+    # What no system has as a process is nobody's claim, whoever wrote it.
+    right = isinstance(owner.pid, int) and 0 < owner.pid < LARGEST_PID and isinstance(sign.beat, int)
+    words = (owner.host, owner.started, owner.boot, sign.token, sign.title, sign.device, sign.stage)
+    return sign if right and all(isinstance(word, str) for word in words) else None
 
 
 class Watch:

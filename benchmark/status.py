@@ -81,20 +81,29 @@ class Status:
         return on_slots(known, max(1, self.slots)) if known else None
 
 
+def _is_behind(sign: Sign, brief: Brief | None) -> bool:
+    """Whether a claim was left on a finished cell by a run that was killed in its very last moment: nothing is lost."""
+    return brief is not None and brief.state == "done" and bool(sign.owner.is_gone())
+
+
 def look(out: Path) -> Status:
     """What goes on in an output folder now."""
     runs = read_runs(out)
     living = [run for run in runs if not run.owner.is_gone()]
     due = {cell.folder: cell for run in living for cell in run.cells}
-    signs = {name: sign for name in _names(out) if (sign := read_sign(out / name)) is not None}
+    columns, problems = index.read(out)
+    briefs = {brief.folder: brief for brief in columns.briefs}
+    signs = {
+        name: sign
+        for name in _names(out)
+        if (sign := read_sign(out / name)) is not None and not _is_behind(sign, briefs.get(name))
+    }
     running = [
         Running(
             folder=name, sign=sign, left=bool(sign.owner.is_gone()), expected=due[name].seconds if name in due else None
         )
         for name, sign in signs.items()
     ]
-    columns, problems = index.read(out)
-    briefs = {brief.folder: brief for brief in columns.briefs}
     busy = {each.folder for each in running if not each.left}
     waiting = {
         name: cell for name, cell in due.items() if name not in busy and _is_waiting(out, cell, briefs.get(name))
