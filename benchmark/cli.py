@@ -474,16 +474,31 @@ def check_command(out: Path, baseline: str, margin: float, update: bool, form: s
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path, exists=True), default=Path("runs"))
 @click.option("--to", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
-def export(out: Path, to: Path) -> None:
-    """Add finished records to the leaderboards of a folder that lives in git."""
+@click.option(
+    "--format", "form", default="csv", show_default=True, help="Also parquet, latex, bibtex: names with commas between."
+)
+def export(out: Path, to: Path, form: str) -> None:
+    """Add finished records to the leaderboards of a folder that lives in git.
+
+    The CSV, the records and the outcomes of single images are always written.
+
+    \b
+    bench export runs/ --to results/
+    bench export runs/ --to paper/ --format latex,bibtex
+    """
+    from benchmark import editions
     from benchmark import export as boards
+    from benchmark.catalog import load_catalog
     from benchmark.records import read_records
 
+    wanted = editions.parse(form)
     records, problems = read_records(out)
     for problem in problems:
         click.echo(f"bench: left out: {problem}", err=True)
+    catalog = load_catalog()
     for name, count in boards.export(records, to).items():
-        click.echo(f"{to / name}.csv: {count} cells added or replaced")
+        files = editions.write(to, name, wanted, catalog)
+        click.echo(f"{', '.join(map(str, files))}: {count} cells added or replaced")
 
 
 @main.command(name="merge")

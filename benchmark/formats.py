@@ -36,8 +36,9 @@ def rendered(found: Sequence[Table], form: Format, width: int | None = None) -> 
         ]
         body = tabulate.tabulate(rows, headers=table.columns, tablefmt=kind, disable_numparse=True)
         body = body.replace(_BOLD, "\\textbf{").replace(_NOT_BOLD, "}")
-        notes = "".join(f"\n\n{note}" if form == "md" else f"\n% {note}" for note in table.notes)
-        parts.append(heading.format(table.title) + body + notes)
+        lines = [" ".join(note.split()) for note in table.notes]  # a line break would end LaTeX's comment
+        notes = "".join(f"\n\n{note}" if form == "md" else f"\n% {note}" for note in lines)
+        parts.append(heading.format(" ".join(table.title.split())) + body + notes)
     return "\n\n".join(parts) + "\n"
 
 

@@ -69,6 +69,8 @@ ALLOWED: dict[str, set[str]] = {
     "tables": {"columns", "marks", "records", "sheets"},
     "ties": {"columns", "errors", "export", "families", "inference", "records", "sheets", "tables"},
     "depth": {"catalog", "columns", "errors", "marks", "parameters", "records", "sheets", "tables"},
+    "bibliography": {"catalog", "errors", "records"},
+    "editions": {"atomic", "bibliography", "catalog", "errors", "export", "formats", "records", "tables", "ties"},
     "merge": {"claims", "errors", "parcels", "records", "tables"},
     "concordance": set(),
     "correlate": {"catalog", "columns", "concordance", "errors", "export", "index", "tables"},

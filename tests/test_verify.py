@@ -223,7 +223,8 @@ def test_every_cell_of_the_digits_leaderboard_can_be_planned_from_its_record(cat
         try:
             planned = verify.planned_again(record, verify.Asked(data_dir=tmp_path), catalog)
         except UsageError as error:
-            assert "another law" in str(error) or "of a protocol that is installed" in str(error)
+            if "another law" not in str(error) and "of a protocol that is installed" not in str(error):
+                raise
             continue
         assert planned.cell.id == record.id
         assert planned.scores
