@@ -544,7 +544,9 @@ def verify_command(out: Path, count: int, seed: int, **options: Any) -> None:
     from benchmark.catalog import load_catalog
     from benchmark.records import read_records
 
-    records = boards.read_board(out) if out.is_file() else read_records(out)[0]
+    records, problems = (boards.read_board(out), []) if out.is_file() else read_records(out)
+    for problem in problems:
+        click.echo(f"bench: left out: {problem}", err=True)
     asked = verify.Asked(**{**options, "data_dir": options["data_dir"].expanduser()})
     findings = []
     for found in verify.verify(verify.sample(records, count, seed), asked, load_catalog()):
