@@ -17,7 +17,7 @@ from benchmark.catalog import Catalog
 from benchmark.columns import Brief, Columns, columns_of
 from benchmark.errors import RecordError
 from benchmark.marks import notes as notes_of_marks
-from benchmark.marks import words
+from benchmark.marks import shared, words
 from benchmark.parameters import bind
 from benchmark.records import Record, read_record
 from benchmark.sheets import Line, Sheet, sheets
@@ -87,6 +87,7 @@ def _curve(sheet: Sheet, taps: tuple[str, ...], rows: Sequence[_Row], beside: Se
     marks = [
         words(dict.fromkeys(m for line in row.lines.values() for m in line.marks), sheet.evaluator) for row in rows
     ]
+    everywhere = shared(marks)
     texts, bold = [], set()
     for number, (row, found) in enumerate(zip(rows, marks, strict=True)):
         highest = (
@@ -101,7 +102,7 @@ def _curve(sheet: Sheet, taps: tuple[str, ...], rows: Sequence[_Row], beside: Se
         texts.append(
             (
                 *(common.method, common.encoder, ", ".join(highest) or "-", common.shown_epochs, seeds(row.first)),
-                *(*values, remark(row.first, found)),
+                *(*values, remark(row.first, [word for word in found if word not in everywhere])),
             )
         )
         bold |= {(number, 5 + taps.index(tap)) for tap in highest}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from benchmark.columns import Brief, Columns, columns_of
 from benchmark.marks import notes as notes_of_marks
-from benchmark.marks import words
+from benchmark.marks import shared, words
 from benchmark.records import Record
 from benchmark.sheets import Line, Members, Sheet, sheets
 from benchmark.tables import Table, notes_on_seeds, remark, seeds, shown, title
@@ -94,6 +94,7 @@ def _table(sheet: Sheet, rows: Sequence[_Row]) -> Table:
     )
     able = [row for row in rows if not row.line.smoke and row.score is not None and row.seconds is not None]
     marks = [words(row.line.marks, sheet.evaluator) for row in rows]
+    everywhere = shared(marks)
     texts: list[tuple[str, ...]] = []
     for row, found in zip(rows, marks, strict=True):
         line, common = row.line, row.line.first.common
@@ -103,7 +104,10 @@ def _table(sheet: Sheet, rows: Sequence[_Row]) -> Table:
                 *(common.method, common.encoder, line.tap, common.shown_epochs, seeds(line)),
                 *(shown(line.values.get(metric), sheet.values, True), ON if on else ""),
                 *(seconds_shown(row.seconds), images_shown(row.images), bytes_shown(row.memory)),
-                *("-" if row.device == "any" else row.device, remark(line, found)),
+                *(
+                    "-" if row.device == "any" else row.device,
+                    remark(line, [word for word in found if word not in everywhere]),
+                ),
             )
         )
     heads: tuple[str, ...] = (

@@ -185,3 +185,14 @@ def test_views_are_asked_for_one_at_a_time_and_as_tables(bench: Bench, tmp_path:
     ):
         result = bench("table", "runs", *words)
         assert (result.exit_code, "choose one" in result.output) == (2, True), words
+
+
+def test_marks_of_every_row_are_told_once_in_both_views(catalog: Catalog, tmp_path: Path) -> None:
+    checks = {"trained": True, "overlap": {"exact": 1, "near": 2, "of": 8}}
+    records = [_deep(m, {"conv1": 0.5, "conv2": 0.6}, checks=checks) for m in ("aet", "dim")]
+    for table in (*depth.tables(records, catalog, tmp_path), *frontier.tables(records)):
+        assert "remarks" not in table.columns
+        assert sum("All rows, overlap 1+2/8." in note for note in table.notes) == 1
+    records[0] = dataclasses.replace(records[0], checks={**checks, "labels_unseen": False})
+    for table in (*depth.tables(records, catalog, tmp_path), *frontier.tables(records)):
+        assert {row[0]: row[-1] for row in table.rows} == {"aet": "saw labels", "dim": ""}
