@@ -6,8 +6,8 @@ adjustment and by more than the margin. What cannot be held against anything is 
 
 from __future__ import annotations
 
-import csv
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +15,15 @@ from typing import Literal
 
 import numpy as np
 
+from benchmark import baselines, sides
 from benchmark import export as boards_room
-from benchmark import sides
-from benchmark.compare import other_conditions, other_score, sample_of, scores_of
+from benchmark.compare import other_score, sample_of, scores_of
 from benchmark.differences import LEVEL, Comparison
-from benchmark.errors import RecordError, UsageError
-from benchmark.families import MARGIN, GateVerdict, adjusted, gate
-from benchmark.inference import Spread, pooled_spread, retrained, retrained_scores
-from benchmark.records import Record, Score, read_records
-from benchmark.sides import Group, Source, settings
+from benchmark.errors import UsageError
+from benchmark.families import MARGIN, adjusted, gate
+from benchmark.inference import Sample, Spread, pooled_spread, retrained, retrained_scores
+from benchmark.records import CHECKPOINT, RECORD, Record, Score, read_records
+from benchmark.sides import Group, Source
 
 REGRESSION, BASELINE, FAILED = 1, 4, 3
 """Exit codes, the first that applies: something regressed; no baseline, or not comparable; cells that failed."""
@@ -56,10 +56,12 @@ class Report:
     margin: float
     rows: tuple[Row, ...]
     ignored: tuple[str, ...] = ()
-    """Cells of the baseline that this run did not ask for."""
+    """Cells and scores of the baseline that this run did not ask for."""
     failed: tuple[str, ...] = ()
-    """Cells of the run that failed and that the baseline does not have."""
+    """What failed in the run and is not in the baseline."""
     notes: tuple[str, ...] = ()
+    missing: str = ""
+    """Why there is no baseline; empty where there is one."""
 
     def count(self, verdict: Verdict) -> int:
         """Rows of a verdict."""
@@ -79,6 +81,8 @@ class Report:
     def sentence(self) -> str:
         """The verdict in one line."""
         words = {REGRESSION: "regressed", BASELINE: "not comparable", FAILED: "cells failed", 0: "passed"}
+        if self.missing:
+            return f"{words[self.exit_code]}: {self.missing}"
         counts = ", ".join(
             f"{self.count(verdict)} {verdict}"
             for verdict in ("regressed", "improved", "no evidence", "checkpoint only", "not comparable", "new")
@@ -96,35 +100,63 @@ def report(out: Path, baseline: str, margin: float = MARGIN, level: float = LEVE
         margin: what has to be lost, raw, before a score counts as regressed.
         level: 1 - level bounds the chance that a run without any change is called regressed.
 
+    Returns:
+        All verdicts; where there is no baseline, that, with every score as new: exit 4.
+
     Raises:
-        UsageError: there is no record in the run, or no baseline: exit 4.
-        RecordError: a file is damaged.
+        UsageError: there is no record in the run, or an argument cannot be.
+        RecordError: a file of the baseline is damaged.
     """
-    if margin < 0:
+    if not (math.isfinite(margin) and margin >= 0):
         raise UsageError(f"--margin {margin} cannot be; it is a raw fraction from 0 on, such as 0.005 for half a point")
-    records = [record for record in read_records(out)[0] if record.state != "smoke"]
-    if not records:
-        raise UsageError(f"no record under {out}; bench run --out {out} makes some")
-    known, unpaired = _baseline(baseline)
-    here = Source(records=records, outcomes=sides.outcomes_of_folders()).groups()
+    found, problems = read_records(out)
+    records, torn = [record for record in found if record.state != "smoke"], _unreadable(out, problems)
+    if not records and not torn:
+        raise UsageError(f"no record under {out}, smoke records apart; bench run --out {out} makes some")
+    known, missing = baselines.known(baseline)
     rows: list[Row] = []
-    met: set[int] = set()
-    for group in here:
-        found = _counterpart(group, known)
-        if isinstance(found, Group):
-            met.add(id(found))
-            rows += _rows(group, found)
+    failed: list[str] = []
+    met: set[int] = set()  # ids of groups of the baseline that belong to a cell of the run
+    unasked: list[str] = []
+    for group in Source(records=records, outcomes=sides.outcomes_of_folders()).groups():
+        other = baselines.counterpart(group, known)
+        if isinstance(other, Group):
+            met.add(id(other))
+            unasked += _not_asked(group, other)
+            rows += _rows(group, other)
         else:
-            rows += _without(group, found)
-    lost, failed = _unfinished(records, known, met)
+            met.update(id(each) for each in baselines.of_same_name(group.records[0], known))
+            rows += _without(group, other)
+        lost, others = _not_scored(group, other if isinstance(other, Group) else None)
+        rows += lost
+        failed += others
+    lost, others = _unfinished(records, known, met)
+    cells = [_with_epochs(group) for group in known if id(group) not in met]
     return Report(
         baseline=baseline,
         margin=margin,
-        rows=tuple(_judged([*rows, *lost], margin, level)),
-        ignored=tuple(sides.labels(group.records[0]) for group in known if id(group) not in met),
-        failed=tuple(failed),
-        notes=(UNPAIRED,) if unpaired else (),
+        rows=tuple(_judged([*rows, *lost, *torn], margin, level)),
+        ignored=(*dict.fromkeys(cells), *unasked),
+        failed=(*failed, *others),
+        notes=(UNPAIRED,) if known and not any(_has_outcomes(group) for group in known) else (),
+        missing=missing,
     )
+
+
+def _has_outcomes(group: Group) -> bool:
+    return any(group.outcomes(record, score) is not None for record in group.records for score in record.scores)
+
+
+def _with_epochs(group: Group) -> str:
+    return f"{sides.labels(group.records[0])} ({baselines.plain(baselines.epochs_of(group.records[0]))} epochs)"
+
+
+def _not_asked(group: Group, baseline: Group) -> list[str]:
+    """Scores of the baseline that no record of the run has, in one line; whether they failed is told elsewhere."""
+    have = scores_of(group)
+    told = [_told(key) for key in scores_of(baseline) if key not in have]
+    failed = any(record.failure for record in group.records)
+    return [f"{sides.labels(group.records[0])}: {'; '.join(told)}"] if told and not failed else []
 
 
 def update(out: Path, baseline: Path) -> str:
@@ -134,9 +166,14 @@ def update(out: Path, baseline: Path) -> str:
         What was written, in words.
 
     Raises:
-        UsageError: nothing is finished, or the baseline is the leaderboard of another dataset.
+        UsageError: nothing is finished, or the baseline is no file or the leaderboard of another dataset.
+        RecordError: a file of the baseline is damaged; nothing is changed then.
     """
-    records = [record for record in read_records(out)[0] if record.state == "done"]
+    baselines.check_name(str(baseline))
+    if ":" in str(baseline) and not baseline.parent.is_dir():
+        raise UsageError(f"--update writes files, and --baseline {baseline} names a git revision; name the file itself")
+    found, problems = read_records(out)
+    records = [record for record in found if record.state == "done"]
     if not records:
         raise UsageError(f"no finished record under {out}; bench run --out {out} makes some")
     boards = {boards_room.board_name(record) for record in records}
@@ -144,9 +181,8 @@ def update(out: Path, baseline: Path) -> str:
         names = ", ".join(f"{baseline.parent / name}.csv" for name in sorted(boards))
         raise UsageError(f"--baseline {baseline}: the run's cells belong to {names}; name one of these")
     written = boards_room.export(records, baseline.parent)
-    return "\n".join(
-        f"{baseline.parent / name}.csv: {count} cells added or replaced" for name, count in written.items()
-    )
+    lines = [f"{baseline.parent / name}.csv: {count} cells added or replaced" for name, count in written.items()]
+    return "\n".join([*lines, *(f"left out: {problem}" for problem in problems)])
 
 
 UNPAIRED = (
@@ -155,163 +191,86 @@ UNPAIRED = (
 )
 
 
-# --- the baseline -----------------------------------------------------------------------------------------------------
-
-
-def _baseline(argument: str) -> tuple[list[Group], bool]:
-    """Groups of a baseline, and whether they come from a CSV alone."""
-    board = argument.removesuffix(".csv") + sides.BOARD if argument.endswith(".csv") else argument
-    alone = argument.endswith(".csv") and Path(argument).is_file() and not Path(board).is_file()
-    if alone:
-        return list(_from_csv(Path(argument))), True
-    try:
-        groups = sides.read(board, Path())
-    except UsageError as error:
-        raise NoBaselineError(
-            f"there is no baseline {argument} yet ({error}); bench check --update writes one from this run"
-        ) from error
-    return groups, not any(
-        group.outcomes(r, s) is not None for group in groups for r in group.records for s in r.scores
-    )
-
-
-class NoBaselineError(UsageError):
-    """A first run: nothing to be held against."""
-
-    exit_code = BASELINE
-
-
-def _from_csv(path: Path) -> Iterator[Group]:
-    """Groups from a leaderboard's rows: all that a check asks of them, without outcomes.
-
-    Raises:
-        RecordError: a row is not whole.
-    """
-    records: dict[str, Record] = {}
-    scores: dict[str, list[Score]] = {}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                records.setdefault(row["cell"], _record_of(row))
-                scores.setdefault(row["cell"], []).append(_score_of(row))
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise RecordError(f"{path} is not whole ({type(error).__name__}: {error}); restore it from git") from error
-    whole = [dataclasses.replace(record, scores=tuple(scores[cell])) for cell, record in records.items()]
-    yield from Source(records=whole, outcomes=lambda *_: None).groups()
-
-
-def _record_of(row: dict[str, str]) -> Record:
-    named = {
-        kind: {"label": row[kind], "name": row[kind].partition("[")[0]} for kind in ("method", "encoder", "dataset")
-    }
-    named["dataset"] |= {"fingerprint": row["fingerprint"]}
-    recipe = {"epochs": int(float(row["epochs"] or 0))}
-    return Record(
-        id=row["cell"],
-        state="done",
-        cell={**named, "seed": int(row["seed"]) if row["seed"] else None, "recipe": recipe},
-    )
-
-
-def _score_of(row: dict[str, str]) -> Score:
-    return Score(
-        tap=row["tap"],
-        pool=row["pool"],  # type: ignore[arg-type]  # a word of the CSV; compared with others, never acted on
-        evaluator=row["evaluator"],
-        protocol=row["protocol"],
-        metric=row["metric"],
-        params={},
-        value=float(row["value"]),
-        ci_low=None,
-        ci_high=None,
-        n=int(float(row["n"])),
-        outcomes=None,
-        headline=True,
-    )
-
-
 # --- one cell ---------------------------------------------------------------------------------------------------------
 
 
-def _counterpart(group: Group, known: Sequence[Group]) -> Group | str:
-    """The baseline of a cell, or why there is none; an empty reason where the baseline does not know it at all."""
-    record = group.records[0]
-    same = [other for other in known if sides.labels(other.records[0]) == sides.labels(record)]
-    for other in same:
-        if settings(other.records[0]) == settings(record) or (
-            _is_told_by_csv(other.records[0]) and _epochs(other.records[0]) == _epochs(record)
-        ):
-            return other
-    return _other_settings(record, same[0].records[0]) if same else ""
-
-
-def _is_told_by_csv(baseline: Record) -> bool:
-    """A CSV holds of a recipe its epochs alone, and of a dataset the beginning of its fingerprint."""
-    return "params" not in baseline.cell["method"]
-
-
-def _epochs(record: Record) -> object:
-    return record.cell.get("recipe", {}).get("epochs", 0)
-
-
-def _other_settings(record: Record, baseline: Record) -> str:
-    """What is another budget or parameter, in words."""
-    mine, theirs = (
-        {**each.cell.get("recipe", {}), **each.cell["method"].get("params", {})} for each in (record, baseline)
-    )
-    names = [name for name in dict.fromkeys((*theirs, *mine)) if mine.get(name) != theirs.get(name)]
-    told = ", ".join(f"{name}={mine.get(name)} (baseline {theirs.get(name)})" for name in names[:4])
-    return f"another budget: {told}" if told else "other settings"
-
-
 def _rows(group: Group, baseline: Group) -> Iterator[Row]:
-    """Each headline score that both have; what the run has beyond the baseline is new."""
-    ours, theirs = scores_of(group), scores_of(baseline)
-    wrong = _wrong(group.records[0], baseline.records[0])
-    for key, mine in ours.items():
-        told = _told(key)
-        now = float(np.mean([score.value for _, score in mine]))
-        cell = sides.labels(group.records[0])
-        other = theirs.get(key)
-        if other is None:
-            yield Row(cell=cell, score=told, verdict="new", now=now, reason="the baseline has no such score")
+    """Each headline score of the run; what it has beyond the baseline is new."""
+    theirs = scores_of(baseline)
+    wrong = baselines.wrong(group.records[0], baseline.records[0])
+    cell = sides.labels(group.records[0])
+    for key, every in scores_of(group).items():
+        mine = _latest(every)
+        now = _mean(mine)
+        if key not in theirs:
+            yield Row(cell=cell, score=_told(key), verdict="new", now=now, reason="the baseline has no such score")
             continue
-        before = float(np.mean([score.value for _, score in other]))
-        row = Row(cell=cell, score=told, verdict="no evidence", baseline=before, now=now)
-        reason = wrong or other_score(mine, other, params=bool(other[0][1].params))
+        other = _of_protocol(theirs[key], mine[0][1].protocol)
+        row = Row(cell=cell, score=_told(key), verdict="no evidence", baseline=_mean(other), now=now)
+        reason = wrong or other_score(mine, other, params=not baselines.is_told_by_csv(baseline.records[0]))
         if reason:
             yield dataclasses.replace(row, verdict="not comparable", reason=reason)
             continue
         yield _compared(row, (group, mine), (baseline, other))
 
 
-_Side = tuple[Group, list[tuple[Record, Score]]]
+_Found = list[tuple[Record, Score]]
+_Side = tuple[Group, _Found]
+
+
+def _mean(found: _Found) -> float:
+    return float(np.mean([score.value for _, score in found]))
+
+
+def _latest(found: _Found) -> _Found:
+    """Those of the latest protocol: a record keeps its scores of earlier ones."""
+    versions = [int(version) if (version := score.protocol.rpartition("@")[2]).isdecimal() else 0 for _, score in found]
+    return [each for each, version in zip(found, versions, strict=True) if version == max(versions)]
+
+
+def _of_protocol(found: _Found, protocol: str) -> _Found:
+    """Those of this protocol; where there are none, the latest."""
+    return [(record, score) for record, score in found if score.protocol == protocol] or _latest(found)
 
 
 def _compared(row: Row, now: _Side, before: _Side) -> Row:
-    samples = [sample_of(group, found) for group, found in (now, before)]
-    values = [[score.value for _, score in found] for _, found in (now, before)]
+    mine, other = (_as_kept(sample_of(group, found)) for group, found in (now, before))
     higher = now[1][0][1].higher_is_better
-    mine, other = samples
     if mine is None or other is None:
-        answer = retrained_scores(values[0], values[1], higher_is_better=higher)
-        return dataclasses.replace(row, answer=answer, reason="unpaired: no outcomes of single images")
+        values = [[score.value for _, score in found] for _, found in (now, before)]
+        answer = _unpaired(values[0], values[1], higher)
+        borrowed = len(values[0]) == 1 and answer.testable
+        reason = "unpaired: no outcomes of single images"
+        return dataclasses.replace(row, answer=answer, reason=f"{reason}; {BORROWED}" if borrowed else reason)
     pooled: Spread | None = pooled_spread([other])
     borrowed = len(mine.outcomes) == 1 and not mine.seedless and pooled is not None
     try:
         answer = retrained(mine, other, pooled=pooled, higher_is_better=higher)
     except ValueError as error:
         return dataclasses.replace(row, verdict="not comparable", reason=f"another test set: {error}")
-    reason = "1 seed: the spread over seeds is the baseline's" if borrowed else ""
-    return dataclasses.replace(row, answer=answer, reason=reason)
+    return dataclasses.replace(row, answer=answer, reason=BORROWED if borrowed else "")
 
 
-def _wrong(record: Record, baseline: Record) -> str:
-    """Why no score of two cells can be compared; else empty."""
-    known, mine = (str(each.cell["dataset"].get("fingerprint", "")) for each in (baseline, record))
-    if _is_told_by_csv(baseline):
-        return "" if mine.startswith(known) else f"other dataset fingerprint: {mine[:12]} and {known[:12]}"
-    return other_conditions(record, baseline)
+BORROWED = "1 seed: the spread over seeds is the baseline's"
+
+
+def _as_kept(sample: Sample | None) -> Sample | None:
+    """Outcomes as a leaderboard keeps them, in half precision: a run beside itself then differs by exactly 0."""
+    if sample is None:
+        return None
+    with np.errstate(over="ignore"):
+        kept = sample.outcomes.astype(np.float16).astype(np.float64)
+    return None if np.isinf(kept).any() else dataclasses.replace(sample, outcomes=kept)
+
+
+def _unpaired(now: Sequence[float], before: Sequence[float], higher: bool) -> Comparison:
+    """Welch's test on a value for each seed; one value of the run is held against the spread of the baseline's."""
+    answer = retrained_scores(now, before, higher_is_better=higher)
+    n = len(before)
+    if len(now) > 1 or n < 2:
+        return answer
+    error = float(np.std(before, ddof=1)) * math.sqrt(1 + 1 / n)
+    return dataclasses.replace(answer, error=error, degrees=n - 1.0) if error > 0 else answer
 
 
 def _told(key: tuple[str, str, str, str]) -> str:
@@ -326,9 +285,12 @@ def _without(group: Group, reason: str) -> Iterator[Row]:
             cell=sides.labels(group.records[0]),
             score=_told(key),
             verdict="not comparable" if reason else "new",
-            now=float(np.mean([score.value for _, score in found])),
+            now=_mean(_latest(found)),
             reason=reason or "the baseline does not have this cell",
         )
+
+
+# --- what is missing --------------------------------------------------------------------------------------------------
 
 
 def _unfinished(records: Sequence[Record], known: Sequence[Group], met: set[int]) -> tuple[list[Row], list[str]]:
@@ -337,16 +299,51 @@ def _unfinished(records: Sequence[Record], known: Sequence[Group], met: set[int]
     for record in records:
         if record.state == "done":
             continue
-        reason = f"seed {record.cell['seed']} is {record.state}: {(record.failure or {}).get('reason', '')}".rstrip(
-            ": "
-        )
-        there = [group for group in known if sides.labels(group.records[0]) == sides.labels(record)]
+        seed = "" if record.cell["seed"] is None else f"seed {record.cell['seed']} "
+        reason = f"{seed}is {record.state}: {_reason(record)}".rstrip(": ")
+        there = baselines.of_same_name(record, known)
         if not there:
             failed.append(f"{sides.labels(record)}: {reason}")
             continue
         met |= {id(group) for group in there}
-        rows.append(Row(cell=sides.labels(record), score="all scores", verdict="not comparable", reason=reason))
+        rows.append(_lost(sides.labels(record), "all scores", reason))
     return rows, failed
+
+
+def _not_scored(group: Group, baseline: Group | None) -> tuple[list[Row], list[str]]:
+    """Scores of finished cells that failed: rows for those that the baseline has, names of the others."""
+    rows, failed = [], []
+    wanted = scores_of(baseline) if baseline else {}
+    for record in group.records:
+        if record.failure is None:
+            continue
+        have = {(score.tap, score.pool, score.evaluator, score.metric) for score in record.scores}
+        lacking = [key for key in wanted if key not in have]
+        said = f"{record.failure.get('stage', '')} {_reason(record)}"
+        # Of what is lacking, what the failure names; the rest may not have been asked for.
+        lost = [key for key in lacking if key[2] in said] or lacking
+        cell, reason = sides.labels(record), f"seed {record.cell['seed']}, not all scores: {_reason(record)}"
+        rows += [_lost(cell, _told(key), reason) for key in lost]
+        failed += [] if lost else [f"{cell}: {reason}"]
+    return rows, failed
+
+
+def _unreadable(out: Path, problems: Sequence[str]) -> list[Row]:
+    """Folders of cells without a record that can be read: whatever the baseline has of them is missing."""
+    torn = [_lost(str(out), "all scores", problem) for problem in problems]
+    begun = [path.parent for path in sorted(out.glob(f"*/{CHECKPOINT}")) if not (path.parent / RECORD).exists()]
+    return torn + [_lost(folder.name, "all scores", "is interrupted: has a checkpoint, no record") for folder in begun]
+
+
+def _lost(cell: str, score: str, reason: str) -> Row:
+    return Row(cell=cell, score=score, verdict="not comparable", reason=reason)
+
+
+def _reason(record: Record) -> str:
+    return str((record.failure or {}).get("reason", ""))
+
+
+# --- all of them together ---------------------------------------------------------------------------------------------
 
 
 def _judged(rows: Sequence[Row], margin: float, level: float) -> list[Row]:
@@ -356,10 +353,19 @@ def _judged(rows: Sequence[Row], margin: float, level: float) -> list[Row]:
     verdicts = gate(answers, margin=margin, level=level)
     found = list(rows)
     for place, answer, verdict in zip(places, adjusted(answers, level), verdicts, strict=True):
-        found[place] = dataclasses.replace(found[place], answer=answer, verdict=_word(verdict))
+        row = dataclasses.replace(rows[place], answer=answer)
+        if verdict == "not testable":
+            found[place] = _untested(row, answer, margin)
+        else:
+            found[place] = dataclasses.replace(row, verdict=verdict)
     return found
 
 
-def _word(verdict: GateVerdict) -> Verdict:
-    """One seed on both sides shows these checkpoints alone: it can never be called regressed."""
-    return "checkpoint only" if verdict == "not testable" else verdict
+def _untested(row: Row, answer: Comparison, margin: float) -> Row:
+    """One seed shows these checkpoints alone, and is never called regressed; seeds without any spread show nothing."""
+    if min(answer.seeds) < 2:
+        return dataclasses.replace(row, verdict="checkpoint only")
+    if abs(answer.difference) <= margin:
+        return row
+    reason = "no spread over seeds on either side to hold the difference against"
+    return dataclasses.replace(row, verdict="not comparable", reason=f"{row.reason}; {reason}".removeprefix("; "))

@@ -185,9 +185,9 @@ def _board(argument: str) -> Source:
         raise UsageError(f"'{argument}': there is no such file; write FILE.jsonl, or REV:FILE.jsonl for a git revision")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / Path(name).name
-        copy.write_bytes(_shown(revision, name))
+        copy.write_bytes(from_git(revision, name))
         with contextlib.suppress(UsageError):  # without outcomes, what can be said on seeds alone is said
-            _beside(copy).write_bytes(_shown(revision, _beside(Path(name)).as_posix()))
+            _beside(copy).write_bytes(from_git(revision, _beside(Path(name)).as_posix()))
         return _source(copy)
 
 
@@ -204,8 +204,12 @@ def _beside(board: Path) -> Path:
     return board.with_name(board.name.removesuffix(BOARD) + ".outcomes.npz")
 
 
-def _shown(revision: str, path: str) -> bytes:
-    """A file as it is in a git revision."""
+def from_git(revision: str, path: str) -> bytes:
+    """A file as it is in a git revision.
+
+    Raises:
+        UsageError: there is no such revision or file, or no git.
+    """
     try:
         return subprocess.run(  # noqa: S603  # words of ours and one argument that cannot be an option, no shell
             ["git", "show", "--end-of-options", f"{revision}:{path}"],  # noqa: S607  # the user's own git

@@ -1,14 +1,20 @@
-"""What `bench check` found: for people, as JSON, as JUnit XML for a CI server, as Markdown for a job's page."""
+"""What `bench check` found: for people, as JSON and CSV, as JUnit XML for a CI server, as Markdown for a job's page."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import html
+import io
 import json
+import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from benchmark.check import Report, Row, Verdict
+from benchmark.check import BASELINE, Report, Row, Verdict
 from benchmark.errors import UsageError
 from benchmark.formats import rendered
 from benchmark.tables import DIGITS, Table
@@ -19,34 +25,37 @@ MARKS: dict[Verdict, str] = {"regressed": "❌", "not comparable": "⚠️", "im
 """On a job's page; what has none says nothing about the run."""
 
 
+NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What may not stand in XML 1.0, however it is written: colours of a terminal, halves of a character."""
+COLUMNS = ("cell", "score", "verdict", "baseline", "now", "difference", "interval", "smallest to be seen", "remarks")
+
+
 def table(found: Report) -> Table:
     """All rows, the worst first."""
-    ordered = sorted(found.rows, key=lambda row: (FIRST.index(row.verdict), row.cell, row.score))
+    return _table(found, found.rows, (found.sentence, *_notes(found)))
+
+
+def _table(found: Report, rows: Sequence[Row], notes: Sequence[str]) -> Table:
+    ordered = sorted(rows, key=lambda row: (FIRST.index(row.verdict), row.cell, row.score))
+    return Table(
+        title=f"check against {found.baseline}",
+        columns=COLUMNS,
+        rows=tuple(_shown(row) for row in ordered),
+        notes=tuple(notes),
+    )
+
+
+def _notes(found: Report) -> list[str]:
+    """What is to be known of all rows together."""
     notes = [
-        found.sentence,
-        f"Now less baseline, if the method were trained again; regressed: the interval after Holm over all scores of the run "
-        f"lies below 0, and the difference below -{found.margin:g}. Smallest to be seen: with 80 % power, at that level.",
+        "Now less baseline, if the method were trained again; regressed: the interval after Holm over all scores of the run "
+        f"lies on the worse side of 0, and the difference is worse by more than {found.margin:g}. Smallest to be seen: "
+        "with 80 % power, at that level.",
         *found.notes,
     ]
     if found.ignored:
         notes.append(f"In the baseline, not asked for, left out: {', '.join(found.ignored)}.")
-    notes += [f"failed, not in the baseline: {each}" for each in found.failed]
-    return Table(
-        title=f"check against {found.baseline}",
-        columns=(
-            "cell",
-            "score",
-            "verdict",
-            "baseline",
-            "now",
-            "difference",
-            "interval",
-            "smallest to be seen",
-            "remarks",
-        ),
-        rows=tuple(_shown(row) for row in ordered),
-        notes=tuple(notes),
-    )
+    return notes + [f"failed, not in the baseline: {each}" for each in found.failed]
 
 
 def _shown(row: Row) -> tuple[str, ...]:
@@ -56,13 +65,13 @@ def _shown(row: Row) -> tuple[str, ...]:
         return (row.cell, row.score, row.verdict, before, now, "-", "-", "-", row.reason)
     interval = answer.interval
     between = "-" if interval is None else f"[{interval[0]:+.{DIGITS}f}, {interval[1]:+.{DIGITS}f}]"
-    least = "-" if answer.minimal is None else f"{answer.minimal:.{DIGITS}f}"
+    least = "-" if answer.minimal is None or not math.isfinite(answer.minimal) else f"{answer.minimal:.{DIGITS}f}"
     difference = f"{answer.difference:+.{DIGITS}f}"
     return (row.cell, row.score, row.verdict, before, now, difference, between, least, row.reason)
 
 
-def as_json(found: Report) -> str:
-    """Everything, unrounded."""
+def plain(found: Report) -> list[dict[str, Any]]:
+    """One row for each score, unrounded; None where there is no number."""
     rows = []
     for row in found.rows:
         answer = row.answer
@@ -80,31 +89,60 @@ def as_json(found: Report) -> str:
             "smallest": answer and answer.minimal,
             "p": answer and answer.p,
             "adjusted_p": answer and answer.adjusted_p,
+            "standard_error": answer and answer.error,
+            "degrees_of_freedom": answer and answer.degrees,
             "seeds_now": answer and answer.seeds[0],
             "seeds_baseline": answer and answer.seeds[1],
+            "images": answer and answer.images,
             "remarks": row.reason,
         }
-        rows.append(body)
-    kept = {key: value for key, value in dataclasses.asdict(found).items() if key != "rows"}
-    return json.dumps({"verdict": found.sentence, "exit_code": found.exit_code, **kept, "rows": rows}, indent=1) + "\n"
+        rows.append({name: _finite(value) for name, value in body.items()})
+    return rows
+
+
+def _finite(value: object) -> object:
+    """JSON has no infinity and no NaN."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def as_csv(found: Report) -> str:
+    """`plain` as CSV; empty where there is no number."""
+    rows = plain(found)
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def as_json(found: Report) -> str:
+    """Everything, unrounded."""
+    kept = {field.name: getattr(found, field.name) for field in dataclasses.fields(found) if field.name != "rows"}
+    body = {"verdict": found.sentence, "exit_code": found.exit_code, **kept, "rows": plain(found)}
+    return json.dumps(body, indent=1, allow_nan=False) + "\n"
 
 
 def as_junit(found: Report) -> str:
-    """A test case for each score: regressed is a failure, not comparable an error, what cannot be judged is skipped."""
-    counts = {"failures": found.count("regressed"), "errors": found.count("not comparable") + len(found.failed)}
-    skipped = found.count("new") + found.count("checkpoint only")
-    counts |= {"tests": len(found.rows) + len(found.failed), "skipped": skipped}
-    suite = ElementTree.Element("testsuite", {"name": "bench check", **{key: str(n) for key, n in counts.items()}})
-    for row in found.rows:
-        case = ElementTree.SubElement(suite, "testcase", classname=row.cell, name=row.score)
-        kind = {"regressed": "failure", "not comparable": "error", "new": "skipped", "checkpoint only": "skipped"}
-        if row.verdict in kind:
-            ElementTree.SubElement(case, kind[row.verdict], message=" ".join(_shown(row)[2:]))
-    for each in found.failed:
-        case = ElementTree.SubElement(suite, "testcase", classname=each.partition(":")[0], name="cell")
-        ElementTree.SubElement(case, "error", message=each)
+    """A test case for each score: regressed is a failure, not comparable an error, what cannot be judged is skipped.
+
+    Where nothing could be held against anything, one more case tells so: no server shall call that passed.
+    """
+    kinds = {"regressed": "failure", "not comparable": "error", "new": "skipped", "checkpoint only": "skipped"}
+    cases = [(row.cell, row.score, kinds.get(row.verdict, ""), " ".join(_shown(row)[2:])) for row in found.rows]
+    cases += [(each.partition(": ")[0], "not in the baseline", "error", each) for each in found.failed]
+    if found.exit_code == BASELINE and not found.count("not comparable"):
+        cases.append(("bench check", "baseline", "error", found.sentence))
+    counts = {name: str(sum(kind == each for *_, kind, _ in cases)) for name, each in _COUNTED}
+    suite = ElementTree.Element("testsuite", {"name": "bench check", "tests": str(len(cases)), **counts})
+    for cell, score, kind, message in cases:
+        case = ElementTree.SubElement(suite, "testcase", classname=NO_XML.sub("?", cell), name=NO_XML.sub("?", score))
+        if kind:
+            ElementTree.SubElement(case, kind, message=NO_XML.sub("?", message))
     ElementTree.indent(suite)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
+
+
+_COUNTED = (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
 
 
 def write(found: Report, junit: Path | None = None, summary: Path | None = None) -> None:
@@ -117,8 +155,8 @@ def write(found: Report, junit: Path | None = None, summary: Path | None = None)
         if junit is not None:
             junit.write_text(as_junit(found), encoding="utf-8")
         if summary is not None:
-            with summary.open("a", encoding="utf-8") as file:
-                file.write(as_summary(found) + "\n")
+            with summary.open("a", encoding="utf-8", errors="replace") as file:
+                file.write(("\n\n" if file.tell() else "") + as_summary(found) + "\n")
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be written: {error.strerror}") from error
 
@@ -128,10 +166,22 @@ def as_summary(found: Report) -> str:
     loud = [row for row in found.rows if row.verdict in ("regressed", "not comparable", "improved")]
     quiet = [row for row in found.rows if row not in loud]
     mark = MARKS["no evidence" if found.exit_code == 0 else "regressed" if found.exit_code == 1 else "not comparable"]
-    lines = [f"## {mark} bench check: {found.sentence}", ""]
+    lines = [f"## {mark} bench check: {_text(found.sentence)}", ""]
     if loud:
-        lines += [rendered([table(dataclasses.replace(found, rows=tuple(loud)))], "md"), ""]
+        lines += [_markdown(found, loud), ""]
     if quiet:
-        inner = rendered([table(dataclasses.replace(found, rows=tuple(quiet)))], "md")
-        lines += [f"<details><summary>{len(quiet)} scores without a verdict</summary>", "", inner, "", "</details>", ""]
-    return "\n".join(lines)
+        folded = f"<details><summary>{len(quiet)} other scores: none of them regressed</summary>"
+        lines += [folded, "", _markdown(found, quiet), "", "</details>", ""]
+    return "\n".join([*lines, "\n\n".join(_text(note) for note in _notes(found))])
+
+
+def _markdown(found: Report, rows: Sequence[Row]) -> str:
+    """Rows as a table, in which nothing of a label is taken for HTML."""
+    shown = _table(found, rows, ())
+    cells = tuple(tuple(_text(word) for word in row) for row in shown.rows)
+    return rendered([dataclasses.replace(shown, title=_text(shown.title), rows=cells)], "md").rstrip("\n")
+
+
+def _text(words: str) -> str:
+    """In one line, with `<` and `&` as they are read."""
+    return html.escape(" ".join(words.split()), quote=False)
