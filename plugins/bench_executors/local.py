@@ -22,7 +22,7 @@ import benchmark
 from bench_executors import child
 from bench_executors.parameters import LocalParams
 from bench_executors.schedule import Schedule
-from benchmark import claims
+from benchmark.claims import clear as clear_claim
 from benchmark.progress import Event, Reporter
 
 PRELOADED = ["torch", "faiss", "benchmark.cell"]
@@ -153,7 +153,7 @@ class Local:
                     cell.process.kill()
                     cell.process.join()
                 child.keep_output(cell.job, cell.process.pid, worth_it=False)
-                claims.clear(Path(cell.job.out_dir) / cell.job.folder)
+                clear_claim(Path(cell.job.out_dir) / cell.job.folder)
 
 
 def _patience(running: Sequence[_Running]) -> float | None:
@@ -169,7 +169,7 @@ def _is_silent(cell: _Running) -> bool:
 def _crashed(cell: _Running) -> benchmark.Outcome:
     """What is said of a process that died without a word, or that had none for too long."""
     said = child.keep_output(cell.job, cell.process.pid, worth_it=True)
-    claims.clear(Path(cell.job.out_dir) / cell.job.folder)
+    clear_claim(Path(cell.job.out_dir) / cell.job.folder)
     code = cell.process.exitcode
     cause: benchmark.Cause = "crash"
     if cell.silent:
