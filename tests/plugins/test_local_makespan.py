@@ -71,10 +71,8 @@ def test_two_hundred_uneven_cells_on_eight_pretended_devices_end_near_the_bound(
 ) -> None:
     monkeypatch.setenv("STRANGER_STEP_SECONDS", str(STEP_SECONDS))
     chance = random.Random(0)
-    jobs = jobs_of([chance.randint(2, 20) for _ in range(20)], 10, tmp_path)
-    jobs = list({job.cell.id: job for job in jobs}.values())
-    more = jobs_of([21, 22, 23], 10, tmp_path)
-    jobs = (jobs + more)[:200] if len(jobs) < 200 else jobs[:200]
+    jobs = jobs_of(chance.sample(range(2, 24), 20), 10, tmp_path)
+    assert len(jobs) == 200
     chance.shuffle(jobs)
     makespan, outcomes = timed(longest_first(jobs), tuple(f"cpu:{number}" for number in range(8)))
     assert [outcome.reason for outcome in outcomes if outcome.state != "done"] == []
