@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -374,10 +376,8 @@ def environment(site: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(site), "BENCH_PLUGINS": STRANGERS, **times}
 
 
-@pytest.fixture(scope="module")
-def alone(launch: Launch, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Ended:
+def by_itself(launch: Launch, environment: dict[str, str], folder: Path) -> Ended:
     """What one run makes of it, undisturbed and without haste."""
-    folder = tmp_path_factory.mktemp("alone")
     result = ended(launch(WORDS, folder, **{**environment, "STRANGER_STEP_SECONDS": "0"}), folder)
     assert result.code == 0, result.tail()
     return result
@@ -402,10 +402,8 @@ def both_at_work(launch: Launch, environment: dict[str, str], folder: Path) -> l
     return processes
 
 
-@pytest.fixture(scope="module")
-def together(launch: Launch, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Together:
+def side_by_side(launch: Launch, environment: dict[str, str], folder: Path) -> Together:
     """Two runs of the same request in one folder, from first to last."""
-    folder = tmp_path_factory.mktemp("together")
     processes = both_at_work(launch, environment, folder)
     return Together(folder, tuple(ended(process, folder) for process in processes))
 
@@ -447,9 +445,8 @@ class TakenOver:
     """Cells that were trained before."""
 
 
-@pytest.fixture(scope="module")
-def taken_over(launch: Launch, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> TakenOver:
-    folder = tmp_path_factory.mktemp("taken-over")
+def one_killed(launch: Launch, environment: dict[str, str], folder: Path) -> TakenOver:
+    """Two runs of the same request in one folder, of which one is killed in the middle."""
     diary = folder / "diary"
     victim, other = both_at_work(launch, environment, folder)
 
@@ -468,6 +465,43 @@ def taken_over(launch: Launch, environment: dict[str, str], tmp_path_factory: py
     os.kill(victim.pid, signal.SIGKILL)
     until_all_gone(victim)
     return TakenOver(folder, ended(other, folder), done)
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """Runs that go on side by side: each takes seconds for starting alone."""
+
+    alone: Future[Ended]
+    together: Future[Together]
+    taken_over: Future[TakenOver]
+
+
+@pytest.fixture(scope="module")
+def begun(launch: Launch, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Begun]:
+    """All of them; a test waits for the one that it needs."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("alone", "together", "taken-over")]
+    with ThreadPoolExecutor() as pool:
+        yield Begun(
+            *(
+                pool.submit(make, launch, environment, folder)
+                for make, folder in zip((by_itself, side_by_side, one_killed), folders, strict=True)
+            )
+        )
+
+
+@pytest.fixture(scope="module")
+def alone(begun: Begun) -> Ended:
+    return begun.alone.result()
+
+
+@pytest.fixture(scope="module")
+def together(begun: Begun) -> Together:
+    return begun.together.result()
+
+
+@pytest.fixture(scope="module")
+def taken_over(begun: Begun) -> TakenOver:
+    return begun.taken_over.result()
 
 
 def test_whoever_is_left_finishes_what_the_killed_one_had_begun(taken_over: TakenOver, alone: Ended) -> None:
