@@ -511,6 +511,8 @@ def test_memory_that_is_kept_trains_to_the_same_bits(name: str, monkeypatch: pyt
 @pytest.mark.filterwarnings("default")  # what the compiler says about this torch is not ours
 @pytest.mark.parametrize("name", ["aet projective", "dim"])
 def test_a_compiled_network_gives_the_plain_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # setuptools, which the compiler asks, refuses to come after the standard library's distutils, which other tests load.
+    monkeypatch.setenv("SETUPTOOLS_USE_DISTUTILS", "stdlib")
     case = with_recipe(CASES[name], **SGD)
     encoder = case.fresh_encoder()
     names = list(encoder.state_dict())
