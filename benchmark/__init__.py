@@ -21,48 +21,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.contracts import (
-    Batch,
-    Cause,
-    Dataset,
-    DatasetInfo,
-    DatasetSpec,
-    Encoder,
-    EncoderContext,
-    EncoderSpec,
-    Evaluation,
-    EvaluatorSpec,
-    Executor,
-    ExecutorContext,
-    ExecutorSpec,
-    Job,
-    Layout,
-    Losses,
-    Measurement,
-    Method,
-    MethodContext,
-    MethodSpec,
-    Metric,
-    NoParams,
-    Outcome,
-    Probe,
-    ProbeSplit,
-    Published,
-    Recipe,
-    Setting,
-    Split,
-    Tap,
-)
+from benchmark.api.cells import Cause, Job, Outcome
+from benchmark.api.datasets import Dataset, DatasetInfo, DatasetSpec, Split
+from benchmark.api.encoders import Encoder, EncoderContext, EncoderSpec, Layout, NoParams, Tap
+from benchmark.api.evaluators import Evaluation, EvaluatorSpec, Measurement, Metric, Probe, ProbeSplit
+from benchmark.api.executors import Executor, ExecutorContext, ExecutorSpec
+from benchmark.api.hookspecs import hookimpl
+from benchmark.api.methods import Batch, Losses, Method, MethodContext, MethodSpec, Published, Setting
+from benchmark.api.recipes import Recipe
 from benchmark.errors import BenchError, DataError, PluginError, TrainingError, UnsupportedError, UsageError
-from benchmark.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from benchmark.encoder import NormalisedEncoder
+    from benchmark.encoder import NormalizedEncoder
 
 __version__ = "0.1.0"
 
 
-def load_encoder(record: str | Path, device: str = "cpu") -> NormalisedEncoder:
+def load_encoder(record: str | Path, device: str = "cpu") -> NormalizedEncoder:
     """The trained encoder of a finished cell.
 
     Args:
@@ -71,12 +46,12 @@ def load_encoder(record: str | Path, device: str = "cpu") -> NormalisedEncoder:
 
     Returns:
         A module in eval mode that takes float32 images (N, C, H, W) in [0, 1]: `encoder(images, ["layer4"])` gives a
-        dictionary of taps, `encoder.vector(images)` the output as (N, D). Normalisation is part of it.
+        dictionary of taps, `encoder.vector(images)` the output as (N, D). Normalization is part of it.
 
     Raises:
         RecordError: no finished record there, or its weights do not fit.
     """
-    from benchmark.cell import load_encoder as load
+    from benchmark.evaluation.trained_encoder import load_encoder as load
 
     return load(Path(record), device)
 

@@ -1,6 +1,6 @@
 """An encoder as everything but its own plugin sees it: images in [0, 1] in, float32 features at named taps out.
 
-Normalisation stands in front as buffers, so that it is saved and loaded with the weights. Inside, on a GPU that has
+Normalization stands in front as buffers, so that it is saved and loaded with the weights. Inside, on a GPU that has
 bfloat16, the network runs under autocast; what comes out is float32, so that losses and warps never meet low precision.
 """
 
@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.chance import derived_seed
-from benchmark.contracts import EncoderContext, EncoderSpec, ImageShape, Layout, Pool, Tap
+from benchmark.api.encoders import EncoderContext, EncoderSpec, ImageShape, Layout, Pool, Tap
 from benchmark.errors import PluginError
+from benchmark.seeding import derived_seed
 
 
 def pooled(features: Tensor, tap: Tap, pool: Pool) -> Tensor:
@@ -36,11 +36,11 @@ def pooled(features: Tensor, tap: Tap, pool: Pool) -> Tensor:
     return features.mean(dim=(2, 3)) if tap.kind == "map" else features.mean(dim=1)
 
 
-class NormalisedEncoder(nn.Module):
-    """A network behind its normalisation.
+class NormalizedEncoder(nn.Module):
+    """A network behind its normalization.
 
     Args:
-        network: `forward(images, taps) -> {tap: Tensor}` for normalised images.
+        network: `forward(images, taps) -> {tap: Tensor}` for normalized images.
         layout: its taps.
         mean: per channel, for images in [0, 1].
         std: per channel, above 0.
@@ -68,10 +68,10 @@ class NormalisedEncoder(nn.Module):
         """
         for name in taps:
             self.layout.tap(name)
-        normalised = (images - self.mean) / self.std
-        normalised = normalised.contiguous(memory_format=torch.channels_last)
+        normalized = (images - self.mean) / self.std
+        normalized = normalized.contiguous(memory_format=torch.channels_last)
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self.low_precision):
-            features = self.network(normalised, tuple(taps))
+            features = self.network(normalized, tuple(taps))
         return {name: features[name].float() for name in taps}
 
     def vector(self, images: Tensor) -> Tensor:
@@ -89,8 +89,8 @@ def build_encoder(
     seed: int | None,
     mean: Sequence[float],
     std: Sequence[float],
-) -> NormalisedEncoder:
-    """A fresh encoder behind its normalisation, on the CPU.
+) -> NormalizedEncoder:
+    """A fresh encoder behind its normalization, on the CPU.
 
     Args:
         spec: which encoder.
@@ -111,4 +111,4 @@ def build_encoder(
         raise PluginError(
             f"encoder '{spec.name}': build gave {type(network).__name__}, but must give a torch.nn.Module"
         )
-    return NormalisedEncoder(network, spec.layout(params, image_shape), mean, std)
+    return NormalizedEncoder(network, spec.layout(params, image_shape), mean, std)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark.contracts import Augment
+from benchmark.api.recipes import Augment
 
 
 def to_float(images: Tensor) -> Tensor:

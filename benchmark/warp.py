@@ -1,16 +1,16 @@
 """Affine and projective warps of whole batches of images, as Pillow does them.
 
 Public to plugins. Semantics of Pillow's `Image.transform(size, AFFINE | PERSPECTIVE, data, BILINEAR, fillcolor=...)`, without
-its truncation to whole grey values; on the device of the images, without waiting for it.
+its truncation to whole gray values; on the device of the images, without waiting for it.
 
 Convention:
     direction   output to input: a matrix says where in the input an output pixel's value is read.
     unit        pixels. x runs to the right, y downwards; tensors of points hold (x, y).
     origin      the outer corner of the top left pixel: an image covers [0, W) x [0, H), and pixel (column, row) has its
-                centre at (column + 0.5, row + 0.5); `align_corners=False` in torch's words.
+                center at (column + 0.5, row + 0.5); `align_corners=False` in torch's words.
     angles      degrees; positive turns the picture clockwise, since y points down.
-    sampling    bilinear between the four nearest pixel centres; beyond the outermost centres the edge is repeated.
-    fill        an output pixel that is read from outside of [0, W) x [0, H) gets the fill colour, not a mixture.
+    sampling    bilinear between the four nearest pixel centers; beyond the outermost centers the edge is repeated.
+    fill        an output pixel that is read from outside of [0, W) x [0, H) gets the fill color, not a mixture.
     precision   coordinates are computed in the type of the matrices, pixels in the type of the images: float32, or
                 float64, with which points that fall on the very border are judged as Pillow judges them. The identity
                 is bit-exact where the sides are powers of two, and good to 1e-5 elsewhere.
@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Fill = float | tuple[float, ...]
-"""One grey value for all channels, or one for each, in the images' own unit."""
+"""One gray value for all channels, or one for each, in the images' own unit."""
 
 PRECISIONS = (torch.float32, torch.float64)
 """What images and matrices may be made of: half precision would move a pixel by a whole one."""
@@ -45,7 +45,7 @@ def affine(images: Tensor, matrices: Tensor, fill: Fill = 0.0) -> Tensor:
         ValueError: another shape or type.
     """
     _check(images, matrices, 6, fill)
-    column, row = _centres(images, matrices.dtype)
+    column, row = _centers(images, matrices.dtype)
     a, b, c, d, e, f = matrices.view(-1, 6, 1, 1).unbind(1)
     return _read(images, a * column + (b * row + c), d * column + (e * row + f), fill)
 
@@ -66,16 +66,16 @@ def projective(images: Tensor, coefficients: Tensor, fill: Fill = 0.0) -> Tensor
         ValueError: another shape or type.
     """
     _check(images, coefficients, 8, fill)
-    column, row = _centres(images, coefficients.dtype)
+    column, row = _centers(images, coefficients.dtype)
     a, b, c, d, e, f, g, h = coefficients.view(-1, 8, 1, 1).unbind(1)
     depth = g * column + (h * row + 1)
     return _read(images, (a * column + (b * row + c)) / depth, (d * column + (e * row + f)) / depth, fill)
 
 
 def affine_inverse(
-    angles: Tensor, translations: Tensor, scales: Tensor, shears: Tensor, centre: tuple[float, float]
+    angles: Tensor, translations: Tensor, scales: Tensor, shears: Tensor, center: tuple[float, float]
 ) -> Tensor:
-    """Matrices for `affine` that turn, shear and scale the picture about a centre, then move it.
+    """Matrices for `affine` that turn, shear and scale the picture about a center, then move it.
 
     The law of torchvision 0.2.1, with which AET was trained: the later ones apply the shear otherwise.
 
@@ -84,17 +84,17 @@ def affine_inverse(
         translations: (N, 2) pixels to the right and downwards.
         scales: (N,), above 0; more than 1 makes the picture larger.
         shears: (N,) degrees in (-90, 90), along x.
-        centre: (x, y) in pixels; (W / 2, H / 2) is the image's own.
+        center: (x, y) in pixels; (W / 2, H / 2) is the image's own.
 
     Returns:
-        (N, 6), output to input: input = A (output - centre - translation) + centre with
+        (N, 6), output to input: input = A (output - center - translation) + center with
         A = [[cos(angle + shear), sin(angle + shear)], [-sin(angle), cos(angle)]] / (scale cos(shear)).
     """
     angle, shear = torch.deg2rad(angles), torch.deg2rad(shears)
     size = scales * torch.cos(shear)
     a, b = torch.cos(angle + shear) / size, torch.sin(angle + shear) / size
     d, e = -torch.sin(angle) / size, torch.cos(angle) / size
-    x, y = centre
+    x, y = center
     right, down = translations.unbind(1)
     c = x - a * (x + right) - b * (y + down)
     f = y - d * (x + right) - e * (y + down)
@@ -159,11 +159,11 @@ def _check(images: Tensor, matrices: Tensor, width: int, fill: Fill) -> None:
             f"not {tuple(matrices.shape)} of {matrices.dtype}"
         )
     if isinstance(fill, tuple) and len(fill) != images.shape[1]:
-        raise ValueError(f"the fill colour has {len(fill)} channels and the images have {images.shape[1]}")
+        raise ValueError(f"the fill color has {len(fill)} channels and the images have {images.shape[1]}")
 
 
-def _centres(images: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Pixel centres: x as (1, 1, W) and y as (1, H, 1)."""
+def _centers(images: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Pixel centers: x as (1, 1, W) and y as (1, H, 1)."""
     height, width = images.shape[-2:]
     column = torch.arange(width, device=images.device, dtype=dtype) + 0.5
     row = torch.arange(height, device=images.device, dtype=dtype) + 0.5
@@ -183,9 +183,9 @@ def _read(images: Tensor, x: Tensor, y: Tensor, fill: Fill) -> Tensor:
     values = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     # Made of scalars on the device: a tensor copied there would make the host wait.
     each = [images.new_full((1, 1, 1, 1), channel) for channel in fill] if isinstance(fill, tuple) else []
-    colour: float | Tensor = torch.cat(each, dim=1) if isinstance(fill, tuple) else fill
+    color: float | Tensor = torch.cat(each, dim=1) if isinstance(fill, tuple) else fill
     # What was read is finite wherever it was read, so that 0 times it is 0.
-    return values.mul_(inside[:, None]).add_((1 - inside)[:, None] * colour)
+    return values.mul_(inside[:, None]).add_((1 - inside)[:, None] * color)
 
 
 def _inside(x: Tensor, y: Tensor, width: int, height: int) -> Tensor:

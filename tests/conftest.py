@@ -69,7 +69,7 @@ def strangers(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Runs `bench` in this process, in an empty folder, and gives what it printed and its exit code."""
-    from benchmark.cli import main
+    from benchmark.cli.main import main
 
     monkeypatch.chdir(tmp_path)
 
@@ -90,7 +90,7 @@ def launch() -> Iterator[Launch]:
     def start(words: Sequence[str], folder: Path, **environment: str) -> subprocess.Popen[str]:
         # A test run in the background ignores Ctrl-C, and its children would inherit that.
         heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-        script = f"{heard}; from benchmark.cli import main; main()"
+        script = f"{heard}; from benchmark.cli.main import main; main()"
         process = subprocess.Popen(
             [sys.executable, "-c", script, *words],
             cwd=folder,

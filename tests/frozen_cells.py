@@ -9,10 +9,10 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor, nn
 
-from benchmark.cli import main
-from benchmark.contracts import Layout, Tap
-from benchmark.encoder import NormalisedEncoder
-from benchmark.vectors import FrozenCell
+from benchmark.analysis.frozen_cell import FrozenCell
+from benchmark.api.encoders import Layout, Tap
+from benchmark.cli.main import main
+from benchmark.encoder import NormalizedEncoder
 
 RECORD = "pixels/-/digits[subset=100]/-"
 """How the command line names the finished one."""
@@ -33,7 +33,7 @@ def cell_of(pixels: Sequence[Sequence[int]], labels: Sequence[int], *, std: floa
     targets = torch.tensor(labels)
     return FrozenCell(
         title="method / encoder",
-        encoder=NormalisedEncoder(Pixels(), layout, [0.0], [std]),
+        encoder=NormalizedEncoder(Pixels(), layout, [0.0], [std]),
         tap="out",
         images={"train": images[:1], "test": images},
         labels={"train": targets[:1], "test": targets},

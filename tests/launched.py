@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from benchmark.chance import derived_seed
-from benchmark.records import Record, read_records
-from benchmark.tables import TIMES
+from benchmark.records.dataframe import TIMES
+from benchmark.records.record import Record, read_records
+from benchmark.seeding import derived_seed
 
 TIMEOUT = 120.0
 """Seconds after which something hangs; nothing is measured by it."""
@@ -84,7 +84,7 @@ def until_all_gone(process: subprocess.Popen[str]) -> None:
 
 
 def by_label(folder: Path) -> dict[str, Record]:
-    """The method's label and the seed, `mean_colour/0` -> record; none of them damaged."""
+    """The method's label and the seed, `mean_color/0` -> record; none of them damaged."""
     found, problems = read_records(folder / "runs")
     assert not problems, problems
     return {f"{record.cell['method']['label']}/{record.cell['seed']}": record for record in found}

@@ -1,4 +1,4 @@
-"""Figures, a catalogue that gives them, and records that they are for, made by hand: for the tests of comparisons."""
+"""Figures, a catalog that gives them, and records that they are for, made by hand: for the tests of comparisons."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from typing import Any, Literal
 
 from sample_records import sample_record, sample_score
 
-from benchmark.catalog import Catalog, Entry, Provider
-from benchmark.contracts import EncoderSpec, EvaluatorSpec, MethodSpec, Metric, Pool, Published, Recipe
-from benchmark.parameters import as_dict
-from benchmark.records import Record, Score, from_json
+from benchmark.api.catalog import Catalog, Entry, Provider
+from benchmark.api.encoders import EncoderSpec, Pool
+from benchmark.api.evaluators import EvaluatorSpec, Metric
+from benchmark.api.methods import MethodSpec, Published
+from benchmark.api.parameters import as_dict
+from benchmark.api.recipes import Recipe
+from benchmark.records.record import Record, Score, from_json
 
 PROVIDER = Provider(plugin="paper", distribution="paper", version="1")
 PAPER = Recipe(
     epochs=200,
     batch=128,
-    optimiser="sgd",
+    optimizer="sgd",
     lr=0.1,
     weight_decay=5e-4,
     schedule="milestones",

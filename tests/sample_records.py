@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from benchmark.records import Record, Score
+from benchmark.records.record import Record, Score
 
 
 def sample_score(value: float = 0.5, **changes: Any) -> Score:
@@ -41,15 +41,20 @@ def sample_record(
     recipe = {"epochs": 6, "lr": 0.001, **(recipe or {})}
     name, _, words = method.partition("[")
     cell = {
-        "method": {"name": name, "label": method, "params": dict([words[:-1].split("=")]) if words else {}, "law": 1},
-        "encoder": {"name": encoder, "label": encoder, "params": {}, "law": 1},
+        "method": {
+            "name": name,
+            "label": method,
+            "params": dict([words[:-1].split("=")]) if words else {},
+            "version": 1,
+        },
+        "encoder": {"name": encoder, "label": encoder, "params": {}, "version": 1},
         "dataset": {
             "name": dataset.partition("[")[0],
             "label": dataset,
             "params": {},
             "fingerprint": "f" * 64,
             "subset": None,
-            "law": 1,
+            "version": 1,
         },
         "seed": seed,
         "recipe": recipe,
@@ -61,7 +66,7 @@ def sample_record(
         "scores": (sample_score(),) if scores is None else scores,
         "cost": {"train_seconds": 1.5, "images_seen": 8622},
         "provenance": {
-            "law": {"method": 1, "encoder": 1, "dataset": 1},
+            "versions": {"method": 1, "encoder": 1, "dataset": 1},
             "device": "cpu",
             "repbench": "0.1.0",
             "commit": "0123456789abcdef0123456789abcdef01234567",

@@ -103,8 +103,8 @@ def trained(
     width = math.hypot(1, SCALE) if kind.graded else 1.0
     score = NORMAL.inv_cdf(kind.mean + shift)
     spread = kind.deviation / NORMAL.pdf(score) * width
-    centre = score * math.hypot(width, spread)
-    moved = centre + spread * generator.standard_normal(seeds)
+    center = score * math.hypot(width, spread)
+    moved = center + spread * generator.standard_normal(seeds)
     latent = moved[:, None].astype(np.float32) + (np.float32(SCALE) * sum_ if kind.graded else sum_)
     return Drawn(
         outcomes=(ndtr(latent) if kind.graded else latent > 0).astype(np.float64),

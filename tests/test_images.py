@@ -84,7 +84,7 @@ def test_about_half_of_the_images_are_mirrored_left_to_right_and_the_others_are_
 )
 def test_each_augmentation_does_what_its_name_says(how: Any, moves: bool, mirrors: bool) -> None:
     images = torch.zeros(200, 1, 8, 8, dtype=torch.uint8)
-    images[:, 0, 3, 2] = 100  # with its right neighbour it is no mirror image of itself
+    images[:, 0, 3, 2] = 100  # with its right neighbor it is no mirror image of itself
     images[:, 0, 3, 3] = 200
     found = room.augment(images, how, 1, _generator(3))
     assert found.dtype == torch.uint8

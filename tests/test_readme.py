@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmark.catalog import load_catalog
-from benchmark.cli import main
-from benchmark.testing import check_method
+from benchmark.api.catalog import load_catalog
+from benchmark.cli.main import main
+from benchmark.testing.methods import check_method
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

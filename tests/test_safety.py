@@ -17,10 +17,10 @@ from conftest import STRANGERS, Bench, Launch
 from sample_records import sample_record
 
 import benchmark
-from benchmark import checkpoints
-from benchmark.export import board_name, export
-from benchmark.parcels import packed, unpack
-from benchmark.records import read_records, write_record
+from benchmark.records.archive import pack, unpack
+from benchmark.records.leaderboard import board_name, export
+from benchmark.records.record import read_records, write_record
+from benchmark.training import checkpoints
 
 ROOT = Path(benchmark.__file__).parent.parent
 SOURCES = sorted([*(ROOT / "benchmark").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")])
@@ -79,9 +79,9 @@ def test_the_payload_works(tmp_path: Path) -> None:
 def test_a_checkpoint_with_a_payload_is_not_run_and_training_starts_again(
     strangers: Path, bench: Bench, tmp_path: Path
 ) -> None:
-    words = ("run", "--methods", "mean_colour", *WORDS, "--executor", "inline", "--epochs", "2")
+    words = ("run", "--methods", "mean_color", *WORDS, "--executor", "inline", "--epochs", "2")
     assert bench(*words).exit_code == 0
-    (cell,) = (tmp_path / "runs").glob("mean_colour-*")
+    (cell,) = (tmp_path / "runs").glob("mean_color-*")
     (cell / "record.json").unlink()
     mark = tmp_path / "mark"
     torch.save({"key": "mine", "threads": 1, "method": Payload(mark)}, cell / "checkpoint.pt")
@@ -93,9 +93,9 @@ def test_a_checkpoint_with_a_payload_is_not_run_and_training_starts_again(
 
 
 def test_predictions_with_a_payload_are_not_run(strangers: Path, bench: Bench, tmp_path: Path) -> None:
-    words = ("run", "--methods", "mean_colour", *WORDS, "--executor", "inline")
+    words = ("run", "--methods", "mean_color", *WORDS, "--executor", "inline")
     assert bench(*words).exit_code == 0
-    (cell,) = (tmp_path / "runs").glob("mean_colour-*")
+    (cell,) = (tmp_path / "runs").glob("mean_color-*")
     mark = tmp_path / "mark"
     np.savez(cell / "predictions.npz", x=np.array([Payload(mark)], dtype=object))
     words = tuple("centroid,refuses" if word == "centroid" else word for word in words)
@@ -132,7 +132,7 @@ def test_a_cells_folder_is_one_name_below_the_output_folder(
                 Image.new("RGB", (8, 8), (number * 40, 80, 120)).save(photos / split / label / f"{number}.png")
     monkeypatch.setenv("BENCH_PLUGINS", f"{STRANGERS},images")
     before = set(tmp_path.parent.iterdir())
-    words = ("run", "--methods", "mean_colour", "--encoders", "tiny", "--evaluators", "centroid", "--no-floors")
+    words = ("run", "--methods", "mean_color", "--encoders", "tiny", "--evaluators", "centroid", "--no-floors")
     result = bench(*words, "--executor", "inline", "--dataset", f'folder[path=photos,name="{name}"]')
     assert result.exit_code in (0, 2), result.output
     assert set(tmp_path.parent.iterdir()) == before
@@ -154,7 +154,7 @@ def test_a_parcel_unpacks_no_name_of_its_own(tmp_path: Path) -> None:
     unpack(buffer.getvalue(), tmp_path / "home" / "cell")
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["log.txt"]
     (tmp_path / "home" / "cell" / "evil.py").write_text("x")
-    assert b"evil" not in packed(tmp_path / "home" / "cell")
+    assert b"evil" not in pack(tmp_path / "home" / "cell")
 
 
 def listening(pids: set[int]) -> list[str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmark import warp
 
-GREY = (128, 128, 128)
+GRAY = (128, 128, 128)
 CORNERS = torch.tensor([[[0.0, 0.0], [32.0, 0.0], [32.0, 32.0], [0.0, 32.0]]], dtype=torch.float64)
 """Top left, top right, bottom right, bottom left of a 32 x 32 image."""
 
@@ -33,7 +33,7 @@ def as_batch(picture: np.ndarray[Any, Any]) -> Tensor:
 def pillow(picture: np.ndarray[Any, Any], method: Image.Transform, data: Tensor) -> np.ndarray[Any, Any]:
     height, width = picture.shape[:2]
     image = Image.fromarray(picture)
-    warped = image.transform((width, height), method, data.tolist(), Image.Resampling.BILINEAR, fillcolor=GREY)
+    warped = image.transform((width, height), method, data.tolist(), Image.Resampling.BILINEAR, fillcolor=GRAY)
     return np.asarray(warped).astype(np.float64)
 
 
@@ -41,14 +41,14 @@ def ours(warped: Tensor) -> np.ndarray[Any, Any]:
     return warped[0].permute(1, 2, 0).double().numpy() * 255
 
 
-def some_affine(seed: int, centre: tuple[float, float]) -> Tensor:
+def some_affine(seed: int, center: tuple[float, float]) -> Tensor:
     def draw(low: float, high: float) -> Tensor:
         return torch.empty(1, dtype=torch.float64).uniform_(low, high, generator=chance)
 
     chance = generator(seed)
     angle, scale, shear = draw(-180, 180), draw(0.7, 1.3), draw(-30, 30)
     shift = torch.cat([draw(-6, 6), draw(-6, 6)])[None]
-    return warp.affine_inverse(angle, shift, scale, shear, centre)
+    return warp.affine_inverse(angle, shift, scale, shear, center)
 
 
 def some_projective(seed: int, width: int, height: int) -> Tensor:
@@ -70,7 +70,7 @@ def test_an_affine_warp_gives_the_pixels_that_pillow_gives(seed: int, height: in
     picture, matrix = random_bytes(height, width, seed), some_affine(seed, (width / 2 + 0.5, height / 2 + 0.5))
     theirs = pillow(picture, Image.Transform.AFFINE, matrix[0])
     mine = ours(warp.affine(as_batch(picture), matrix, 128 / 255))
-    # Pillow truncates to whole grey values; 0.01 is what float32 may add.
+    # Pillow truncates to whole gray values; 0.01 is what float32 may add.
     assert np.all(mine - theirs > -0.01)
     assert np.all(mine - theirs < 1.01)
     assert np.mean(np.all(theirs == 128, axis=2)) > 0.02, "no border was compared"
@@ -161,7 +161,7 @@ def test_a_quarter_turn_and_its_opposite_give_back_the_image() -> None:
 
 
 def test_a_horizon_in_the_picture_is_filled() -> None:
-    # depth = 1 - x / 2.5 is 0 on the column of pixel centres at x = 2.5, where 0 / 0 is read
+    # depth = 1 - x / 2.5 is 0 on the column of pixel centers at x = 2.5, where 0 / 0 is read
     coefficients = torch.tensor([[0.0, 0, 0, 0, 0, 0, -0.4, 0]])
     warped = warp.projective(torch.ones(1, 1, 4, 4), coefficients, 0.25)
     assert warped[0, 0, 0].tolist() == [1.0, 1.0, 0.25, 1.0]
@@ -176,7 +176,7 @@ def test_coordinates_are_those_of_affine_grid_without_aligned_corners() -> None:
     theta = torch.tensor([[[0.8, 0.1, 0.05], [-0.1, 0.9, -0.02]]])
     grid = F.affine_grid(theta, [1, 1, 4, 4], align_corners=False)
     theirs = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    # normalised = pixel / 2 - 1 for a side of 4, so the offset is 2 (1 - a - b + t)
+    # normalized = pixel / 2 - 1 for a side of 4, so the offset is 2 (1 - a - b + t)
     mine = warp.affine(images, torch.tensor([[0.8, 0.1, 0.3, -0.1, 0.9, 0.36]]))
     torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-6)
 

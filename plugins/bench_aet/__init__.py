@@ -25,11 +25,11 @@ class AETParams:
         default="projective", metadata={"help": "family that the transformation is drawn from"}
     )
     """Family of transformations. The paper's are affine and projective (section 4.1); similarity is affine without shear."""
-    fill: Literal["grey", "black"] = field(default="grey", metadata={"help": "what comes in from outside of the image"})
-    """Grey is 128 of 255, as in the authors' code, which fills with black unless Pillow is version 5. Black wedges give the
+    fill: Literal["gray", "black"] = field(default="gray", metadata={"help": "what comes in from outside of the image"})
+    """Gray is 128 of 255, as in the authors' code, which fills with black unless Pillow is version 5. Black wedges give the
     transformation away."""
     statistics: Literal["separate", "joint"] = field(
-        default="separate", metadata={"help": "batch normalisation: one forward for each branch, or one for both"}
+        default="separate", metadata={"help": "batch normalization: one forward for each branch, or one for both"}
     )
     """`separate`: image and copy pass one after the other, each with batch statistics of its own, as in the authors' code.
     `joint`: both in one batch with common statistics; faster on a GPU, other numbers."""
@@ -60,7 +60,7 @@ def build(context: benchmark.MethodContext) -> AET:
         context.encoder,
         context.layout,
         FAMILIES[params.transform](context.image_shape[-1]),
-        fill=128 / 255 if params.fill == "grey" else 0.0,
+        fill=128 / 255 if params.fill == "gray" else 0.0,
         joint=params.statistics == "joint",
         compare_images=params.loss == "image",
     )
@@ -108,7 +108,7 @@ def recipe(setting: benchmark.Setting) -> benchmark.Recipe:
     if not is_published(setting):
         raise benchmark.UnsupportedError(
             f"aet has no paper recipe for this {setting.encoder} on images of {setting.image_shape}: AET was published with "
-            "blocknet as it is by default, on colour images (3, 32, 32); use the budget quick, or a number of epochs"
+            "blocknet as it is by default, on color images (3, 32, 32); use the budget quick, or a number of epochs"
         )
     if setting.method_params.transform == "similarity":
         raise benchmark.UnsupportedError(

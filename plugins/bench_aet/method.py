@@ -17,7 +17,7 @@ class AET(nn.Module):
         encoder: what is trained, with shared weights for image and copy.
         layout: its taps; the output's channels, twice, are the decoder's inputs.
         transformation: the family that the copies are made with.
-        fill: grey value in [0, 1] that comes in from outside of the image.
+        fill: gray value in [0, 1] that comes in from outside of the image.
         joint: one forward for both branches instead of one each.
         compare_images: the error is that of the pixels which the answer makes, not that of the answer's values.
     """

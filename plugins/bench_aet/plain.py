@@ -16,7 +16,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from bench_aet import AETParams
 
-FILL = {"grey": 128, "black": 0}
+FILL = {"gray": 128, "black": 0}
 
 
 def plain_views(params: AETParams, image: Image.Image, chance: random.Random) -> tuple[list[Image.Image], list[float]]:
@@ -34,15 +34,15 @@ def plain_views(params: AETParams, image: Image.Image, chance: random.Random) ->
     else:
         coefficients = affine(side, chance, sheared=params.transform == "affine")
         kind = Image.Transform.AFFINE
-    grey = FILL[params.fill]
-    colour: int | tuple[int, ...] = grey if image.mode == "L" else (grey, grey, grey)
-    copy = image.transform((side, side), kind, coefficients, Image.Resampling.BILINEAR, fillcolor=colour)
+    gray = FILL[params.fill]
+    color: int | tuple[int, ...] = gray if image.mode == "L" else (gray, gray, gray)
+    copy = image.transform((side, side), kind, coefficients, Image.Resampling.BILINEAR, fillcolor=color)
     return [image, copy], coefficients
 
 
 def projective(side: int, chance: random.Random) -> list[float]:
     """Eight coefficients, output to input, from a linear system for the four corners."""
-    centre = (side + 1) / 2
+    center = (side + 1) / 2
     corners = [(0.0, 0.0), (float(side), 0.0), (float(side), float(side)), (0.0, float(side))]
     scale = chance.uniform(0.8, 1.2)
     quarters = chance.randrange(4)
@@ -52,8 +52,8 @@ def projective(side: int, chance: random.Random) -> list[float]:
         x, y = corners[(number + quarters) % 4]
         moved.append(
             (
-                (x - centre) * scale + centre + chance.randint(-most, most),
-                (y - centre) * scale + centre + chance.randint(-most, most),
+                (x - center) * scale + center + chance.randint(-most, most),
+                (y - center) * scale + center + chance.randint(-most, most),
             )
         )
     rows, values = [], []
@@ -65,7 +65,7 @@ def projective(side: int, chance: random.Random) -> list[float]:
 
 
 def affine(side: int, chance: random.Random, *, sheared: bool) -> list[float]:
-    """Six coefficients, output to input: rotation, whole-pixel translation, scale and shear about the centre."""
+    """Six coefficients, output to input: rotation, whole-pixel translation, scale and shear about the center."""
     angle = math.radians(chance.uniform(-180, 180))
     right, down = (round(chance.uniform(-0.2, 0.2) * side) for _ in range(2))
     scale = chance.uniform(0.7, 1.3)
@@ -73,8 +73,8 @@ def affine(side: int, chance: random.Random, *, sheared: bool) -> list[float]:
     size = scale * math.cos(shear)
     a, b = math.cos(angle + shear) / size, math.sin(angle + shear) / size
     d, e = -math.sin(angle) / size, math.cos(angle) / size
-    centre = (side + 1) / 2
+    center = (side + 1) / 2
     return [
-        *(a, b, centre - a * (centre + right) - b * (centre + down)),
-        *(d, e, centre - d * (centre + right) - e * (centre + down)),
+        *(a, b, center - a * (center + right) - b * (center + down)),
+        *(d, e, center - d * (center + right) - e * (center + down)),
     ]

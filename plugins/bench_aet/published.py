@@ -1,6 +1,6 @@
 """AET's own schedule on CIFAR-10, and the accuracies that were published for it.
 
-The paper's figure of nearest neighbours gives errors of 22 to 25 % on average-pooled conv2 for 3 to 20 neighbours, but no
+The paper's figure of nearest neighbors gives errors of 22 to 25 % on average-pooled conv2 for 3 to 20 neighbors, but no
 metric and no table, so it is not among these.
 """
 
@@ -13,7 +13,7 @@ import benchmark
 PAPER = benchmark.Recipe(
     epochs=1500,
     batch=512,
-    optimiser="sgd",
+    optimizer="sgd",
     lr=0.1,
     weight_decay=5e-4,
     schedule="milestones",

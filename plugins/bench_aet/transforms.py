@@ -86,10 +86,10 @@ class Affine:
         )
 
     def warp(self, images: Tensor, parameters: Tensor, fill: float) -> Tensor:
-        """About (side + 1) / 2, as in the authors' code: half a pixel beyond the true centre."""
+        """About (side + 1) / 2, as in the authors' code: half a pixel beyond the true center."""
         angle, _, _, scale, shear = parameters.unbind(1)
-        centre = (self.side + 1) / 2
-        return warp.affine(images, warp.affine_inverse(angle, parameters[:, 1:3], scale, shear, (centre, centre)), fill)
+        center = (self.side + 1) / 2
+        return warp.affine(images, warp.affine_inverse(angle, parameters[:, 1:3], scale, shear, (center, center)), fill)
 
     def target(self, parameters: Tensor) -> Tensor:
         """(N, 6) in [-1, 1]: cosine and sine of the angle, x, y, scale - 1 and shear, each over its largest value."""
@@ -148,8 +148,8 @@ class Projective:
         quarters = torch.randint(0, 4, (count, 1), generator=generator, device=device)
         most = round(CORNER_SHIFT * self.side)
         shifts = torch.randint(-most, most + 1, (count, 4, 2), generator=generator, device=device)
-        centre = (self.side + 1) / 2
-        moved = (self._corners((places + quarters) % 4) - centre) * scale + centre + shifts
+        center = (self.side + 1) / 2
+        moved = (self._corners((places + quarters) % 4) - center) * scale + center + shifts
         return warp.homography(moved, self._corners(places.expand(count, 4)))
 
     def warp(self, images: Tensor, parameters: Tensor, fill: float) -> Tensor:

@@ -19,7 +19,7 @@ def bench_methods() -> Iterator[benchmark.MethodSpec]:
     """Two floors, a ceiling, and a way to score any weights. Only `supervised` ever sees a label."""
     yield benchmark.MethodSpec(
         name="pixels",
-        summary="floor: the normalised pixels themselves, without any encoder",
+        summary="floor: the normalized pixels themselves, without any encoder",
         build=_pixels,
         trains=False,
         seeded=False,

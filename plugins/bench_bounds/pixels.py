@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Pixels(nn.Module):
-    """Normalised images as vectors, channel by channel and row by row. No parameters."""
+    """Normalized images as vectors, channel by channel and row by row. No parameters."""
 
     def forward(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
         """{"pixels": (N, C * H * W)} for images (N, C, H, W)."""

@@ -1,6 +1,6 @@
 """Weights from elsewhere, put into an encoder: every one must fit, or nothing is loaded.
 
-Keys are those of the network alone, as its `state_dict()` has them; normalisation stays the recipe's (a file made with
+Keys are those of the network alone, as its `state_dict()` has them; normalization stays the recipe's (a file made with
 other means wants `--set mean=...,std=...`).
 """
 

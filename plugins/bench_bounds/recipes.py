@@ -7,7 +7,7 @@ import benchmark
 PAPER = benchmark.Recipe(
     epochs=200,
     batch=128,
-    optimiser="sgd",
+    optimizer="sgd",
     lr=0.1,
     momentum=0.9,
     nesterov=True,
@@ -58,7 +58,7 @@ def _quick(setting: benchmark.Setting) -> benchmark.Recipe:
     return benchmark.Recipe(
         epochs=6,
         batch=64,
-        optimiser="adam",
+        optimizer="adam",
         lr=1e-3,
         schedule="cosine",
         # A mirrored digit is another sign or none: handwriting is shifted only.

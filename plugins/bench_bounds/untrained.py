@@ -1,6 +1,6 @@
 """Random weights behind running statistics of the data: what an architecture gives without learning.
 
-A fresh network cannot be scored as it is: its batch normalisation believes in inputs of mean 0 and variance 1. One pass
+A fresh network cannot be scored as it is: its batch normalization believes in inputs of mean 0 and variance 1. One pass
 over the training images, without labels, tells it what it really sees; no weight changes.
 """
 
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 import benchmark
 from bench_bounds.not_trained import NotTrained
 
-# torch has no public name for what its batch normalisations share.
-Normalisation: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
+# torch has no public name for what its batch normalizations share.
+Normalization: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
 
 class Untrained(NotTrained):
@@ -34,13 +34,13 @@ class Untrained(NotTrained):
     def before_training(self, batches: Iterable[Tensor]) -> None:
         """Sets running means and variances to their averages over `batches`, each weighted by its number of images.
 
-        Every layer sees what the layers before it give in training mode, that is, normalised by the batch at hand.
-        Dropout stays off. Encoders without batch normalisation pass unchanged.
+        Every layer sees what the layers before it give in training mode, that is, normalized by the batch at hand.
+        Dropout stays off. Encoders without batch normalization pass unchanged.
 
         Args:
             batches: float32 images in [0, 1], (N, C, H, W).
         """
-        layers = [layer for layer in self.modules() if isinstance(layer, Normalisation) and layer.track_running_stats]
+        layers = [layer for layer in self.modules() if isinstance(layer, Normalization) and layer.track_running_stats]
         if not layers:
             return
         modes = {module: module.training for module in self.modules()}

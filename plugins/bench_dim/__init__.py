@@ -27,11 +27,11 @@ PAPER_GAMMA: dict[Scope, float] = {"local": 0.1, "global": 1.0, "both": 0.1}
 
 @dataclass(frozen=True, kw_only=True)
 class DimParams:
-    """What is maximised: alpha I(image; Y) + beta mean over places of I(place; Y), with Y drawn to a uniform prior."""
+    """What is maximized: alpha I(image; Y) + beta mean over places of I(place; Y), with Y drawn to a uniform prior."""
 
     scope: Scope = field(default="local", metadata={"help": "places of the map, the whole of it, or both"})
     """What the output is contrasted with. `local` and `global` have weight 1; `both` has `beta` and `alpha`."""
-    estimator: EstimatorName = field(default="jsd", metadata={"help": "lower bound that is maximised"})
+    estimator: EstimatorName = field(default="jsd", metadata={"help": "lower bound that is maximized"})
     """`jsd` (eq. 4), `dv` (eq. 2), `nce` (eq. 5) or `nwj` (Nguyen, Wainwright and Jordan; "KL" in the authors' code)."""
     critic: CriticName = field(default="dot", metadata={"help": "how a pair is scored"})
     """`dot`: encode and dot product, the authors' release. `concat`: concat and convolve, the paper's.

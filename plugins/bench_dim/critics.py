@@ -43,7 +43,7 @@ class ResidualProjection(nn.Module):
 
 
 def dot_products(queries: Tensor, keys: Tensor) -> Tensor:
-    """(N, U) with (N, L, U) -> (N, N, L): no temperature, no normalisation."""
+    """(N, U) with (N, L, U) -> (N, N, L): no temperature, no normalization."""
     count, places, units = keys.shape
     return (queries @ keys.reshape(count * places, units).T).view(len(queries), count, places)
 

@@ -2,7 +2,7 @@
 
 Convention: `scores` is float32 (N, N, L); `scores[i, j, l]` is the critic's score u of image i's vector with place l of
 image j's map. So `scores[i, i]` holds the L positives of image i, everything else negatives (N - 1 other images times
-L places); L = 1 where whole images are compared. Every loss is a scalar to minimise; its bound is `trivial - loss`, where
+L places); L = 1 where whole images are compared. Every loss is a scalar to minimize; its bound is `trivial - loss`, where
 `trivial` is the loss of a critic that gives all pairs one score.
 
 Sources: Hjelm et al. 2019, eqs. 2-5. The authors' later code hides a vector's own image from infoNCE by scores of -10

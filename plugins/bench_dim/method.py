@@ -31,8 +31,8 @@ class DeepInfoMax(nn.Module):
 
     largest_batch: Tensor
     """int64 scalar: images in the largest batch so far; infoNCE's trivial loss depends on it."""
-    colour: Tensor
-    """(1, C, 1, 1) float32: the normalisation's mean."""
+    color: Tensor
+    """(1, C, 1, 1) float32: the normalization's mean."""
 
     def __init__(self, context: benchmark.MethodContext) -> None:
         super().__init__()
@@ -52,8 +52,8 @@ class DeepInfoMax(nn.Module):
         )
         self.discriminator = Discriminator(width) if self.params.prior_weight > 0 else None
         self.coordinates = Coordinates(width, shape) if self.params.coordinates > 0 else None
-        colour = torch.tensor(context.mean, dtype=torch.float32).view(1, -1, 1, 1)
-        self.register_buffer("colour", colour, persistent=False)  # of what hides; the recipe has it already
+        color = torch.tensor(context.mean, dtype=torch.float32).view(1, -1, 1, 1)
+        self.register_buffer("color", color, persistent=False)  # of what hides; the recipe has it already
         self.register_buffer("largest_batch", torch.zeros((), dtype=torch.int64))
 
     def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
@@ -106,7 +106,7 @@ class DeepInfoMax(nn.Module):
         """Y (N, D), of the occluded images if so asked, and the local map (N, C, H, W) of the whole ones."""
         if self.params.occlude == 0:
             return self._encoded(batch.images)
-        partly = occluded(batch.images, self.colour, self.params.occlude, batch.generator)
+        partly = occluded(batch.images, self.color, self.params.occlude, batch.generator)
         maps: Tensor = self.encoder(batch.images, [self.local_tap.name])[self.local_tap.name]
         return self.encoder.vector(partly), maps
 

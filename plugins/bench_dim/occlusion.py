@@ -3,7 +3,7 @@
 Hjelm et al. 2019, section 4.3: Y comes from the occluded image, places come from the whole one, so that Y has to hold what
 the hidden part shares with the rest. The law of the blocks is not in the released code; the paper's appendix (recalled,
 not at hand) calls its own ad hoc, under the constraint kept here: of 32 x 32 pixels, at least one block of 10 x 10 is
-hidden and at least one is left. The rectangle's distribution and its colour are this project's choice.
+hidden and at least one is left. The rectangle's distribution and its color are this project's choice.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ def hidden(
     return mask
 
 
-def occluded(images: Tensor, colour: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """The images with a rectangle of one colour over each, or over a share of them.
+def occluded(images: Tensor, color: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """The images with a rectangle of one color over each, or over a share of them.
 
     Args:
         images: (N, C, H, W) float32.
-        colour: what hides, such as the normalisation's mean, which the encoder sees as 0; fits (N, C, H, W).
+        color: what hides, such as the normalization's mean, which the encoder sees as 0; fits (N, C, H, W).
         share: chance that an image is occluded, in [0, 1].
         generator: on the images' device.
     """
     count, _, height, width = images.shape
-    return torch.where(hidden(count, height, width, share, generator, images.device), colour, images)
+    return torch.where(hidden(count, height, width, share, generator, images.device), color, images)
 
 
 def _inside(length: int, start: Tensor, size: Tensor) -> Tensor:

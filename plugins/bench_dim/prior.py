@@ -28,7 +28,7 @@ class Discriminator(nn.Sequential):
 def discriminator_loss(discriminator: nn.Module, vectors: Tensor, penalty: float, generator: torch.Generator) -> Tensor:
     """Binary cross-entropy of uniform draws against codes, plus `penalty` times the squared gradient at both.
 
-    The penalty is centred at zero (Mescheder et al. 2018): the mean of ||dD/dinput||^2 over draws and codes. It needs a
+    The penalty is centerd at zero (Mescheder et al. 2018): the mean of ||dD/dinput||^2 over draws and codes. It needs a
     second backward through the discriminator, and with that a graph (no `torch.no_grad`).
 
     Args:
@@ -52,7 +52,7 @@ def discriminator_loss(discriminator: nn.Module, vectors: Tensor, penalty: float
 
 
 def encoder_loss(discriminator: nn.Module, vectors: Tensor) -> Tensor:
-    """What the encoder minimises, softplus(-D(sigmoid(Y))) (not saturating); the discriminator gets no gradient.
+    """What the encoder minimizes, softplus(-D(sigmoid(Y))) (not saturating); the discriminator gets no gradient.
 
     Args:
         discriminator: (N, D) -> logits (N, 1).

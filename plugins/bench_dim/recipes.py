@@ -9,7 +9,7 @@ PAPER_DATASETS = ("cifar10", "cifar100", "folder")
 PAPER = benchmark.Recipe(
     epochs=1000,
     batch=64,
-    optimiser="adam",
+    optimizer="adam",
     lr=1e-4,
     beta1=0.5,
     beta2=0.999,
@@ -38,7 +38,7 @@ def paper(setting: benchmark.Setting) -> benchmark.Recipe:
     as_published = setting.dataset in PAPER_DATASETS and setting.image_shape == (3, 32, 32)
     if setting.encoder != PAPER_ENCODER or not as_published:
         raise benchmark.UnsupportedError(
-            f"DIM's paper recipe is for encoder {PAPER_ENCODER} on colour images of 32 x 32 pixels "
+            f"DIM's paper recipe is for encoder {PAPER_ENCODER} on color images of 32 x 32 pixels "
             f"({', '.join(PAPER_DATASETS)}); asked for {setting.encoder} on {setting.dataset}, {setting.image_shape}. "
             "Use --budget quick or --epochs"
         )
@@ -70,7 +70,7 @@ def quick(setting: benchmark.Setting) -> benchmark.Recipe:
     return benchmark.Recipe(
         epochs=20 if many else 6,
         batch=64,
-        optimiser="adam",
+        optimizer="adam",
         lr=1e-3 if fast else 3e-4,
         beta1=0.5,
         beta2=0.999,

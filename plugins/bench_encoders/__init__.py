@@ -39,7 +39,7 @@ def bench_encoders() -> Iterator[benchmark.EncoderSpec]:
     )
     yield benchmark.EncoderSpec(
         name="alexnet",
-        summary="AlexNet's five convolutions, for small images, with batch normalisation",
+        summary="AlexNet's five convolutions, for small images, with batch normalization",
         build=_alexnet,
         layout=_alexnet_layout,
         paper="Krizhevsky: One weird trick for parallelizing convolutional neural networks, 2014",

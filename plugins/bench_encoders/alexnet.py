@@ -2,7 +2,7 @@
 
 Widths are those of AlexNet in its one-column form (Krizhevsky 2014), 64-192-384-256-256, and so is the order of pooling:
 after conv1, conv2 and conv5. What changes for images of 8 to 96 pixels: conv1 is 5 x 5 at stride 1 in place of 11 x 11
-at stride 4; pooling has a border of 1, so that an odd side rounds up and no map vanishes; batch normalisation stands
+at stride 4; pooling has a border of 1, so that an odd side rounds up and no map vanishes; batch normalization stands
 before each ReLU, as in the AlexNets of later self-supervised work (Gidaris et al. 2018).
 """
 
@@ -16,7 +16,7 @@ from bench_encoders.stages import read_taps
 
 
 class AlexNet(nn.Module):
-    """Five convolutions with batch normalisation and ReLU: 2,452,416 parameters on RGB.
+    """Five convolutions with batch normalization and ReLU: 2,452,416 parameters on RGB.
 
     Args:
         channels: of the images.
@@ -31,12 +31,12 @@ class AlexNet(nn.Module):
         self.conv5 = _layer(256, 256, 3, pool=True)
 
     def forward(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
-        """Maps at `taps` out of conv1 ... conv5, for normalised images (N, C, H, W)."""
+        """Maps at `taps` out of conv1 ... conv5, for normalized images (N, C, H, W)."""
         return read_taps(self.named_children(), images, taps)
 
 
 def _layer(channels_in: int, channels_out: int, kernel: int, *, pool: bool = False) -> nn.Sequential:
-    """Convolution that keeps the size, batch normalisation, ReLU, and maximum pooling of 3 by 2 where asked."""
+    """Convolution that keeps the size, batch normalization, ReLU, and maximum pooling of 3 by 2 where asked."""
     layers: list[nn.Module] = [
         nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(channels_out),

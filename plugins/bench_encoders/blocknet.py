@@ -1,6 +1,6 @@
 """Network-in-Network for small images, the trunk of RotNet and AET.
 
-Every block is three convolutions, each followed by batch normalisation and ReLU, at stride 1: one that looks around and
+Every block is three convolutions, each followed by batch normalization and ReLU, at stride 1: one that looks around and
 two of 1 x 1. Pooling, of 3 pixels by 2, closes the first block (maximum) and the second (average).
 
 Sources: Gidaris et al. 2018, section 4.1; Zhang et al. 2019, section 4.1; widths and pooling as in both papers' released
@@ -49,12 +49,12 @@ class BlockNet(nn.Module):
             _draw_as_aet(self)
 
     def forward(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
-        """Maps at `taps` out of conv1 ... conv5, for normalised images (N, C, H, W)."""
+        """Maps at `taps` out of conv1 ... conv5, for normalized images (N, C, H, W)."""
         return read_taps(self.named_children(), images, taps)
 
 
 def convolution(channels_in: int, channels_out: int, kernel: int) -> nn.Sequential:
-    """Convolution at stride 1 that keeps the size, batch normalisation, ReLU."""
+    """Convolution at stride 1 that keeps the size, batch normalization, ReLU."""
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(channels_out),
@@ -67,7 +67,7 @@ def _block(channels_in: int, kernel: int) -> list[nn.Module]:
 
 
 def _draw_as_aet(network: nn.Module) -> None:
-    """Convolutions N(0, 2 / (k^2 Cout)); batch normalisation starts at weight 1, bias 0, which is PyTorch's default."""
+    """Convolutions N(0, 2 / (k^2 Cout)); batch normalization starts at weight 1, bias 0, which is PyTorch's default."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

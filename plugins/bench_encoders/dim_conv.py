@@ -23,7 +23,7 @@ class DimConv(nn.Module):
     Args:
         channels: of the images.
         places: height x width of the map conv3, which is flattened: 16 for images of 32 x 32.
-        units: width of the output y, which has neither normalisation nor activation.
+        units: width of the output y, which has neither normalization nor activation.
     """
 
     def __init__(self, channels: int, *, places: int, units: int = 64) -> None:
@@ -37,7 +37,7 @@ class DimConv(nn.Module):
         self.y = nn.Linear(HIDDEN, units)
 
     def forward(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
-        """Maps conv1 ... conv3, vectors fc and y, those of `taps`, for normalised images (N, C, H, W)."""
+        """Maps conv1 ... conv3, vectors fc and y, those of `taps`, for normalized images (N, C, H, W)."""
         return read_taps(self.named_children(), images, taps)
 
 

@@ -39,6 +39,6 @@ class ResNet18(nn.Module):
         self.layer4: nn.Module = body.layer4
 
     def forward(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
-        """Maps at `taps` out of layer1 ... layer4, for normalised images (N, C, H, W)."""
+        """Maps at `taps` out of layer1 ... layer4, for normalized images (N, C, H, W)."""
         # The stem's four modules are stages as well, only nobody reads them.
         return read_taps(self.named_children(), images, taps)

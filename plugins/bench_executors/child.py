@@ -14,8 +14,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 import benchmark
-from benchmark.claims import is_running
-from benchmark.parcels import OUTPUT
+from benchmark.executors import OUTPUT, is_running
 from benchmark.progress import Event
 
 SAID = 3
@@ -28,9 +27,9 @@ KEPT = 4000
 
 def carry_out(job: benchmark.Job, device: str, pipe: Connection) -> None:
     """What the process does, from its first line to its last."""
-    from benchmark.cell import Stop, run_cell
+    from benchmark.executors import StopRequest, run_cell
 
-    stop = Stop()
+    stop = StopRequest()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the parent decides
     signal.signal(signal.SIGTERM, lambda *_: stop.ask())
     threading.Thread(target=_end_with_parent, daemon=True).start()

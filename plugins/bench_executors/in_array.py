@@ -14,7 +14,7 @@ from types import FrameType
 
 import submitit
 
-from benchmark.jobs import from_json, outcome_to_json
+from benchmark.executors import from_json, outcome_to_json
 from benchmark.progress import Event
 
 WRITING_SECONDS = 30.0
@@ -36,10 +36,10 @@ class Carry:
 
     def __call__(self, text: str) -> str:
         """Carries out the job whose JSON is given, and gives the outcome's."""
-        from benchmark.cell import Stop, run_cell
+        from benchmark.executors import StopRequest, run_cell
 
         job = from_json(text)
-        stop, watch = Stop(), _Watch(job.timeout)
+        stop, watch = StopRequest(), _Watch(job.timeout)
         with _taken_away(stop.ask), watch:
             outcome = run_cell(job, device=self._device, reporter=watch, stop=stop)
         return outcome_to_json(outcome)

@@ -16,7 +16,7 @@ class Inline:
 
     def run(self, jobs: Sequence[benchmark.Job], reporter: Reporter) -> Iterator[benchmark.Outcome]:
         """One outcome for each job, in order."""
-        from benchmark.cell import run_cell
+        from benchmark.executors import run_cell
 
         for job in jobs:
             yield run_cell(job, device=self._device, reporter=reporter)

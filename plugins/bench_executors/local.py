@@ -22,10 +22,10 @@ import benchmark
 from bench_executors import child
 from bench_executors.parameters import LocalParams
 from bench_executors.schedule import Schedule
-from benchmark.claims import clear as clear_claim
+from benchmark.executors import clear as clear_claim
 from benchmark.progress import Event, Reporter
 
-PRELOADED = ["torch", "faiss", "benchmark.cell"]
+PRELOADED = ["torch", "faiss", "benchmark.executors"]
 GRACE_SECONDS = 10.0
 """How long a cell that is ended at once may take to write down that it was."""
 

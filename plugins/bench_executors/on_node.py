@@ -18,8 +18,7 @@ from types import FrameType
 from typing import Any
 
 import benchmark
-from benchmark.jobs import from_json, outcome_to_json
-from benchmark.parcels import packed, unpack
+from benchmark.executors import from_json, outcome_to_json, pack, unpack
 from benchmark.progress import Event
 
 DELIVERY_SECONDS = 5.0
@@ -56,9 +55,9 @@ def carry_out(text: str, device: str, here: str, parcel: bytes, sender: str, mai
     Returns:
         The outcome as JSON, and the cell's folder as it is now. A cell that was told to stop says `interrupted`.
     """
-    from benchmark.cell import Stop, run_cell
+    from benchmark.executors import StopRequest, run_cell
 
-    post, stop = _Post(mailbox, sender), Stop()
+    post, stop = _Post(mailbox, sender), StopRequest()
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="repbench-") as out, _working_directory(here):
         job = dataclasses.replace(from_json(text), out_dir=out, left_token="")
@@ -71,7 +70,7 @@ def carry_out(text: str, device: str, here: str, parcel: bytes, sender: str, mai
             seconds = time.monotonic() - start
             outcome = benchmark.Outcome(cell_id=job.cell.id, folder=job.folder, state="interrupted", seconds=seconds)
         post.wait()
-        return outcome_to_json(outcome), packed(folder)
+        return outcome_to_json(outcome), pack(folder)
 
 
 class _Post:

@@ -22,9 +22,7 @@ import benchmark
 from bench_executors import endings, on_node, ray_cluster
 from bench_executors.clusters import RayParams
 from bench_executors.endings import Cause
-from benchmark.claims import Claim, LostClaimError, take
-from benchmark.jobs import outcome_from_json, to_json
-from benchmark.parcels import packed, unpack
+from benchmark.executors import CellLock, LostLockError, acquire, outcome_from_json, pack, to_json, unpack
 from benchmark.progress import Event, Reporter
 
 POLL_SECONDS = 0.2
@@ -46,7 +44,7 @@ class _Sent:
     """A cell that is under way."""
 
     job: benchmark.Job
-    claim: Claim
+    claim: CellLock
     reporter: Reporter
     since: float
     """When it was first sent."""
@@ -110,7 +108,7 @@ class OnRay:
         """Claims a cell and sends it; an outcome where that cannot be."""
         since = time.monotonic()
         try:
-            claim = take(Path(job.out_dir) / job.folder, job.cell.title, "ray", left_token=job.left_token)
+            claim = acquire(Path(job.out_dir) / job.folder, job.cell.title, "ray", left_token=job.left_token)
             if claim is None:
                 return endings.ended(job, since, "elsewhere")
             with contextlib.ExitStack() as undo:
@@ -130,7 +128,7 @@ class OnRay:
         data_dir = Path(self._params.data_dir) if self._params.data_dir else Path(cell.job.data_dir).absolute()
         text = to_json(dataclasses.replace(cell.job, data_dir=str(data_dir)))
         device = "cuda:0" if self._needs.gpus else "cpu"
-        parcel = packed(Path(cell.job.out_dir) / cell.job.folder)
+        parcel = pack(Path(cell.job.out_dir) / cell.job.folder)
         options = ray_cluster.options(self._needs, cell.job)
         cell.reference = self._task.options(**options).remote(
             text, device, str(Path.cwd()), parcel, cell.sender, mailbox
@@ -231,7 +229,7 @@ def _home(cell: _Sent) -> benchmark.Outcome:
     try:
         cell.claim.check()
         unpack(parcel, Path(cell.job.out_dir) / cell.job.folder)
-    except LostClaimError:
+    except LostLockError:
         return endings.ended(cell.job, cell.since, "elsewhere")
     except benchmark.BenchError as error:
         return cell.failed(str(error), "")

@@ -18,8 +18,7 @@ import submitit
 import benchmark
 from bench_executors import child, endings, in_array
 from bench_executors.clusters import SlurmParams
-from benchmark.claims import read_sign
-from benchmark.jobs import outcome_from_json, to_json
+from benchmark.executors import outcome_from_json, read_lock, to_json
 from benchmark.progress import Event, EventKind, Reporter
 
 POLL_SECONDS = 1.0
@@ -75,7 +74,7 @@ class OnSlurm:
         return found
 
     def run(self, jobs: Sequence[benchmark.Job], reporter: Reporter) -> Iterator[benchmark.Outcome]:
-        """Outcomes in the order in which cells end. When the caller stops listening, jobs are cancelled.
+        """Outcomes in the order in which cells end. When the caller stops listening, jobs are canceled.
 
         Raises:
             UsageError: Slurm does not take the jobs.
@@ -122,13 +121,13 @@ class OnSlurm:
 
 
 def _token(job: benchmark.Job) -> str:
-    sign = read_sign(Path(job.out_dir) / job.folder)
+    sign = read_lock(Path(job.out_dir) / job.folder)
     return "" if sign is None else sign.token
 
 
 def _news(cell: _Queued) -> Event | None:
     """What the cell's claim says of it, if that has not been told: no other word comes from its node."""
-    sign = read_sign(Path(cell.job.out_dir) / cell.job.folder)
+    sign = read_lock(Path(cell.job.out_dir) / cell.job.folder)
     if sign is None or sign.token == cell.known:
         return None
     title = cell.job.cell.title

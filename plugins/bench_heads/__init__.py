@@ -33,7 +33,7 @@ def bench_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
     yield _head("mlp", "one hidden layer of 200 units on the flattened tap, by Adam", HeadParams, DIM)
     yield benchmark.EvaluatorSpec(
         name="svm",
-        summary="linear support vector machines (hinge loss) on standardised features",
+        summary="linear support vector machines (hinge loss) on standardized features",
         evaluate=_svm,
         params=SvmParams,
         metrics=ACCURACY,

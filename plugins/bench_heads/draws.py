@@ -26,7 +26,7 @@ def seed_from(generator: torch.Generator) -> int:
     return int(torch.randint(2**62, (), generator=generator))
 
 
-def labelled(probe: benchmark.Probe, per_class: int | None, generator: torch.Generator) -> Tensor:
+def labeled(probe: benchmark.Probe, per_class: int | None, generator: torch.Generator) -> Tensor:
     """Positions in train of the images whose labels are given to a head.
 
     Args:

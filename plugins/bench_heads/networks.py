@@ -50,7 +50,7 @@ def build_head(name: str, tap: benchmark.Tap, num_classes: int) -> nn.Sequential
 
 
 def _linear(tap: benchmark.Tap, num_classes: int) -> nn.Sequential:
-    """Channels of a map are normalised over all places; features of a vector or of tokens each by itself."""
+    """Channels of a map are normalized over all places; features of a vector or of tokens each by itself."""
     width = tap.width("flat")
     norm: list[nn.Module] = [nn.Flatten(), nn.BatchNorm1d(width, affine=False)]
     if tap.kind == "map":
@@ -72,7 +72,7 @@ def _convolutional(tap: benchmark.Tap, num_classes: int) -> nn.Sequential:
 
 
 def _mlp(width: int, num_classes: int) -> nn.Sequential:
-    """Dropout comes before the normalisation, as in Deep InfoMax's code; weights are drawn as PyTorch does."""
+    """Dropout comes before the normalization, as in Deep InfoMax's code; weights are drawn as PyTorch does."""
     hidden = (nn.Linear(width, UNITS), nn.Dropout(DROPOUT), nn.BatchNorm1d(UNITS), nn.ReLU())
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(UNITS, num_classes))
 

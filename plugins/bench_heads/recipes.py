@@ -1,4 +1,4 @@
-"""How each head was optimised where it was published.
+"""How each head was optimized where it was published.
 
 Sources: AET's `classification.py` (`fc1`, `fc2`), RotNet's CIFAR-10 configurations (`fc3`, `conv`), Deep InfoMax's
 `classification_eval.py` (`mlp`).
@@ -12,9 +12,9 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class HeadRecipe:
-    """Optimiser, batch and rates."""
+    """Optimizer, batch and rates."""
 
-    optimiser: Literal["sgd", "adam"]
+    optimizer: Literal["sgd", "adam"]
     """`sgd`: momentum 0.9, Nesterov, weight decay 5e-4 on all parameters. `adam`: betas 0.5 and 0.999, no decay."""
     batch: int
     """Images per step."""
@@ -37,8 +37,8 @@ class HeadRecipe:
         return self.rates[-1][1]
 
     def described(self) -> str:
-        """The optimiser with its numbers, for a record."""
-        if self.optimiser == "sgd":
+        """The optimizer with its numbers, for a record."""
+        if self.optimizer == "sgd":
             return f"SGD, momentum {MOMENTUM}, Nesterov, weight decay {WEIGHT_DECAY}"
         return f"Adam, betas {BETAS[0]} and {BETAS[1]}"
 
@@ -48,12 +48,12 @@ WEIGHT_DECAY = 5e-4
 BETAS = (0.5, 0.999)
 """Those of cortex, the library that Deep InfoMax's code is built on."""
 
-_AET = HeadRecipe(optimiser="sgd", batch=128, rates=((100, 0.1), (150, 0.01), (200, 0.001)), published_epochs=200)
+_AET = HeadRecipe(optimizer="sgd", batch=128, rates=((100, 0.1), (150, 0.01), (200, 0.001)), published_epochs=200)
 RECIPES: dict[str, HeadRecipe] = {
     "fc1": _AET,
     "fc2": _AET,
     "fc3": HeadRecipe(
-        optimiser="sgd",
+        optimizer="sgd",
         batch=128,
         rates=((20, 0.1), (40, 0.02), (45, 0.004), (100, 0.0008)),
         published_epochs=100,
@@ -61,13 +61,13 @@ RECIPES: dict[str, HeadRecipe] = {
     # RotNet's. AET's code has the same block and one schedule for all its heads, that of `fc1`: 200 epochs; its paper
     # does not say which of the two its convolutional numbers come from.
     "conv": HeadRecipe(
-        optimiser="sgd",
+        optimizer="sgd",
         batch=128,
         rates=((35, 0.1), (70, 0.02), (85, 0.004), (100, 0.0008)),
         published_epochs=100,
     ),
     "mlp": HeadRecipe(
-        optimiser="adam",
+        optimizer="adam",
         batch=64,
         rates=((50, 1e-4), (100, 1e-5), (1000, 1e-6)),
         published_epochs=1000,

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 import benchmark
-from bench_heads.draws import evaluation, generators, labelled, seed_from
+from bench_heads.draws import evaluation, generators, labeled, seed_from
 from bench_heads.networks import build_head
 from bench_heads.parameters import HeadParams
 from bench_heads.recipes import RECIPES, HeadRecipe
-from bench_heads.training import LabelledTask, epoch_length, own_chance, predict, train_head
+from bench_heads.training import LabeledTask, epoch_length, own_chance, predict, train_head
 
 BEST = "best_epoch_accuracy"
 
@@ -42,14 +42,14 @@ def evaluate_head(probe: benchmark.Probe, params: HeadParams, name: str) -> benc
         [result.predicted for result in results],
         {
             "epochs": params.epochs,
-            "optimiser": recipe.described(),
+            "optimizer": recipe.described(),
             "rates": _rates(recipe, params.epochs),
             "batch": recipe.batch,
             "steps": results[0].steps,
             "augment": params.augmented,
             "input": list(tap.shape),
             "parameters": results[0].parameters,
-            "labelled_images": results[0].labelled,
+            "labeled_images": results[0].labeled,
             "last_training_loss": sum(result.loss for result in results) / len(results),
         },
     )
@@ -73,15 +73,15 @@ class _Result:
     predicted: NDArray[np.int32]
     loss: float
     steps: int
-    labelled: int
+    labeled: int
     parameters: int
     by_epoch: list[float]
     """Accuracy on test after each epoch; empty unless asked for."""
 
 
 def _trained_once(probe: benchmark.Probe, params: HeadParams, name: str, generator: torch.Generator) -> _Result:
-    positions = labelled(probe, params.per_class, generator)
-    task = LabelledTask(
+    positions = labeled(probe, params.per_class, generator)
+    task = LabeledTask(
         probe=probe,
         positions=positions,
         length=epoch_length(len(probe.train.labels), len(positions), params.per_class),
@@ -101,7 +101,7 @@ def _trained_once(probe: benchmark.Probe, params: HeadParams, name: str, generat
         predicted=predict(head, probe).numpy(),
         loss=loss,
         steps=steps,
-        labelled=len(positions),
+        labeled=len(positions),
         parameters=sum(parameter.numel() for parameter in head.parameters()),
         by_epoch=by_epoch,
     )

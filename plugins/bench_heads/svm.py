@@ -11,17 +11,17 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 import benchmark
-from bench_heads.draws import evaluation, generators, labelled, seed_from
+from bench_heads.draws import evaluation, generators, labeled, seed_from
 from bench_heads.parameters import SvmParams
 
 Floats = NDArray[np.float32]
 
 
 def evaluate_svm(probe: benchmark.Probe, params: SvmParams) -> benchmark.Evaluation:
-    """Protocol `svm@1`: hinge loss, features standardised by mean and deviation of the labelled images.
+    """Protocol `svm@1`: hinge loss, features standardized by mean and deviation of the labeled images.
 
     The paper gives the mean of 5 runs, `draws=5`; its features are flattened maps. Without `per_class` the draws differ only
-    in the order in which the solver visits the images. The intercept is regularised, as LIBLINEAR does.
+    in the order in which the solver visits the images. The intercept is regularized, as LIBLINEAR does.
 
     Raises:
         UnsupportedError: one class only, or a class with fewer images than `per_class`.
@@ -30,7 +30,7 @@ def evaluate_svm(probe: benchmark.Probe, params: SvmParams) -> benchmark.Evaluat
     labels = probe.train.labels.cpu().numpy()
     predicted, converged, iterations, images = [], [], [], 0
     for generator in generators(probe, params.draws):
-        positions = labelled(probe, params.per_class, generator).numpy()
+        positions = labeled(probe, params.per_class, generator).numpy()
         scaler = StandardScaler()
         machine = LinearSVC(
             loss="hinge",
@@ -47,7 +47,7 @@ def evaluate_svm(probe: benchmark.Probe, params: SvmParams) -> benchmark.Evaluat
         probe,
         "svm",
         predicted,
-        {"converged": all(converged), "iterations": iterations, "labelled_images": images},
+        {"converged": all(converged), "iterations": iterations, "labeled_images": images},
     )
 
 

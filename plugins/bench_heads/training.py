@@ -24,11 +24,11 @@ LONGEST_EPOCH = 50_000
 """Images in an epoch of a head with few labels: the size of CIFAR-10's training set, in which they were published."""
 
 FeatureReader = Callable[[Tensor], Tensor]
-"""Places (B,) int64 among the labelled images, on the probe's device -> features (B, *tap.shape), without a graph."""
+"""Places (B,) int64 among the labeled images, on the probe's device -> features (B, *tap.shape), without a graph."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledTask:
+class LabeledTask:
     """What a head is trained on."""
 
     probe: benchmark.Probe
@@ -51,18 +51,18 @@ def own_chance(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def epoch_length(num_train: int, num_labelled: int, per_class: int | None) -> int:
+def epoch_length(num_train: int, num_labeled: int, per_class: int | None) -> int:
     """Images in an epoch.
 
     With `per_class` an epoch stays as long as one of all training images, as in RotNet's code, where an image is taken
-    by its number modulo the number of labelled ones; but at most `LONGEST_EPOCH`.
+    by its number modulo the number of labeled ones; but at most `LONGEST_EPOCH`.
     """
-    return num_labelled if per_class is None else max(num_labelled, min(num_train, LONGEST_EPOCH))
+    return num_labeled if per_class is None else max(num_labeled, min(num_train, LONGEST_EPOCH))
 
 
 def train_head(
     head: nn.Module,
-    task: LabelledTask,
+    task: LabeledTask,
     recipe: HeadRecipe,
     epochs: int,
     generator: torch.Generator,
@@ -73,7 +73,7 @@ def train_head(
     Args:
         head: on the probe's device; dropout draws from torch's global generator there.
         task: images, labels and encoder.
-        recipe: optimiser, batch, rates.
+        recipe: optimizer, batch, rates.
         epochs: how many.
         generator: on the CPU: the order of images, and the seed of crops and flips.
         after_epoch: called after each; may leave the head in eval mode, and draws no random number.
@@ -86,18 +86,18 @@ def train_head(
     """
     read = feature_reader(task, generator)
     labels = task.probe.train.labels[task.positions.to(task.probe.device)]
-    optimiser = _optimiser(head, recipe)
+    optimizer = _optimizer(head, recipe)
     loss, steps = math.nan, 0
     for epoch in range(epochs):
         head.train()
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = recipe.rate(epoch, epochs)
         total, count = torch.zeros((), device=labels.device), 0
         for places in batches(len(task.positions), task.length, recipe, generator, labels.device):
             step_loss = F.cross_entropy(head(read(places)), labels[places])
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             torch.autograd.backward(step_loss)
-            optimiser.step()
+            optimizer.step()
             total += step_loss.detach() * len(places)
             count += len(places)
             steps += 1
@@ -120,7 +120,7 @@ def batches(
     The order is drawn on the CPU, so that it is the same for every device, and goes to `device` in one piece.
 
     The last, smaller batch is left out if the recipe says so, and always if it is a single image, whose batch has no
-    variance to normalise by; unless it is the only one.
+    variance to normalize by; unless it is the only one.
     """
     order = (torch.randperm(length, generator=generator) % count).to(device)
     smallest = recipe.batch if recipe.drop_last else 2
@@ -129,13 +129,13 @@ def batches(
             yield places
 
 
-def feature_reader(task: LabelledTask, generator: torch.Generator) -> FeatureReader:
+def feature_reader(task: LabeledTask, generator: torch.Generator) -> FeatureReader:
     """How a step gets its features: encoded from new crops and flips, or kept from one pass, or encoded as they are."""
     probe, images = task.probe, task.probe.train.images
     positions = task.positions.to(probe.device)
 
     def chosen(places: Tensor) -> Tensor:
-        """Images by their place among the labelled ones, on the device; they may lie on the CPU if they are too many."""
+        """Images by their place among the labeled ones, on the device; they may lie on the CPU if they are too many."""
         index = positions[places]
         return images.index_select(0, index.to(images.device)).to(probe.device)
 
@@ -150,7 +150,7 @@ def feature_reader(task: LabelledTask, generator: torch.Generator) -> FeatureRea
     if len(positions) * probe.layout.tap(probe.tap).width("none") * 4 > LARGEST_KEPT:
         return lambda places: probe.encode(to_float(chosen(places)))
     if len(positions) == len(images):
-        # One pass for all heads at this tap; `labelled` gives all positions in ascending order.
+        # One pass for all heads at this tap; `labeled` gives all positions in ascending order.
         kept = probe.train.features(pool="none")
     else:
         kept = torch.cat(
@@ -171,8 +171,8 @@ def predict(head: nn.Module, probe: benchmark.Probe) -> Tensor:
     return torch.cat([head(block).argmax(dim=1) for block in features]).int().cpu()
 
 
-def _optimiser(head: nn.Module, recipe: HeadRecipe) -> torch.optim.Optimizer:
+def _optimizer(head: nn.Module, recipe: HeadRecipe) -> torch.optim.Optimizer:
     start = recipe.rates[0][1]
-    if recipe.optimiser == "adam":
+    if recipe.optimizer == "adam":
         return torch.optim.Adam(head.parameters(), lr=start, betas=BETAS)
     return torch.optim.SGD(head.parameters(), lr=start, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY)

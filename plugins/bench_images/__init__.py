@@ -18,7 +18,7 @@ def bench_datasets() -> Iterator[benchmark.DatasetSpec]:
     """digits, cifar10, cifar100, stl10 and folder."""
     yield benchmark.DatasetSpec(
         name="digits",
-        summary="1,797 real handwritten digits, 8 x 8 grey; comes with scikit-learn, no download",
+        summary="1,797 real handwritten digits, 8 x 8 gray; comes with scikit-learn, no download",
         describe=digits.describe,
         load=digits.load,
         paper="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI repository 1998",
@@ -29,14 +29,14 @@ def bench_datasets() -> Iterator[benchmark.DatasetSpec]:
             summary=archive.summary,
             describe=partial(archives.describe, archive),
             load=partial(archives.load, archive),
-            params=archives.UnlabelledParams if archive.num_unlabelled else benchmark.NoParams,
+            params=archives.UnlabeledParams if archive.num_unlabeled else benchmark.NoParams,
             paper=archive.paper,
         )
     yield benchmark.DatasetSpec(
         name="folder",
-        summary="your own images: path/train/<class>/* and path/test/<class>/*, resized and centre-cropped",
+        summary="your own images: path/train/<class>/* and path/test/<class>/*, resized and center-cropped",
         describe=folder.describe,
         load=folder.load,
         params=folder.FolderParams,
-        law=folder.LAW,
+        version=folder.VERSION,
     )

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Arrays = dict[str, "NDArray[Any]"]
-"""train_images, train_labels, test_images, test_labels and perhaps unlabelled."""
+"""train_images, train_labels, test_images, test_labels and perhaps unlabeled."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnlabelledParams:
+class UnlabeledParams:
     """STL-10's parameters."""
 
-    unlabelled: bool = field(
-        default=False, metadata={"help": "train methods on the 100,000 unlabelled images too (2.8 GB more in memory)"}
+    unlabeled: bool = field(
+        default=False, metadata={"help": "train methods on the 100,000 unlabeled images too (2.8 GB more in memory)"}
     )
-    """Methods then train on train + unlabelled; probes see the labelled images only."""
+    """Methods then train on train + unlabeled; probes see the labeled images only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Archive:
     image_shape: tuple[int, int, int]
     num_train: int
     num_test: int
-    num_unlabelled: int = 0
+    num_unlabeled: int = 0
     class_names: tuple[str, ...]
     summary: str
     paper: str
@@ -64,7 +64,7 @@ CIFAR10 = Archive(
     num_train=50_000,
     num_test=10_000,
     class_names=_words("airplane automobile bird cat deer dog frog horse ship truck"),
-    summary="60,000 photographs of 10 classes, 32 x 32 colour; downloads 170 MB",
+    summary="60,000 photographs of 10 classes, 32 x 32 color; downloads 170 MB",
     paper=KRIZHEVSKY,
 )
 CIFAR100 = Archive(
@@ -83,7 +83,7 @@ CIFAR100 = Archive(
         skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
         tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm"""
     ),
-    summary="60,000 photographs of 100 classes, 32 x 32 colour; downloads 169 MB",
+    summary="60,000 photographs of 100 classes, 32 x 32 color; downloads 169 MB",
     paper=KRIZHEVSKY,
 )
 STL10 = Archive(
@@ -93,21 +93,21 @@ STL10 = Archive(
     image_shape=(3, 96, 96),
     num_train=5_000,
     num_test=8_000,
-    num_unlabelled=100_000,
+    num_unlabeled=100_000,
     class_names=_words("airplane bird car cat deer dog horse monkey ship truck"),
-    summary="13,000 photographs of 10 classes and 100,000 unlabelled ones, 96 x 96 colour; downloads 2.6 GB",
+    summary="13,000 photographs of 10 classes and 100,000 unlabeled ones, 96 x 96 color; downloads 2.6 GB",
     paper="Coates, Lee and Ng, An Analysis of Single-Layer Networks in Unsupervised Feature Learning, AISTATS 2011",
 )
 ARCHIVES = (CIFAR10, CIFAR100, STL10)
 
 
-def describe(archive: Archive, params: NoParams | UnlabelledParams, data_dir: Path) -> DatasetInfo:
+def describe(archive: Archive, params: NoParams | UnlabeledParams, data_dir: Path) -> DatasetInfo:
     """Constants only: nothing is downloaded or opened."""
-    unlabelled = _wants_unlabelled(params)
+    unlabeled = _wants_unlabeled(params)
     return DatasetInfo(
-        label=f"{archive.name}+unlabelled" if unlabelled else archive.name,
+        label=f"{archive.name}+unlabeled" if unlabeled else archive.name,
         # Methods see other training images, so it is another dataset.
-        fingerprint=f"{archive.md5}+unlabelled" if unlabelled else archive.md5,
+        fingerprint=f"{archive.md5}+unlabeled" if unlabeled else archive.md5,
         image_shape=archive.image_shape,
         num_train=archive.num_train,
         num_test=archive.num_test,
@@ -115,7 +115,7 @@ def describe(archive: Archive, params: NoParams | UnlabelledParams, data_dir: Pa
     )
 
 
-def load(archive: Archive, params: NoParams | UnlabelledParams, data_dir: Path) -> Dataset:
+def load(archive: Archive, params: NoParams | UnlabeledParams, data_dir: Path) -> Dataset:
     """The images, from the first of these that is there: decoded arrays, unpacked files, the archive, the internet.
 
     Files lie in `data_dir` as torchvision lays them out, so copies from elsewhere are found; the decoded arrays lie
@@ -124,8 +124,8 @@ def load(archive: Archive, params: NoParams | UnlabelledParams, data_dir: Path) 
     Raises:
         DataError: not there and not to be downloaded, or damaged; the message says which file to put where.
     """
-    unlabelled = _wants_unlabelled(params)
-    shapes = _shapes(archive, unlabelled)
+    unlabeled = _wants_unlabeled(params)
+    shapes = _shapes(archive, unlabeled)
     content = functools.cache(lambda: _content(archive, data_dir, shapes))
     folder = data_dir / f"{archive.name}-{archive.md5[:10]}"
     arrays = {
@@ -136,15 +136,15 @@ def load(archive: Archive, params: NoParams | UnlabelledParams, data_dir: Path) 
         train=Split(images=arrays["train_images"], labels=arrays["train_labels"]),
         test=Split(images=arrays["test_images"], labels=arrays["test_labels"]),
         class_names=archive.class_names,
-        unlabelled=arrays.get("unlabelled"),
+        unlabeled=arrays.get("unlabeled"),
     )
 
 
-def _wants_unlabelled(params: NoParams | UnlabelledParams) -> bool:
-    return isinstance(params, UnlabelledParams) and params.unlabelled
+def _wants_unlabeled(params: NoParams | UnlabeledParams) -> bool:
+    return isinstance(params, UnlabeledParams) and params.unlabeled
 
 
-def _shapes(archive: Archive, unlabelled: bool) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+def _shapes(archive: Archive, unlabeled: bool) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
     import numpy as np
 
     shapes: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
@@ -153,8 +153,8 @@ def _shapes(archive: Archive, unlabelled: bool) -> dict[str, tuple[tuple[int, ..
         "test_images": ((archive.num_test, *archive.image_shape), np.uint8),
         "test_labels": ((archive.num_test,), np.int64),
     }
-    if unlabelled:
-        shapes["unlabelled"] = ((archive.num_unlabelled, *archive.image_shape), np.uint8)
+    if unlabeled:
+        shapes["unlabeled"] = ((archive.num_unlabeled, *archive.image_shape), np.uint8)
     return shapes
 
 
@@ -192,7 +192,7 @@ def _read(archive: Archive, root: Path, names: dict[str, Any]) -> Arrays | None:
     import numpy as np
 
     source = _source(archive)
-    is_stl = archive.num_unlabelled > 0
+    is_stl = archive.num_unlabeled > 0
     arrays: Arrays = {}
     try:
         with warnings.catch_warnings():
@@ -203,8 +203,8 @@ def _read(archive: Archive, root: Path, names: dict[str, Any]) -> Arrays | None:
                 images = part.data if is_stl else part.data.transpose(0, 3, 1, 2)
                 arrays[f"{split}_images"] = images
                 arrays[f"{split}_labels"] = np.asarray(part.labels if is_stl else part.targets, dtype=np.int64)
-            if "unlabelled" in names:
-                arrays["unlabelled"] = source(root, split="unlabeled").data
+            if "unlabeled" in names:
+                arrays["unlabeled"] = source(root, split="unlabeled").data
     except RuntimeError:  # torchvision's word for a missing file or a wrong checksum
         return None
     return arrays

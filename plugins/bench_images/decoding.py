@@ -1,4 +1,4 @@
-"""Image files become one uint8 size: turned upright, in the right colours, resized, cropped at the centre."""
+"""Image files become one uint8 size: turned upright, in the right colors, resized, cropped at the center."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ SMALL_FILE = 2**14
 """Bytes below which threads do not pay."""
 
 
-def decode(path: Path, size: int, grey: bool) -> NDArray[np.uint8]:
+def decode(path: Path, size: int, gray: bool) -> NDArray[np.uint8]:
     """One image.
 
     The shorter side is resized to `size` (bilinear, with antialias; the longer side rounded down, as torchvision's
-    Resize does) and the centre is cut out, half a pixel rounded to even, as its CenterCrop does.
+    Resize does) and the center is cut out, half a pixel rounded to even, as its CenterCrop does.
 
     Args:
         path: any format that Pillow opens; of an animation, the first frame.
         size: side in pixels.
-        grey: one channel (ITU-R 601 luma) rather than three.
+        gray: one channel (ITU-R 601 luma) rather than three.
 
     Returns:
         (C, size, size) uint8, C = 1 or 3.
@@ -41,7 +41,7 @@ def decode(path: Path, size: int, grey: bool) -> NDArray[np.uint8]:
     """
     with Image.open(path, formats=_readers(path.suffix.lower())) as image:
         ImageOps.exif_transpose(image, in_place=True)
-        picture = _coloured(image).convert("L" if grey else "RGB")
+        picture = _colored(image).convert("L" if gray else "RGB")
     width, height = picture.size
     shorter = min(width, height)
     if shorter != size:
@@ -51,18 +51,18 @@ def decode(path: Path, size: int, grey: bool) -> NDArray[np.uint8]:
     if (width, height) != (size, size):
         picture = picture.crop((left, top, left + size, top + size))
     pixels = np.asarray(picture)
-    return pixels[None] if grey else pixels.transpose(2, 0, 1)
+    return pixels[None] if gray else pixels.transpose(2, 0, 1)
 
 
 def decode_all(
-    root: Path, names: Sequence[str], size: int, grey: bool, workers: int = 1
+    root: Path, names: Sequence[str], size: int, gray: bool, workers: int = 1
 ) -> Iterator[NDArray[np.uint8]]:
     """All images in order, in blocks (n, C, size, size), decoded by so many threads (see `threads_for`).
 
     Raises:
         DataError: after the last block, if any file could not be decoded: how many, and which.
     """
-    channels = 1 if grey else 3
+    channels = 1 if gray else 3
     step = max(workers, BLOCK_BYTES // (channels * size * size))
     damaged: list[str] = []
 
@@ -72,7 +72,7 @@ def decode_all(
             block: NDArray[np.uint8] = np.zeros((len(chosen), channels, size, size), dtype=np.uint8)
             stripes = [range(first, len(chosen), workers) for first in range(workers)]
             reasons: dict[int, str] = {}
-            for found in pool.map(functools.partial(_fill, block, root, chosen, size, grey), stripes):
+            for found in pool.map(functools.partial(_fill, block, root, chosen, size, gray), stripes):
                 reasons.update(found)
             damaged += [f"{chosen[place]}: {reasons[place]}" for place in sorted(reasons)]
             yield block
@@ -96,13 +96,13 @@ def threads_for(mean_bytes: float) -> int:
 
 
 def _fill(
-    block: NDArray[Any], root: Path, names: Sequence[str], size: int, grey: bool, places: range
+    block: NDArray[Any], root: Path, names: Sequence[str], size: int, gray: bool, places: range
 ) -> dict[int, str]:
     """Decodes the images at `places` into the block; place -> why not, for those that cannot be decoded."""
     reasons = {}
     for place in places:
         try:
-            block[place] = decode(root / names[place], size, grey)
+            block[place] = decode(root / names[place], size, gray)
         except Exception as error:  # Pillow's many readers raise anything on damaged files; all of it is reported
             reasons[place] = " ".join(str(error).replace(str(root), "").split()) or type(error).__name__
     return reasons
@@ -115,7 +115,7 @@ def _readers(suffix: str) -> tuple[str, ...]:
     return tuple(sorted(Image.OPEN, key=lambda form: form != expected))
 
 
-def _coloured(image: Image.Image) -> Image.Image:
+def _colored(image: Image.Image) -> Image.Image:
     """The image in a mode that converts to RGB and L as people see it."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         # 16 bits (which some versions of Pillow hold in 32): Pillow would turn all but the darkest 256 levels white.

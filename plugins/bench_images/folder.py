@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LAW = 1
+VERSION = 1
 """Raised when the same files give other pixels or another order."""
 
 
@@ -32,8 +32,8 @@ class FolderParams:
     name: str = field(default="", metadata={"help": "how it is shown; default: the last part of path"})
     """No slashes."""
     size: int = field(default=32, metadata={"help": "side of the square images in pixels, at least 8"})
-    """The shorter side is resized to it, then the centre is cut out."""
-    grey: bool = field(default=False, metadata={"help": "one grey channel instead of three colours"})
+    """The shorter side is resized to it, then the center is cut out."""
+    gray: bool = field(default=False, metadata={"help": "one gray channel instead of three colors"})
     """ITU-R 601 luma."""
 
     def __post_init__(self) -> None:
@@ -71,7 +71,7 @@ def load(params: FolderParams, data_dir: Path) -> Dataset:
 
         LOG.info("decoding the %d images of '%s', once", len(files), info.label)
         workers = threads_for(sum(file.state[0] for file in files) / len(files))
-        yield from decode_all(listing.root, [file.name for file in files], params.size, params.grey, workers)
+        yield from decode_all(listing.root, [file.name for file in files], params.size, params.gray, workers)
 
     folder = data_dir / "folder" / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', info.label)}-{info.fingerprint[:16]}"
     images = stored_array(folder / "images.npy", (len(files), *info.image_shape), np.uint8, blocks)
@@ -98,11 +98,11 @@ def _root(params: FolderParams) -> Path:
 
 
 def _info(params: FolderParams, listing: Listing, data_dir: Path) -> DatasetInfo:
-    seen = json.dumps([LAW, content_hash(listing, data_dir), params.size, params.grey])
+    seen = json.dumps([VERSION, content_hash(listing, data_dir), params.size, params.gray])
     return DatasetInfo(
         label=params.name or listing.root.name or "folder",
         fingerprint=hashlib.sha256(seen.encode()).hexdigest(),
-        image_shape=(1 if params.grey else 3, params.size, params.size),
+        image_shape=(1 if params.gray else 3, params.size, params.size),
         num_train=len(listing.train),
         num_test=len(listing.test),
         class_names=listing.class_names,

@@ -133,7 +133,7 @@ def _difference(train: set[str], test: set[str]) -> str:
 
 
 def _files(root: Path, folders: Iterable[str], lost: list[str]) -> Iterator[File]:
-    """The files of each folder, labelled by its place; names that cannot be reached go to `lost`."""
+    """The files of each folder, labeled by its place; names that cannot be reached go to `lost`."""
     suffixes = _image_suffixes()
     for label, folder in enumerate(folders):
         for name, entry in _walk(root, folder):

@@ -20,7 +20,7 @@ ROWS = 512
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Images with their vectors, row by row, both standardised."""
+    """Images with their vectors, row by row, both standardized."""
 
     images: Tensor
     """(N, P) float32."""
@@ -85,7 +85,7 @@ def trained_critic(
     Args:
         fitted: what it is trained on, 2 or more pairs.
         held_out: what chooses when to stop, 2 or more pairs.
-        bound: what is maximised.
+        bound: what is maximized.
         params: how.
         generator: on the CPU; the only source of chance, and no global state is changed.
 
@@ -93,19 +93,19 @@ def trained_critic(
         The critic and the step after which it was that good.
     """
     critic = _fresh(fitted, params.units, generator)
-    optimiser = torch.optim.Adam(critic.parameters(), params.lr)
+    optimizer = torch.optim.Adam(critic.parameters(), params.lr)
     every = max(1, params.steps // CHECKS)
     best, at, kept = -float("inf"), 0, copy.deepcopy(critic)
     for step in range(1, params.steps + 1):
         rows = torch.randperm(len(fitted), generator=generator)[: params.batch].to(fitted.vectors.device)
         batch = fitted.at(rows)
         loss = -bound(summary(critic(batch.vectors, batch.images)))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(
             critic.parameters(), 1.0
         )  # one unrelated pair with a high score is all of dv's gradient
-        optimiser.step()
+        optimizer.step()
         if step % every == 0 or step == params.steps:
             value = float(bound(scored(critic, held_out)))
             if value > best:

@@ -41,7 +41,7 @@ def evaluate_information(probe: benchmark.Probe, params: InformationParams) -> b
         )
     order = torch.randperm(count, generator=probe.generator).to(probe.device)
     chosen = round(HELD_OUT * count)
-    train, test = standardised(
+    train, test = standardized(
         Pairs(images=pixels(probe.train.images), vectors=probe.train.features()),
         Pairs(images=pixels(probe.test.images), vectors=probe.test.features()),
     )
@@ -63,7 +63,7 @@ def pixels(images: Tensor) -> Tensor:
     return torch.cat([F.adaptive_avg_pool2d(to_float(block), size).flatten(1) for block in blocks(images, 1024)])
 
 
-def standardised(train: Pairs, test: Pairs) -> tuple[Pairs, Pairs]:
+def standardized(train: Pairs, test: Pairs) -> tuple[Pairs, Pairs]:
     """Each number less its mean over its deviation, both of train; what never varies becomes 0 on train."""
     found = []
     for fitted, other in ((train.images, test.images), (train.vectors, test.vectors)):

@@ -1,4 +1,4 @@
-"""Evaluators of frozen features: a linear classifier, nearest neighbours, retrieval.
+"""Evaluators of frozen features: a linear classifier, nearest neighbors, retrieval.
 
 None of them lets a test label choose anything: strengths are chosen on a hold-out of train, every k is reported.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import benchmark
-from bench_probes.params import LinearParams, NeighboursParams, RetrievalParams
+from bench_probes.params import LinearParams, NeighborsParams, RetrievalParams
 
 
 @benchmark.hookimpl
@@ -16,7 +16,7 @@ def bench_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
     """`linear`, `knn` and `retrieval`."""
     yield benchmark.EvaluatorSpec(
         name="linear",
-        summary="multinomial logistic regression on standardised features",
+        summary="multinomial logistic regression on standardized features",
         evaluate=_linear,
         params=LinearParams,
         metrics=(benchmark.Metric(name="accuracy", headline="accuracy"),),
@@ -26,7 +26,7 @@ def bench_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
         name="knn",
         summary="nearest training images by cosine vote for a class",
         evaluate=_knn,
-        params=NeighboursParams,
+        params=NeighborsParams,
         metrics=(
             benchmark.Metric(name="accuracy", headline="accuracy@k=20"),
             benchmark.Metric(name="vote_accuracy"),
@@ -54,7 +54,7 @@ def _linear(probe: benchmark.Probe, params: LinearParams) -> benchmark.Evaluatio
     return evaluate_linear(probe, params)
 
 
-def _knn(probe: benchmark.Probe, params: NeighboursParams) -> benchmark.Evaluation:
+def _knn(probe: benchmark.Probe, params: NeighborsParams) -> benchmark.Evaluation:
     from bench_probes.knn import evaluate_knn
 
     return evaluate_knn(probe, params)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 import benchmark
-from bench_probes.neighbours import blocks, nearest_by_cosine, rows_per_block, up_to
-from bench_probes.params import NeighboursParams
+from bench_probes.neighbors import blocks, nearest_by_cosine, rows_per_block, up_to
+from bench_probes.params import NeighborsParams
 
 
-def evaluate_knn(probe: benchmark.Probe, params: NeighboursParams) -> benchmark.Evaluation:
+def evaluate_knn(probe: benchmark.Probe, params: NeighborsParams) -> benchmark.Evaluation:
     """Protocol `knn@1`: gallery = train, cosine, weights exp(cosine / temperature), plain votes beside them.
 
     Every k comes from a single search; none of them is chosen. Of classes with equal votes the one with the nearest
@@ -36,15 +36,15 @@ def evaluate_knn(probe: benchmark.Probe, params: NeighboursParams) -> benchmark.
 
 
 def vote(classes: Tensor, weights: Tensor, counts: Sequence[int]) -> dict[int, Tensor]:
-    """The winning class of each query among its first k neighbours, for each k.
+    """The winning class of each query among its first k neighbors, for each k.
 
     Args:
-        classes: (Q, K) int64, the neighbours' classes, nearest first.
-        weights: (Q, K) float64, the neighbours' votes.
+        classes: (Q, K) int64, the neighbors' classes, nearest first.
+        weights: (Q, K) float64, the neighbors' votes.
         counts: the values of k, rising, at most K.
 
     Returns:
-        k -> (Q,) int64. Of classes with equal sums the one that comes first among the neighbours wins.
+        k -> (Q,) int64. Of classes with equal sums the one that comes first among the neighbors wins.
     """
     num_classes = int(classes.max()) + 1
     winners: dict[int, list[Tensor]] = {k: [] for k in counts}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import benchmark
 from bench_probes.params import LinearParams
-from bench_probes.regression import Curvature, Problem, curvature, solve, standardise
+from bench_probes.regression import Curvature, Problem, curvature, solve, standardize
 
 SPLIT_SEED = 0
 """Of the hold-out: with the training labels it fixes which images are held out, whatever the cell's seed."""
@@ -20,10 +20,10 @@ HELD_OUT = 0.1
 
 
 def evaluate_linear(probe: benchmark.Probe, params: LinearParams) -> benchmark.Evaluation:
-    """Protocol `linear@1`: standardised features, L2 from a grid by accuracy on a tenth of train, refit on all of train.
+    """Protocol `linear@1`: standardized features, L2 from a grid by accuracy on a tenth of train, refit on all of train.
 
     Strengths are tried from strong to weak, each fit starting where the last one ended, and the refit where the chosen
-    one ended; of equally accurate strengths the stronger is chosen. Features are standardised with the mean and
+    one ended; of equally accurate strengths the stronger is chosen. Features are standardized with the mean and
     deviation of what is fitted on. A fit is over when its objective is within 1e-6 nats of the smallest.
 
     Raises:
@@ -134,7 +134,7 @@ def problem_of(features: Tensor, labels: Tensor, rows: Tensor, guide: Curvature)
         guide: the curvature of these features.
     """
     return Problem(
-        data=standardise(features, rows),
+        data=standardize(features, rows),
         labels=labels,
         shares=rows.float() / rows.sum(),
         num_classes=int(labels.max()) + 1,

@@ -13,11 +13,11 @@ def _check_counts(name: str, counts: tuple[int, ...]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeighboursParams:
+class NeighborsParams:
     """Parameters of `knn`."""
 
     k: tuple[int, ...] = field(
-        default=(1, 5, 10, 20, 100, 200), metadata={"help": "numbers of neighbours that vote, written 1;20;200"}
+        default=(1, 5, 10, 20, 100, 200), metadata={"help": "numbers of neighbors that vote, written 1;20;200"}
     )
     """Each of 1 or more and gives two scores. Those larger than the gallery are left out; if all are, k is its size."""
     temperature: float = field(default=0.07, metadata={"help": "a vote weighs exp(cosine / temperature)"})

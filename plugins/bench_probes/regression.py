@@ -1,6 +1,6 @@
 """Multinomial logistic regression with L2, solved to a stated distance from its optimum on whatever device features are.
 
-Objective: mean cross-entropy + strength / 2 * |weights|^2 over standardised features, the bias not penalised. It is strictly
+Objective: mean cross-entropy + strength / 2 * |weights|^2 over standardized features, the bias not penalized. It is strictly
 convex in the weights: where a solver stops matters, which solver does not.
 """
 
@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench_probes.neighbours import blocks, rows_per_block
+from bench_probes.neighbors import blocks, rows_per_block
 
 TOLERANCE = 1e-6
 """Nats: how far above its smallest value the objective may be left."""
 LARGEST_COPY = 512 * 2**20
-"""Bytes of features of which a standardised copy is made; larger ones are standardised in the weights."""
+"""Bytes of features of which a standardized copy is made; larger ones are standardized in the weights."""
 LARGEST_BASIS = 4096
 """Widest features all of whose directions guide the solver."""
 SAMPLE, SMALL_SAMPLE = 16_384, 2048
@@ -33,11 +33,11 @@ TRIALS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standardised:
+class Standardized:
     """(features - shift) * scale, which need not be in memory."""
 
     features: Tensor
-    """(N, D) float32: as they were given, or standardised already."""
+    """(N, D) float32: as they were given, or standardized already."""
     shift: Tensor
     """(D,) float32: what is taken from `features` yet."""
     scale: Tensor
@@ -57,12 +57,12 @@ class Standardised:
         """(K, D): for each row of `factors` (K, N) the sum of the features, so many times each."""
         return (factors @ self.features - factors.sum(dim=1, keepdim=True) * self.shift) * self.scale
 
-    def of_others(self, features: Tensor) -> Standardised:
+    def of_others(self, features: Tensor) -> Standardized:
         """Other features (M, D), as they are given, by the same mean and deviation."""
         return _applied(features, self.whole_shift, self.whole_scale)
 
 
-def standardise(features: Tensor, rows: Tensor) -> Standardised:
+def standardize(features: Tensor, rows: Tensor) -> Standardized:
     """Features by the mean and deviation of some rows.
 
     Args:
@@ -86,17 +86,17 @@ def standardise(features: Tensor, rows: Tensor) -> Standardised:
     return _applied(features, shift, scale)
 
 
-def _applied(features: Tensor, shift: Tensor, scale: Tensor) -> Standardised:
+def _applied(features: Tensor, shift: Tensor, scale: Tensor) -> Standardized:
     whole = {"whole_shift": shift, "whole_scale": scale}
     if features.numel() * 4 > LARGEST_COPY:
-        return Standardised(features=features, shift=shift, scale=scale, **whole)
+        return Standardized(features=features, shift=shift, scale=scale, **whole)
     copied = torch.sub(features, shift).mul_(scale)
-    return Standardised(features=copied, shift=torch.zeros_like(shift), scale=torch.ones_like(scale), **whole)
+    return Standardized(features=copied, shift=torch.zeros_like(shift), scale=torch.ones_like(scale), **whole)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curvature:
-    """The covariance of standardised features, as far as a sample shows it."""
+    """The covariance of standardized features, as far as a sample shows it."""
 
     basis: Tensor
     """(D, R) float32: orthonormal directions."""
@@ -116,11 +116,11 @@ def curvature(features: Tensor) -> Curvature:
     """From a sample of rows: all directions of up to `LARGEST_BASIS` features, of more only those of largest variance.
 
     Args:
-        features: (N, D) float32, not standardised.
+        features: (N, D) float32, not standardized.
     """
     width = features.shape[1]
     sample = features[:: -(-len(features) // (SAMPLE if width <= LARGEST_BASIS else SMALL_SAMPLE))]
-    data = standardise(sample, torch.ones(len(sample), dtype=torch.bool, device=features.device))
+    data = standardize(sample, torch.ones(len(sample), dtype=torch.bool, device=features.device))
     sample = torch.sub(data.features, data.shift).mul_(data.scale)
     if width <= len(sample):
         variances, basis = torch.linalg.eigh(sample.T @ sample / len(sample))
@@ -132,7 +132,7 @@ def curvature(features: Tensor) -> Curvature:
         variances = variances[seen].float()
     variances = variances.clamp_min(0)
     left = width - len(variances)
-    # Standardised features have a variance of 1 each. Where no direction is left, any number does that is not tiny.
+    # Standardized features have a variance of 1 each. Where no direction is left, any number does that is not tiny.
     rest = (data.scale.count_nonzero() - variances.sum()).clamp_min(0) / left if left else torch.ones_like(variances[0])
     return Curvature(basis=basis, variances=variances, rest=rest)
 
@@ -150,7 +150,7 @@ def _gram(rows: Tensor) -> Tensor:
 class Problem:
     """What is fitted."""
 
-    data: Standardised
+    data: Standardized
     labels: Tensor
     """(N,) int64, from 0 to K - 1."""
     shares: Tensor
@@ -181,7 +181,7 @@ class Fit:
     """Where the solver ended."""
 
     point: Tensor
-    """(K, D + 1) float32: weights for standardised features, and the bias."""
+    """(K, D + 1) float32: weights for standardized features, and the bias."""
     logits: Tensor
     """(K, N) float32 of all rows, also of those that were not fitted."""
     iterations: int

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 import benchmark
-from bench_probes.neighbours import blocks, ranked, rows_per_block, unit_length, up_to
+from bench_probes.neighbors import blocks, ranked, rows_per_block, unit_length, up_to
 from bench_probes.params import RetrievalParams
 
 SHOWN = 10
@@ -30,18 +30,18 @@ def evaluate_retrieval(probe: benchmark.Probe, params: RetrievalParams) -> bench
         )
     # The fewer bytes a label has, the faster labels are looked up in the order of a ranking.
     classes = torch.unique(labels, return_inverse=True)[1].int()
-    scores, neighbours = [], []
+    scores, neighbors = [], []
     # A block holds similarities, sort keys, hits and precisions: about 32 bytes for each pair. In smaller ones products are
     # slower by more than what follows them gains.
     for start, stop in blocks(len(labels), rows_per_block(len(labels), bytes_each=32)):
         order = without_self(features, start, stop)
-        neighbours.append(order[:, :SHOWN].int().cpu())
+        neighbors.append(order[:, :SHOWN].int().cpu())
         scores.append(ranking_scores(classes[order] == classes[start:stop, None], params))
     return benchmark.Evaluation(
         measurements=tuple(
             _measurement(metric, torch.cat([block[metric] for block in scores]).cpu()) for metric in scores[0]
         ),
-        predictions={"neighbours": torch.cat(neighbours).numpy()},
+        predictions={"neighbors": torch.cat(neighbors).numpy()},
     )
 
 

@@ -78,7 +78,7 @@ def recipe(setting: benchmark.Setting) -> benchmark.Recipe:
     if setting.encoder != "blocknet" or not own_start or setting.image_shape != (3, 32, 32):
         raise benchmark.UnsupportedError(
             f"rotation has no paper recipe for this {setting.encoder} on images of {setting.image_shape}: RotNet was published "
-            "with 'blocknet[init=default]' on colour images (3, 32, 32); ask for that, or use the budget quick, or a number "
+            "with 'blocknet[init=default]' on color images (3, 32, 32); ask for that, or use the budget quick, or a number "
             "of epochs"
         )
     return PAPER

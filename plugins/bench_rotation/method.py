@@ -32,7 +32,7 @@ def all_rotations(images: Tensor, turns: int) -> tuple[Tensor, Tensor]:
 
 
 def _eighths(images: Tensor) -> list[Tensor]:
-    """Rotations by multiples of 45 degrees, all enlarged by sqrt(2) about the centre.
+    """Rotations by multiples of 45 degrees, all enlarged by sqrt(2) about the center.
 
     Enlarged so far, the image covers the whole square at 45 degrees too: no black corner gives the answer away, and
     neither does the scale, since it is the same for all eight.
@@ -42,7 +42,7 @@ def _eighths(images: Tensor) -> list[Tensor]:
 
 
 def _enlarged(images: Tensor, degrees: float) -> Tensor:
-    """The central part, sqrt(2) times as large, rotated counter-clockwise about the centre."""
+    """The central part, sqrt(2) times as large, rotated counter-clockwise about the center."""
     count, _, height, width = images.shape
     every = images.new_ones(count)
     # -degrees: a warp's angles are clockwise.

@@ -9,7 +9,7 @@ import benchmark
 PAPER = benchmark.Recipe(
     epochs=200,
     batch=128,
-    optimiser="sgd",
+    optimizer="sgd",
     lr=0.1,
     weight_decay=5e-4,
     schedule="milestones",

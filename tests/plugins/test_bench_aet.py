@@ -17,20 +17,20 @@ import benchmark
 from bench_aet import AETParams, bench_methods, build, recipe, supports
 from bench_aet.transforms import FAMILIES, Affine, Projective, Similarity, constant_loss
 from bench_encoders import bench_encoders
-from benchmark.encoder import NormalisedEncoder
-from benchmark.parameters import as_dict, label
-from benchmark.testing import check_method
+from benchmark.api.parameters import as_dict, label
+from benchmark.encoder import NormalizedEncoder
+from benchmark.testing.methods import check_method
 from benchmark.warp import homography
 
 WIDTH = 16
 LAYOUT = benchmark.Layout(
     taps=(benchmark.Tap(name="map", kind="map", shape=(WIDTH, 4, 4)),), output="map", probe="map", local="map"
 )
-GREY = 128 / 255
+GRAY = 128 / 255
 
 
 class Tiny(nn.Module):
-    """Two convolutions with batch normalisation: 8 x 8 images to a 4 x 4 map."""
+    """Two convolutions with batch normalization: 8 x 8 images to a 4 x 4 map."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ def make_context(encoder: Any, layout: benchmark.Layout, **params: Any) -> bench
 
 def make_method(**params: Any) -> Any:
     torch.manual_seed(0)
-    return build(make_context(NormalisedEncoder(Tiny(), LAYOUT, (0.5,), (0.5,)), LAYOUT, **params))
+    return build(make_context(NormalizedEncoder(Tiny(), LAYOUT, (0.5,), (0.5,)), LAYOUT, **params))
 
 
 def make_batch(images: Tensor, seed: int = 0) -> benchmark.Batch:
@@ -161,12 +161,12 @@ def test_projective_corners_move_by_whole_pixels_within_an_eighth_of_the_side() 
         corners = torch.tensor([[0, 0, 1], [side, 0, 1], [side, side, 1], [0, side, 1]], dtype=torch.float64)
         moved = torch.linalg.inv(matrix) @ corners.T
         moved = (moved[:, :2] / moved[:, 2:]).transpose(1, 2)
-        centre = (side + 1) / 2
+        center = (side + 1) / 2
         # Which corner each has become is where it lies, up to the shifts; the scale is common to all eight coordinates.
         scale = torch.linspace(0.8, 1.2, 401, dtype=torch.float64)
-        signs = (moved - centre).sign()
-        ideal = torch.where(signs > 0, side - centre, -centre)
-        shifts = moved[:, None] - centre - ideal[:, None] * scale[:, None, None]
+        signs = (moved - center).sign()
+        ideal = torch.where(signs > 0, side - center, -center)
+        shifts = moved[:, None] - center - ideal[:, None] * scale[:, None, None]
         misfit = (shifts - shifts.round()).abs().amax((2, 3)) + (shifts.abs().amax((2, 3)) > most + 0.1)
         assert misfit.amin(1).max() < 0.05
 
@@ -194,14 +194,14 @@ def test_the_affine_identity_has_its_target_and_leaves_the_picture() -> None:
     identity = torch.tensor([[0.0, 0, 0, 1, 0]])
     images = random_images(1, 32)
     assert Affine(32).target(identity).tolist() == [[1, 0, 0, 0, 0, 0]]
-    assert torch.equal(Affine(32).warp(images, identity, GREY), images)
+    assert torch.equal(Affine(32).warp(images, identity, GRAY), images)
 
 
 def test_the_projective_identity_has_its_target_and_leaves_the_picture() -> None:
     identity = torch.tensor([[1.0, 0, 0, 0, 1, 0, 0, 0]])
     images = random_images(1, 32)
     np.testing.assert_allclose(Projective(32).target(identity)[0].numpy(), [1, 0, -0.8, 0, 1, -0.8, 0, 0], atol=1e-6)
-    assert torch.equal(Projective(32).warp(images, identity, GREY), images)
+    assert torch.equal(Projective(32).warp(images, identity, GRAY), images)
 
 
 def test_affine_targets_are_each_value_over_its_largest() -> None:
@@ -211,14 +211,14 @@ def test_affine_targets_are_each_value_over_its_largest() -> None:
 
 def test_a_positive_translation_moves_the_picture_to_the_right_and_down() -> None:
     images = random_images(1, 32)
-    moved = Affine(32).warp(images, torch.tensor([[0.0, 5, 2, 1, 0]]), GREY)
+    moved = Affine(32).warp(images, torch.tensor([[0.0, 5, 2, 1, 0]]), GRAY)
     torch.testing.assert_close(moved[..., 2:, 5:], images[..., :-2, :-5], rtol=0, atol=1e-5)
-    assert torch.all(moved[..., :2, :] == GREY)
+    assert torch.all(moved[..., :2, :] == GRAY)
 
 
-def test_half_a_turn_moves_the_picture_by_the_pixel_that_the_centre_is_off() -> None:
+def test_half_a_turn_moves_the_picture_by_the_pixel_that_the_center_is_off() -> None:
     images = random_images(1, 32)
-    turned = Affine(32).warp(images, torch.tensor([[180.0, 0, 0, 1, 0]]), GREY)
+    turned = Affine(32).warp(images, torch.tensor([[180.0, 0, 0, 1, 0]]), GRAY)
     torch.testing.assert_close(turned[..., 1:, 1:], images.flip(-1, -2)[..., :-1, :-1], rtol=0, atol=1e-4)
 
 
@@ -228,7 +228,7 @@ def test_a_projective_quarter_is_a_turn_clockwise() -> None:
     coefficients = homography(corners, corners.roll(1, dims=1))
     assert coefficients.tolist() == [[0, 1, 0, -1, 0, 32, 0, 0]]
     images = random_images(1, 32)
-    assert torch.equal(Projective(32).warp(images, coefficients, GREY), images.rot90(-1, (2, 3)))
+    assert torch.equal(Projective(32).warp(images, coefficients, GRAY), images.rot90(-1, (2, 3)))
 
 
 def test_all_four_quarters_are_equally_frequent() -> None:
@@ -293,7 +293,7 @@ def test_separate_branches_update_running_statistics_twice_and_joint_ones_once()
         assert method.encoder.network.layers[1].num_batches_tracked.item() == times
 
 
-def test_separate_branches_are_normalised_each_by_its_own_batch() -> None:
+def test_separate_branches_are_normalized_each_by_its_own_batch() -> None:
     bright, dark = random_images(), random_images() * 0.1
     separate, joint = make_method(statistics="separate"), make_method(statistics="joint")
     joint.load_state_dict(separate.state_dict())
@@ -304,7 +304,7 @@ def test_separate_branches_are_normalised_each_by_its_own_batch() -> None:
     torch.testing.assert_close(separate.predict(bright, dark), joint.predict(bright, dark))
 
 
-def test_the_fill_is_grey_or_black_as_asked_for() -> None:
+def test_the_fill_is_gray_or_black_as_asked_for() -> None:
     assert make_method().fill == pytest.approx(128 / 255)
     assert make_method(fill="black").fill == 0.0
 
@@ -314,13 +314,13 @@ def test_a_short_training_beats_the_best_constant_answer(transform: str) -> None
     method = make_method(transform=transform)
     ramp = torch.linspace(0, 1, 8)
     images = (0.7 * ramp[:, None] + 0.3 * ramp.square()).expand(64, 1, 8, 8)
-    optimiser = torch.optim.Adam(method.parameters(), 5e-3)
+    optimizer = torch.optim.Adam(method.parameters(), 5e-3)
     losses = []
     for step in range(120):
         total = method.loss(make_batch(images, step)).total
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(total.item())
     assert np.median(losses[-30:]) < 0.75 * method.trivial_losses()["total"]
 
@@ -339,7 +339,7 @@ def test_with_blocknet_the_method_has_the_published_number_of_parameters(transfo
     shape, defaults = (3, 32, 32), spec.params()
     network = spec.build(benchmark.EncoderContext(params=defaults, image_shape=shape))
     layout = spec.layout(defaults, shape)
-    encoder = NormalisedEncoder(network, layout, (0.5,) * 3, (0.5,) * 3)
+    encoder = NormalizedEncoder(network, layout, (0.5,) * 3, (0.5,) * 3)
     method = build(replace(make_context(encoder, layout, transform=transform), image_shape=shape))
     assert sum(parameter.numel() for parameter in method.parameters()) == parameters
 
@@ -366,7 +366,7 @@ def test_the_truth_costs_no_difference_of_images_and_a_constant_answer_costs_som
     method = make_method(transform=name, loss="image")
     images, family = smooth_images(64), FAMILIES[name](8)
     parameters = drawn(family, 64)
-    copies, truth = family.warp(images, parameters, GREY), family.target(parameters)
+    copies, truth = family.warp(images, parameters, GRAY), family.target(parameters)
     exact = method.image_loss(images, copies, truth).total.item()
     constant = method.image_loss(images, copies, truth.mean(0).expand_as(truth)).total.item()
     assert exact < 1e-5
@@ -386,7 +386,7 @@ def test_the_difference_of_images_moves_an_answer_towards_the_truth(name: str) -
     family, images = FAMILIES[name](8), smooth_images(1)
     method = make_method(transform=name, loss="image")
     parameters = drawn(family, 1)
-    copies, truth = family.warp(images, parameters, GREY), family.target(parameters)
+    copies, truth = family.warp(images, parameters, GRAY), family.target(parameters)
     answer = (truth + 0.02).clamp(-0.99, 0.99) if family.bounded else truth + 0.02
     answer.requires_grad_()
     before = method.image_loss(images, copies, answer).total
@@ -402,7 +402,7 @@ def test_whatever_the_decoder_says_gives_a_picture_and_a_finite_gradient(name: s
     family, images = FAMILIES[name](8), smooth_images()
     answer = torch.full((4, family.targets), value, requires_grad=True)
     parameters = family.parameters(answer)
-    warped = family.warp(images, parameters, GREY)
+    warped = family.warp(images, parameters, GRAY)
     warped.square().sum().backward()
     assert torch.isfinite(warped).all()
     assert answer.grad is not None
@@ -437,9 +437,9 @@ def test_aet_with_the_loss_of_images_keeps_the_contract() -> None:
 def test_the_defaults_are_the_cells_that_they_were_before_the_loss_could_be_chosen() -> None:
     (spec,) = bench_methods()
     assert spec.identity is not None
-    old = {"transform": "projective", "fill": "grey", "statistics": "separate"}
+    old = {"transform": "projective", "fill": "gray", "statistics": "separate"}
     assert spec.identity(AETParams()) == old
-    assert spec.law == 1
+    assert spec.version == 1
     assert label("aet", spec.identity(AETParams()), as_dict(AETParams())) == "aet"
     assert spec.identity(AETParams(loss="image")) == {**old, "loss": "image"}
     assert label("aet", spec.identity(AETParams(loss="image")), as_dict(AETParams())) == "aet[loss=image]"
@@ -455,7 +455,7 @@ def test_the_paper_recipe_is_not_for_the_loss_of_images() -> None:
 
 def test_the_paper_recipe_is_the_released_script() -> None:
     paper = recipe(make_setting())
-    assert (paper.epochs, paper.batch, paper.optimiser, paper.lr) == (1500, 512, "sgd", 0.1)
+    assert (paper.epochs, paper.batch, paper.optimizer, paper.lr) == (1500, 512, "sgd", 0.1)
     assert (paper.momentum, paper.nesterov, paper.weight_decay) == (0.9, True, 5e-4)
     assert (paper.augment, paper.pad, paper.drop_last) == ("crop-flip", 4, False)  # 98 steps an epoch
     assert paper.mean == (0.4914, 0.4822, 0.4465)
@@ -463,7 +463,7 @@ def test_the_paper_recipe_is_the_released_script() -> None:
 
 
 def test_the_paper_recipe_has_the_released_learning_rates() -> None:
-    from benchmark.train import learning_rate
+    from benchmark.training.optimizer import learning_rate
 
     paper = recipe(make_setting())
     expected = {0: 0.1, 239: 0.1, 240: 0.02, 480: 0.004, 640: 0.0008, 800: 1.6e-4, 999: 1.6e-4, 1000: 1.597e-4}

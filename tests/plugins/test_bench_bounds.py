@@ -18,7 +18,7 @@ import bench_bounds
 import bench_encoders
 import benchmark
 from bench_bounds.parameters import PretrainedParams
-from benchmark.encoder import NormalisedEncoder
+from benchmark.encoder import NormalizedEncoder
 
 METHODS = {spec.name: spec for spec in bench_bounds.bench_methods()}
 ENCODERS = {spec.name: spec for spec in bench_encoders.bench_encoders()}
@@ -26,7 +26,7 @@ DIGIT = (1, 8, 8)
 
 
 class Tiny(nn.Module):
-    """A convolution, dropout and batch normalisation, small enough to check by hand."""
+    """A convolution, dropout and batch normalization, small enough to check by hand."""
 
     def __init__(self, channels: int = 1) -> None:
         super().__init__()
@@ -38,22 +38,22 @@ class Tiny(nn.Module):
         return {"norm": self.norm(self.dropout(self.conv(images)))}
 
 
-def tiny_encoder(mean: float = 0.0, std: float = 1.0) -> NormalisedEncoder:
+def tiny_encoder(mean: float = 0.0, std: float = 1.0) -> NormalizedEncoder:
     torch.manual_seed(0)
     tap = benchmark.Tap(name="norm", kind="map", shape=(5, 8, 8))
     layout = benchmark.Layout(taps=(tap,), output="norm", probe="norm")
-    return NormalisedEncoder(Tiny(), layout, (mean,), (std,))
+    return NormalizedEncoder(Tiny(), layout, (mean,), (std,))
 
 
-def encoder_called(name: str, shape: tuple[int, int, int] = DIGIT, **choices: Any) -> NormalisedEncoder:
+def encoder_called(name: str, shape: tuple[int, int, int] = DIGIT, **choices: Any) -> NormalizedEncoder:
     torch.manual_seed(0)
     spec = ENCODERS[name]
     params = spec.params(**choices)
     network = spec.build(benchmark.EncoderContext(params=params, image_shape=shape))
-    return NormalisedEncoder(network, spec.layout(params, shape), (0.3,) * shape[0], (0.4,) * shape[0])
+    return NormalizedEncoder(network, spec.layout(params, shape), (0.3,) * shape[0], (0.4,) * shape[0])
 
 
-def built(method: str, encoder: NormalisedEncoder, params: Any = None, num_classes: int | None = None) -> Any:
+def built(method: str, encoder: NormalizedEncoder, params: Any = None, num_classes: int | None = None) -> Any:
     context = benchmark.MethodContext(
         params=params or benchmark.NoParams(),
         encoder=encoder,
@@ -123,14 +123,14 @@ def test_a_method_without_training_refuses_to_give_a_loss(name: str) -> None:
 # --- pixels -----------------------------------------------------------------------------------------------------------
 
 
-def test_pixel_features_are_the_normalised_pixels_in_reading_order() -> None:
+def test_pixel_features_are_the_normalized_pixels_in_reading_order() -> None:
     shape = (2, 3, 4)
     spec = METHODS["pixels"].own_encoder
     assert spec is not None
     assert not METHODS["pixels"].uses_encoder
     layout = spec.layout(benchmark.NoParams(), shape)
     network = spec.build(benchmark.EncoderContext(params=benchmark.NoParams(), image_shape=shape))
-    encoder = NormalisedEncoder(network, layout, mean=(0.5, 0.25), std=(0.5, 0.125))
+    encoder = NormalizedEncoder(network, layout, mean=(0.5, 0.25), std=(0.5, 0.125))
     built("pixels", encoder)
     images = torch.rand(5, *shape)
     expected = torch.empty(5, 24)
@@ -189,7 +189,7 @@ def test_the_pass_changes_statistics_and_neither_weights_nor_modes(name: str) ->
     assert not any(module.training for module in encoder.network.modules())
 
 
-def test_after_the_pass_eval_features_are_centred_and_of_unit_variance() -> None:
+def test_after_the_pass_eval_features_are_centerd_and_of_unit_variance() -> None:
     encoder = tiny_encoder()
     images = torch.rand(64, 1, 8, 8) * 9 + 3
     built("untrained", encoder).before_training([images])
@@ -205,8 +205,8 @@ def test_a_lone_image_at_the_end_does_no_harm() -> None:
     assert all(value.isfinite().all() for value in encoder.state_dict().values())
 
 
-def test_an_encoder_without_batch_normalisation_is_not_even_run() -> None:
-    encoder = NormalisedEncoder(nn.Identity(), tiny_encoder().layout, (0.0,), (1.0,))
+def test_an_encoder_without_batch_normalization_is_not_even_run() -> None:
+    encoder = NormalizedEncoder(nn.Identity(), tiny_encoder().layout, (0.0,), (1.0,))
     # Identity takes no taps: running it would raise.
     built("untrained", encoder).before_training([torch.rand(4, *DIGIT)])
 
@@ -235,12 +235,12 @@ def test_a_zero_head_gives_exactly_the_trivial_loss() -> None:
 def test_supervised_learns_thirty_two_images_by_heart() -> None:
     method = built("supervised", encoder_called("dim_conv"), num_classes=10).train()
     batch = batch_of(torch.rand(32, *DIGIT), torch.arange(32) % 10)
-    optimiser = torch.optim.Adam(method.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(method.parameters(), lr=1e-3)
     for _ in range(30):
         losses = method.loss(batch)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses.total.backward()
-        optimiser.step()
+        optimizer.step()
     assert float(losses.parts["accuracy"]) == 1.0
     assert float(losses.total.detach()) < 0.2
 
@@ -269,7 +269,7 @@ def test_supervised_without_labels_says_whose_fault_it_is() -> None:
 def test_the_paper_recipe_is_rotnets_supervised_bound() -> None:
     published = ENCODERS["blocknet"].params(blocks=3, init="default")
     recipe = METHODS["supervised"].recipe(setting_of("blocknet", budget="paper", encoder_params=published))
-    assert (recipe.optimiser, recipe.lr, recipe.momentum, recipe.nesterov) == ("sgd", 0.1, 0.9, True)
+    assert (recipe.optimizer, recipe.lr, recipe.momentum, recipe.nesterov) == ("sgd", 0.1, 0.9, True)
     assert (recipe.weight_decay, recipe.batch, recipe.epochs, recipe.drop_last) == (5e-4, 128, 200, False)
     assert (recipe.schedule, recipe.milestones, recipe.factor) == ("milestones", (60, 120, 160), 0.2)
     assert (recipe.augment, recipe.pad) == ("crop-flip", 4)
@@ -300,14 +300,14 @@ def test_one_class_is_nothing_to_learn() -> None:
 # --- pretrained -------------------------------------------------------------------------------------------------------
 
 
-def fresh_and_trained() -> tuple[NormalisedEncoder, dict[str, Tensor]]:
+def fresh_and_trained() -> tuple[NormalizedEncoder, dict[str, Tensor]]:
     """An encoder, and weights that are not its own."""
     state = {key: torch.rand_like(value.float()) for key, value in tiny_encoder().network.state_dict().items()}
     state["norm.num_batches_tracked"] = torch.tensor(5)
     return tiny_encoder(), state
 
 
-def check_loaded(encoder: NormalisedEncoder, state: dict[str, Tensor], params: PretrainedParams) -> None:
+def check_loaded(encoder: NormalizedEncoder, state: dict[str, Tensor], params: PretrainedParams) -> None:
     built("pretrained", encoder, params)
     torch.testing.assert_close(dict(encoder.network.state_dict()), state)
 

@@ -26,9 +26,9 @@ from bench_dim.estimators import ESTIMATORS, NWJ_TANGENT, dv, jsd, nce, negative
 from bench_dim.method import DeepInfoMax, sampled
 from bench_dim.occlusion import block_side, hidden, occluded
 from bench_dim.prior import Discriminator, discriminator_loss, encoder_loss
-from benchmark.encoder import NormalisedEncoder
-from benchmark.parameters import as_dict, label
-from benchmark.testing import check_method
+from benchmark.api.parameters import as_dict, label
+from benchmark.encoder import NormalizedEncoder
+from benchmark.testing.methods import check_method
 
 ALL = [pytest.param(estimator.loss, id=name) for name, estimator in ESTIMATORS.items()]
 LOG_TWO = math.log(2)
@@ -229,7 +229,7 @@ def test_the_papers_encoder_gets_critic_and_discriminator_of_the_published_size(
     shape = (3, 32, 32)
     layout = spec.layout(spec.params(), shape)
     network = spec.build(benchmark.EncoderContext(params=spec.params(), image_shape=shape))
-    method = DeepInfoMax(context(NormalisedEncoder(network, layout, (0.5,) * 3, (0.5,) * 3), DimParams()))
+    method = DeepInfoMax(context(NormalizedEncoder(network, layout, (0.5,) * 3, (0.5,) * 3), DimParams()))
     assert parameter_count(method.encoder) == 4_921_280
     assert parameter_count(method) == 4_921_280 + 4_728_832 + 4_466_688 + 265_401
 
@@ -408,7 +408,7 @@ def tiny_encoder(kind="vector"):
         benchmark.Tap(name="out", kind=kind, shape=shape),
     )
     layout = benchmark.Layout(taps=taps, output="out", probe="local", local="local")
-    return NormalisedEncoder(Tiny(kind), layout, (0.5,), (0.5,))
+    return NormalizedEncoder(Tiny(kind), layout, (0.5,), (0.5,))
 
 
 def context(encoder, params):
@@ -569,13 +569,13 @@ def test_a_batch_of_one_is_refused_with_what_to_do():
 
 
 def trained_loss(method, steps, rate):
-    optimiser = torch.optim.Adam(method.parameters(), lr=rate, betas=(0.5, 0.999))
+    optimizer = torch.optim.Adam(method.parameters(), lr=rate, betas=(0.5, 0.999))
     step_batch = batch(12)
     for _ in range(steps):
         losses = method.loss(step_batch)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses.total.backward()
-        optimiser.step()
+        optimizer.step()
     return {name: value.item() for name, value in method.loss(step_batch).parts.items()}
 
 
@@ -683,7 +683,7 @@ def test_encoders_without_places_are_skipped_with_a_reason():
 def test_the_paper_recipe_is_the_authors():
     (spec,) = bench_dim.bench_methods()
     recipe = spec.recipe(setting(encoder="dim_conv", dataset="cifar10", budget="paper", shape=(3, 32, 32)))
-    assert (recipe.optimiser, recipe.lr, recipe.beta1, recipe.beta2) == ("adam", 1e-4, 0.5, 0.999)
+    assert (recipe.optimizer, recipe.lr, recipe.beta1, recipe.beta2) == ("adam", 1e-4, 0.5, 0.999)
     assert (recipe.batch, recipe.epochs, recipe.schedule, recipe.augment) == (64, 1000, "constant", "none")
     assert recipe.mean == recipe.std == (0.5, 0.5, 0.5)
     assert recipe.drop_last
@@ -740,7 +740,7 @@ def test_the_defaults_are_the_cells_that_they_were_before_the_two_tasks():
         "penalty": 1.0,
         "local_samples": None,
     }
-    assert spec().law == 1
+    assert spec().version == 1
 
 
 def test_only_a_task_that_takes_part_is_in_identity_and_label():
@@ -757,7 +757,7 @@ def test_only_a_task_that_takes_part_is_in_identity_and_label():
 def test_without_the_tasks_there_is_nothing_of_them():
     method = tiny_method()
     assert method.coordinates is None
-    assert not [name for name in method.state_dict() if "coordinates" in name or "colour" in name]
+    assert not [name for name in method.state_dict() if "coordinates" in name or "color" in name]
 
 
 @pytest.mark.parametrize("wrong", [{"occlude": 1.1}, {"occlude": -0.1}, {"coordinates": -1.0}])
@@ -804,7 +804,7 @@ def test_the_output_sees_the_occluded_image_and_places_see_the_whole_one():
     assert whole_taps == ["local"]
     covered = partly != given.images
     assert covered.flatten(1).any(dim=1).all()
-    assert torch.equal(partly[covered], torch.full_like(partly[covered], 0.5))  # the normalisation's mean
+    assert torch.equal(partly[covered], torch.full_like(partly[covered], 0.5))  # the normalization's mean
     assert torch.equal(maps, method.encoder(given.images, ["local"])["local"])
     assert torch.equal(vectors, method.encoder.vector(partly))
 
@@ -834,12 +834,12 @@ def test_places_that_say_where_they_are_are_found_by_both_tasks(most):
     rows, columns = torch.meshgrid(torch.arange(3.0), torch.arange(3.0), indexing="ij")
     maps = torch.stack([rows, columns]).expand(32, 2, 3, 3)
     task, generator = Coordinates(1, (2, 3, 3)), seeded()
-    optimiser = torch.optim.Adam(task.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(task.parameters(), 3e-3)
     for _ in range(40):
         errors = task(torch.zeros(32, 1), maps, most, generator)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (errors["absolute"] + errors["relative"]).backward()
-        optimiser.step()
+        optimizer.step()
     trivial = task.trivial_losses()
     assert all(errors[part].item() < 0.3 * trivial[part] for part in trivial)
 

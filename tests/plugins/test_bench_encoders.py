@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import bench_encoders
 import benchmark
-from benchmark.encoder import NormalisedEncoder
+from benchmark.encoder import NormalizedEncoder
 
 SPECS = {spec.name: spec for spec in bench_encoders.bench_encoders()}
 SHAPES = [(1, 8, 8), (3, 32, 32), (3, 96, 96), (3, 9, 11), (4, 28, 28)]
@@ -161,7 +161,7 @@ def test_a_gradient_reaches_every_parameter(name: str, image_shape: tuple[int, i
     network = network_of(name, image_shape).train()
     output = layout_of(name, image_shape).output
     features = network(torch.randn(16, *image_shape), [output])[output]
-    # A plain sum would be blind: batch normalisation fixes it.
+    # A plain sum would be blind: batch normalization fixes it.
     (features * torch.randn_like(features)).sum().backward()
     silent = [key for key, value in network.named_parameters() if value.grad is None or not value.grad.any()]
     assert silent == []
@@ -170,7 +170,7 @@ def test_a_gradient_reaches_every_parameter(name: str, image_shape: tuple[int, i
 @pytest.mark.parametrize("name", SPECS)
 def test_the_harness_wrapper_gives_finite_vectors_of_the_outputs_width(name: str) -> None:
     layout = layout_of(name, (1, 8, 8))
-    encoder = NormalisedEncoder(network_of(name, (1, 8, 8)), layout, mean=(0.3,), std=(0.4,))
+    encoder = NormalizedEncoder(network_of(name, (1, 8, 8)), layout, mean=(0.3,), std=(0.4,))
     vectors = encoder.vector(torch.rand(4, 1, 8, 8))
     assert vectors.shape == (4, layout.tap(layout.output).width("average"))
     assert vectors.isfinite().all()

@@ -20,9 +20,11 @@ import benchmark
 from bench_heads import draws, networks, scoring, svm, training
 from bench_heads.parameters import AetHeadParams, HeadParams, LabelParams, RotNetHeadParams, SvmParams
 from bench_heads.recipes import RECIPES
-from benchmark.contracts import Item, Pool, ScoreRequest
-from benchmark.evaluate import LabelledImages, Subject, evaluate
-from benchmark.testing import check_evaluator, probe_subject
+from benchmark.api.cells import Item, ScoreRequest
+from benchmark.api.encoders import Pool
+from benchmark.evaluation.evaluate import LabeledImages, Subject, evaluate
+from benchmark.testing.evaluators import check_evaluator
+from benchmark.testing.miniature import probe_subject
 
 SPECS = {spec.name: spec for spec in bench_heads.bench_evaluators()}
 TRAINED = ["fc1", "fc2", "fc3", "conv", "mlp"]
@@ -58,7 +60,7 @@ class Pixels:
         return features if pool == "none" else features.flatten(1)
 
 
-def coloured(count: int, shape: tuple[int, ...], classes: int, seed: int) -> tuple[Tensor, Tensor]:
+def colored(count: int, shape: tuple[int, ...], classes: int, seed: int) -> tuple[Tensor, Tensor]:
     """Noise in which each class has its own bright value, and the labels."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 100, (count, *shape), generator=generator, dtype=torch.uint8)
@@ -72,14 +74,14 @@ def subject(
     tap: benchmark.Tap = SMALL, train: int = 40, test: int = 20, classes: int = 3, names: int | None = None
 ) -> Subject:
     shape = tap.shape if tap.kind == "map" else (tap.width("flat"), 1, 1)
-    train_images, train_labels = coloured(train, shape, classes, seed=1)
-    test_images, test_labels = coloured(test, shape, classes, seed=2)
+    train_images, train_labels = colored(train, shape, classes, seed=1)
+    test_images, test_labels = colored(test, shape, classes, seed=2)
     return Subject(
         source=Pixels(tap, train_images, test_images),
-        train=LabelledImages(images=train_images, labels=train_labels),
-        test=LabelledImages(images=test_images, labels=test_labels),
+        train=LabeledImages(images=train_images, labels=train_labels),
+        test=LabeledImages(images=test_images, labels=test_labels),
         class_names=tuple(f"class {label}" for label in range(names or classes)),
-        fingerprint="coloured",
+        fingerprint="colored",
     )
 
 
@@ -142,7 +144,7 @@ def test_dims_probes_are_of_the_published_size(kind: Any, shape: tuple[int, ...]
         assert size(networks.build_head("mlp", tap, 10)) == parameters
 
 
-def test_dims_probe_drops_units_before_it_normalises_them() -> None:
+def test_dims_probe_drops_units_before_it_normalizes_them() -> None:
     with torch.random.fork_rng(devices=[]):
         layers = [type(layer).__name__ for layer in networks.build_head("mlp", VECTOR, 10)]
     assert layers == ["Flatten", "Linear", "Dropout", "BatchNorm1d", "ReLU", "Linear"]
@@ -214,16 +216,16 @@ def test_deep_infomaxs_rates_do_not_stretch() -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("fc1", torch.optim.SGD), ("mlp", torch.optim.Adam)])
-def test_optimisers_are_the_published_ones(name: str, kind: type) -> None:
-    optimiser = training._optimiser(nn.Linear(2, 2), RECIPES[name])
-    assert type(optimiser) is kind
+def test_optimizers_are_the_published_ones(name: str, kind: type) -> None:
+    optimizer = training._optimizer(nn.Linear(2, 2), RECIPES[name])
+    assert type(optimizer) is kind
     wanted: dict[str, object] = {"lr": 1e-4, "betas": (0.5, 0.999), "weight_decay": 0}
     if name == "fc1":
         wanted = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
-    assert {key: optimiser.defaults[key] for key in wanted} == wanted
+    assert {key: optimizer.defaults[key] for key in wanted} == wanted
 
 
-def test_the_optimiser_is_given_each_epochs_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_optimizer_is_given_each_epochs_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[float] = []
 
     def step(self: torch.optim.SGD, *_: object) -> None:
@@ -302,22 +304,22 @@ def test_features_too_large_to_keep_give_the_same_head(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("name", ["fc1", "fc2", "fc3", "conv"])
-def test_heads_learn_what_can_be_learnt(name: str) -> None:
+def test_heads_learn_what_can_be_learned(name: str) -> None:
     found = scored(name, subject(), epochs=12, augment=False)
     assert found.measurements[0].value == 1.0
     assert found.predictions[name].tolist() == [index % 3 for index in range(20)]
 
 
 @pytest.mark.parametrize("tap", [VECTOR, TOKENS], ids=lambda tap: tap.kind)
-def test_vectors_and_tokens_can_be_learnt_from(tap: benchmark.Tap) -> None:
+def test_vectors_and_tokens_can_be_learned_from(tap: benchmark.Tap) -> None:
     assert scored("fc1", subject(tap), epochs=60, augment=False).measurements[0].value == 1.0
 
 
-def test_deep_infomaxs_probe_learns_slowly_what_can_be_learnt() -> None:
+def test_deep_infomaxs_probe_learns_slowly_what_can_be_learned() -> None:
     assert scored("mlp", subject(train=400), epochs=50).measurements[0].value >= 0.95
 
 
-def test_an_svm_learns_what_can_be_learnt() -> None:
+def test_an_svm_learns_what_can_be_learned() -> None:
     found = scored("svm", subject())
     assert found.measurements[0].value == 1.0
     assert found.details["converged"] is True
@@ -340,9 +342,9 @@ def test_an_svm_that_needs_more_iterations_says_so() -> None:
 )
 def test_every_head_keeps_the_contract(name: str, params: object) -> None:
     found = check_evaluator(SPECS[name], params)
-    assert {"labelled_images", "draw_accuracies"} <= set(found.details)
+    assert {"labeled_images", "draw_accuracies"} <= set(found.details)
     if name != "svm":
-        assert {"epochs", "optimiser", "last_training_loss", "input"} <= set(found.details)
+        assert {"epochs", "optimizer", "last_training_loss", "input"} <= set(found.details)
 
 
 def test_one_draw_gives_yes_or_no_for_each_image_and_several_give_shares() -> None:
@@ -366,9 +368,9 @@ def test_more_draws_change_nothing_about_the_first() -> None:
 def test_details_tell_how_the_head_was_trained() -> None:
     details = scored("fc3", subject(), epochs=5, per_class=4, augment=False).details
     assert details["rates"] == {"0": 0.1, "1": 0.02, "2": 0.004, "3": 0.0008}
-    assert details["optimiser"] == "SGD, momentum 0.9, Nesterov, weight decay 0.0005"
+    assert details["optimizer"] == "SGD, momentum 0.9, Nesterov, weight decay 0.0005"
     assert details["input"] == [4, 2, 2]
-    assert details["labelled_images"] == 12
+    assert details["labeled_images"] == 12
     assert details["steps"] == 5
 
 
@@ -378,21 +380,21 @@ def test_details_tell_how_the_head_was_trained() -> None:
 @pytest.mark.parametrize("per_class", [1, 5, 13])
 def test_few_labels_are_exactly_so_many_of_each_class(per_class: int) -> None:
     on = subject()
-    chosen = draws.labelled(probe_of(on), per_class, torch.Generator().manual_seed(0))
+    chosen = draws.labeled(probe_of(on), per_class, torch.Generator().manual_seed(0))
     assert torch.bincount(on.train.labels[chosen]).tolist() == [per_class] * 3
     assert chosen.tolist() == sorted(set(chosen.tolist()))
 
 
 def test_draws_of_few_labels_differ_and_larger_ones_hold_the_smaller() -> None:
     probe = probe_of(subject())
-    first, second = (draws.labelled(probe, 5, generator) for generator in draws.generators(probe, 2))
+    first, second = (draws.labeled(probe, 5, generator) for generator in draws.generators(probe, 2))
     assert not torch.equal(first, second)
-    small, large = (draws.labelled(probe, count, torch.Generator().manual_seed(7)) for count in (3, 9))
+    small, large = (draws.labeled(probe, count, torch.Generator().manual_seed(7)) for count in (3, 9))
     assert set(small.tolist()) < set(large.tolist())
 
 
 def test_without_a_number_of_labels_all_of_train_is_used() -> None:
-    assert torch.equal(draws.labelled(probe_of(subject()), None, torch.Generator()), torch.arange(40))
+    assert torch.equal(draws.labeled(probe_of(subject()), None, torch.Generator()), torch.arange(40))
 
 
 @pytest.mark.parametrize("name", ["fc1", "svm"])
@@ -415,18 +417,18 @@ def test_labels_that_are_not_given_play_no_part(name: str) -> None:
     short: dict[str, Any] = {"epochs": 1, "augment": False} if name == "fc1" else {}
     seen: list[Tensor] = []
 
-    def labelled(*given: Any) -> Tensor:
-        seen.append(draws.labelled(*given))
+    def labeled(*given: Any) -> Tensor:
+        seen.append(draws.labeled(*given))
         return seen[-1] if len(seen) == 1 else seen[0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring if name == "fc1" else svm, "labelled", labelled)
+        patch.setattr(scoring if name == "fc1" else svm, "labeled", labeled)
         once = scored(name, on, per_class=4, **short)
         others = torch.ones(40, dtype=torch.bool)
         others[seen[0]] = False
         wrong = torch.where(others, (on.train.labels + 1) % 3, on.train.labels)
-        mislabelled = dataclasses.replace(on, train=LabelledImages(images=on.train.images, labels=wrong))
-        again = scored(name, mislabelled, per_class=4, **short)
+        mislabeled = dataclasses.replace(on, train=LabeledImages(images=on.train.images, labels=wrong))
+        again = scored(name, mislabeled, per_class=4, **short)
     assert np.array_equal(once.predictions[name], again.predictions[name])
 
 
@@ -452,7 +454,7 @@ def test_the_host_reads_one_number_an_epoch_however_many_steps_it_has(
     # Adam counts its steps in tensors that lie on the host; that is not ours, and a GPU does not wait for it.
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self: None)
     recipe = dataclasses.replace(RECIPES[name], batch=8)
-    task = training.LabelledTask(
+    task = training.LabeledTask(
         probe=probe_of(subject()), positions=torch.arange(40), length=40, augmented=augment and name != "mlp"
     )
     with torch.random.fork_rng(devices=[]):
@@ -477,7 +479,7 @@ def test_a_gpu_is_waited_for_as_often_whether_an_epoch_is_short_or_long(name: st
         probe = dataclasses.replace(
             probe, train=dataclasses.replace(probe.train, images=images, labels=labels), device=device
         )
-        task = training.LabelledTask(probe=probe, positions=torch.arange(40), length=length, augmented=name != "mlp")
+        task = training.LabeledTask(probe=probe, positions=torch.arange(40), length=length, augmented=name != "mlp")
         head = networks.build_head(name, SMALL, 3).to(device)
         torch.cuda.set_sync_debug_mode("warn")
         try:
@@ -498,7 +500,7 @@ def test_a_gpu_is_waited_for_as_often_whether_an_epoch_is_short_or_long(name: st
 def test_permuted_test_labels_leave_predictions_alone(name: str) -> None:
     on = subject()
     params: dict[str, Any] = {} if name == "svm" else {"epochs": 1}
-    flipped = LabelledImages(images=on.test.images, labels=on.test.labels.flip(0))
+    flipped = LabeledImages(images=on.test.images, labels=on.test.labels.flip(0))
     once, again = scored(name, on, **params), scored(name, dataclasses.replace(on, test=flipped), **params)
     assert np.array_equal(once.predictions[name], again.predictions[name])
 

@@ -29,7 +29,7 @@ from PIL import Image
 import bench_images
 from bench_images import archives, cache, decoding, digits, download, folder, listing
 from benchmark import DataError, Dataset, DatasetInfo, NoParams
-from benchmark.testing import check_dataset
+from benchmark.testing.datasets import check_dataset
 
 NOTHING = NoParams()
 
@@ -120,17 +120,17 @@ def test_the_checksums_are_torchvisions_own(archive: archives.Archive) -> None:
 
 
 def test_the_archives_have_the_published_sizes_and_sorted_classes() -> None:
-    sizes = [(a.num_train, a.num_test, a.num_unlabelled, len(set(a.class_names))) for a in archives.ARCHIVES]
+    sizes = [(a.num_train, a.num_test, a.num_unlabeled, len(set(a.class_names))) for a in archives.ARCHIVES]
     assert sizes == [(50_000, 10_000, 0, 10), (50_000, 10_000, 0, 100), (5_000, 8_000, 100_000, 10)]
     assert all(list(a.class_names) == sorted(a.class_names) for a in archives.ARCHIVES)
 
 
-def test_unlabelled_images_make_another_dataset() -> None:
+def test_unlabeled_images_make_another_dataset() -> None:
     plain, more = (
-        archives.describe(archives.STL10, archives.UnlabelledParams(unlabelled=unlabelled), Path("/nowhere"))
-        for unlabelled in (False, True)
+        archives.describe(archives.STL10, archives.UnlabeledParams(unlabeled=unlabeled), Path("/nowhere"))
+        for unlabeled in (False, True)
     )
-    assert (plain.label, more.label) == ("stl10", "stl10+unlabelled")
+    assert (plain.label, more.label) == ("stl10", "stl10+unlabeled")
     assert plain.fingerprint != more.fingerprint
 
 
@@ -322,7 +322,7 @@ def test_an_archive_with_other_counts_is_refused(made: Made) -> None:
         archives.load(other, NOTHING, made.data_dir)
 
 
-def test_stl10_is_upright_and_brings_its_unlabelled_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stl10_is_upright_and_brings_its_unlabeled_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 3, 96, 96), dtype=np.uint8)
     columns_first = images.transpose(0, 1, 3, 2)  # as the authors store them
     files = {
@@ -336,14 +336,14 @@ def test_stl10_is_upright_and_brings_its_unlabelled_images(tmp_path: Path, monke
     source = torchvision.datasets.STL10
     monkeypatch.setattr(source, "train_list", [[name, md5(files[name])] for name in list(files)[:3]])
     monkeypatch.setattr(source, "test_list", [[name, md5(files[name])] for name in list(files)[3:]])
-    archive = dataclasses.replace(archives.STL10, md5=checksum, num_train=2, num_test=1, num_unlabelled=2)
-    plain = archives.load(archive, archives.UnlabelledParams(), tmp_path)
-    assert plain.unlabelled is None
-    more = archives.load(archive, archives.UnlabelledParams(unlabelled=True), tmp_path)
-    assert_as_described(more, archives.describe(archive, archives.UnlabelledParams(), tmp_path))
-    assert more.unlabelled is not None
+    archive = dataclasses.replace(archives.STL10, md5=checksum, num_train=2, num_test=1, num_unlabeled=2)
+    plain = archives.load(archive, archives.UnlabeledParams(), tmp_path)
+    assert plain.unlabeled is None
+    more = archives.load(archive, archives.UnlabeledParams(unlabeled=True), tmp_path)
+    assert_as_described(more, archives.describe(archive, archives.UnlabeledParams(), tmp_path))
+    assert more.unlabeled is not None
     assert np.array_equal(more.train.images, images[:2])
-    assert np.array_equal(more.unlabelled, images[2:4])
+    assert np.array_equal(more.unlabeled, images[2:4])
     assert np.array_equal(more.test.images, images[4:])
     assert (more.train.labels.tolist(), more.test.labels.tolist()) == ([0, 9], [2])
 
@@ -402,18 +402,18 @@ def test_writing_into_a_mapped_array_leaves_the_file_alone(tmp_path: Path) -> No
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 
-COLOURS = {"blue": (0, 0, 255), "red": (255, 0, 0)}
+COLORS = {"blue": (0, 0, 255), "red": (255, 0, 0)}
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Three train images and one test image of each of two colours, 16 x 12."""
-    root = tmp_path / "colours"
+    """Three train images and one test image of each of two colors, 16 x 12."""
+    root = tmp_path / "colors"
     for split, count in (("train", 3), ("test", 1)):
-        for name, colour in COLOURS.items():
+        for name, color in COLORS.items():
             (root / split / name).mkdir(parents=True)
             for number in range(count):
-                Image.new("RGB", (16, 12), colour).save(root / split / name / f"{number}.png")
+                Image.new("RGB", (16, 12), color).save(root / split / name / f"{number}.png")
     return root
 
 
@@ -424,7 +424,7 @@ def params_for(root: Path, size: int = 8, **others: object) -> folder.FolderPara
 def test_a_folder_is_as_described_and_in_the_order_of_its_names(tree: Path, tmp_path: Path) -> None:
     info = folder.describe(params_for(tree), tmp_path)
     dataset = folder.load(params_for(tree), tmp_path)
-    assert (info.label, info.num_train, info.num_test, info.image_shape) == ("colours", 6, 2, (3, 8, 8))
+    assert (info.label, info.num_train, info.num_test, info.image_shape) == ("colors", 6, 2, (3, 8, 8))
     assert_as_described(dataset, info)
     assert dataset.class_names == ("blue", "red")
     assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
@@ -451,13 +451,13 @@ def test_the_fingerprint_goes_with_the_content_not_with_the_path(tree: Path, tmp
     os.utime(copy / "train" / "red" / "0.png", (1, 1))
     original = folder.describe(params_for(tree), tmp_path / "a")
     copied = folder.describe(params_for(copy), tmp_path / "b")
-    assert (original.label, copied.label) == ("colours", "other")
+    assert (original.label, copied.label) == ("colors", "other")
     assert original.fingerprint == copied.fingerprint
     assert str(tmp_path) not in str(copied)
 
 
-def test_the_fingerprint_changes_with_content_name_class_size_and_colour(tree: Path, tmp_path: Path) -> None:
-    seen = [folder.describe(params_for(tree, **p), tmp_path).fingerprint for p in ({}, {"size": 9}, {"grey": True})]
+def test_the_fingerprint_changes_with_content_name_class_size_and_color(tree: Path, tmp_path: Path) -> None:
+    seen = [folder.describe(params_for(tree, **p), tmp_path).fingerprint for p in ({}, {"size": 9}, {"gray": True})]
     (tree / "train" / "red" / "0.png").rename(tree / "train" / "red" / "4.png")
     seen.append(folder.describe(params_for(tree), tmp_path).fingerprint)
     shutil.copy(tree / "train" / "blue" / "0.png", tree / "train" / "red" / "4.png")
@@ -468,7 +468,7 @@ def test_the_fingerprint_changes_with_content_name_class_size_and_colour(tree: P
 
 
 def test_a_changed_image_of_the_same_size_and_time_is_seen(tree: Path, tmp_path: Path) -> None:
-    path = tree / "train" / "red" / "0.bmp"  # no compression: every colour takes as many bytes
+    path = tree / "train" / "red" / "0.bmp"  # no compression: every color takes as many bytes
     Image.new("RGB", (8, 8), (255, 0, 0)).save(path)
     os.utime(path, ns=(0, 0))
     before = folder.load(params_for(tree), tmp_path)
@@ -607,19 +607,19 @@ def test_resizing_and_cropping_are_torchvisions(tmp_path: Path, shape: tuple[int
     transform = torchvision.transforms.Compose(
         [torchvision.transforms.Resize(24), torchvision.transforms.CenterCrop(24), torchvision.transforms.PILToTensor()]
     )
-    assert np.array_equal(decoding.decode(tmp_path / "a.png", 24, grey=False), transform(image).numpy())
+    assert np.array_equal(decoding.decode(tmp_path / "a.png", 24, gray=False), transform(image).numpy())
 
 
 def test_an_image_of_the_right_size_is_unchanged(tmp_path: Path) -> None:
     pixels = gradient(8, 8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    assert np.array_equal(decoding.decode(tmp_path / "a.png", 8, grey=False), pixels.transpose(2, 0, 1))
+    assert np.array_equal(decoding.decode(tmp_path / "a.png", 8, gray=False), pixels.transpose(2, 0, 1))
 
 
 def test_an_image_with_the_suffix_of_another_format_is_read(tmp_path: Path) -> None:
     pixels = gradient(8, 8)
     Image.fromarray(pixels).save(tmp_path / "a.jpg", format="PNG")
-    assert np.array_equal(decoding.decode(tmp_path / "a.jpg", 8, grey=False), pixels.transpose(2, 0, 1))
+    assert np.array_equal(decoding.decode(tmp_path / "a.jpg", 8, gray=False), pixels.transpose(2, 0, 1))
 
 
 def test_a_photograph_taken_sideways_is_turned_upright(tmp_path: Path) -> None:
@@ -628,7 +628,7 @@ def test_a_photograph_taken_sideways_is_turned_upright(tmp_path: Path) -> None:
     exif[0x0112] = 6  # the camera was turned: a quarter turn clockwise shows it upright
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
     upright = np.rot90(pixels, k=-1).transpose(2, 0, 1)
-    assert np.array_equal(decoding.decode(tmp_path / "a.png", 8, grey=False), upright)
+    assert np.array_equal(decoding.decode(tmp_path / "a.png", 8, gray=False), upright)
 
 
 def saved(image: Image.Image, path: Path, **options: object) -> Path:
@@ -636,7 +636,7 @@ def saved(image: Image.Image, path: Path, **options: object) -> Path:
     return path
 
 
-def test_every_mode_of_colour_becomes_three_channels_or_one(tmp_path: Path) -> None:
+def test_every_mode_of_color_becomes_three_channels_or_one(tmp_path: Path) -> None:
     red = Image.new("RGB", (8, 8), (255, 0, 0))
     half = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
     deep = Image.fromarray(np.full((8, 8), 40_000, dtype=np.uint16))
@@ -652,24 +652,24 @@ def test_every_mode_of_colour_becomes_three_channels_or_one(tmp_path: Path) -> N
         "16 bits, tiff": (saved(deep, tmp_path / "d.tif"), [40_000 // 256] * 3),
         "16 bits, pgm": (saved(deep, tmp_path / "d.pgm"), [40_000 // 256] * 3),
         "black and white": (saved(Image.new("1", (8, 8), 1), tmp_path / "b.png"), [255, 255, 255]),
-        "grey and alpha": (saved(Image.new("LA", (8, 8), (9, 255)), tmp_path / "l.png"), [9, 9, 9]),
+        "gray and alpha": (saved(Image.new("LA", (8, 8), (9, 255)), tmp_path / "l.png"), [9, 9, 9]),
     }
-    for name, (path, colour) in cases.items():
-        pixels = decoding.decode(path, 8, grey=False)
+    for name, (path, color) in cases.items():
+        pixels = decoding.decode(path, 8, gray=False)
         assert pixels.shape == (3, 8, 8), name
-        assert pixels[:, 3, 3].tolist() == colour, name
-        assert decoding.decode(path, 8, grey=True).shape == (1, 8, 8), name
+        assert pixels[:, 3, 3].tolist() == color, name
+        assert decoding.decode(path, 8, gray=True).shape == (1, 8, 8), name
 
 
-def test_grey_is_the_luma_of_itu_r_601(tmp_path: Path) -> None:
+def test_gray_is_the_luma_of_itu_r_601(tmp_path: Path) -> None:
     path = saved(Image.new("RGB", (8, 8), (200, 100, 50)), tmp_path / "a.png")
-    assert decoding.decode(path, 8, grey=True)[0, 0, 0] == round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
+    assert decoding.decode(path, 8, gray=True)[0, 0, 0] == round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
 
 
 def test_pixels_without_an_agreed_range_are_refused(tmp_path: Path) -> None:
     path = saved(Image.new("F", (8, 8), 0.5), tmp_path / "a.tif")
     with pytest.raises(ValueError, match="no agreed range"):
-        decoding.decode(path, 8, grey=False)
+        decoding.decode(path, 8, gray=False)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -680,7 +680,7 @@ def test_blocks_and_threads_do_not_change_the_order(
     for number, name in enumerate(names):
         Image.new("L", (8, 8), number).save(tmp_path / name)
     monkeypatch.setattr(decoding, "BLOCK_BYTES", 4 * 64)
-    blocks = list(decoding.decode_all(tmp_path, names, 8, grey=True, workers=workers))
+    blocks = list(decoding.decode_all(tmp_path, names, 8, gray=True, workers=workers))
     assert [len(block) for block in blocks] == [4, 4, 2]
     assert np.concatenate(blocks)[:, 0, 0, 0].tolist() == list(range(10))
 

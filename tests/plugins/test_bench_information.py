@@ -16,8 +16,8 @@ import benchmark
 from bench_information import InformationParams, bench_evaluators
 from bench_information.bounds import BOUNDS, ceiling, dv, infonce, summary
 from bench_information.critic import Critic, Pairs, scored, trained_critic
-from bench_information.evaluator import evaluate_information, pixels, standardised
-from benchmark.testing import check_evaluator
+from bench_information.evaluator import evaluate_information, pixels, standardized
+from benchmark.testing.evaluators import check_evaluator
 
 RHO = 0.8
 TRUTH = -0.5 * math.log(1 - RHO**2)  # .510826 nats
@@ -185,7 +185,7 @@ def test_chance_comes_from_the_probe_alone() -> None:
 
 def test_numbers_that_never_vary_do_no_harm() -> None:
     train = Pairs(images=torch.ones(30, 2), vectors=torch.cat([torch.zeros(30, 1), torch.arange(30.0)[:, None]], dim=1))
-    images, vectors = standardised(train, train)[0].images, standardised(train, train)[0].vectors
+    images, vectors = standardized(train, train)[0].images, standardized(train, train)[0].vectors
     assert torch.all(images == 0)
     assert torch.all(vectors[:, 0] == 0)
     assert vectors[:, 1].std(correction=0).item() == pytest.approx(1, abs=1e-6)

@@ -22,8 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import bench_probes
 import benchmark
-from bench_probes import knn, linear, neighbours, regression, retrieval
-from bench_probes.params import LinearParams, NeighboursParams, RetrievalParams
+from bench_probes import knn, linear, neighbors, regression, retrieval
+from bench_probes.params import LinearParams, NeighborsParams, RetrievalParams
 
 
 @dataclasses.dataclass
@@ -44,10 +44,10 @@ def fake_probe(train: Tensor, train_labels: Any, test: Tensor, test_labels: Any)
 
 
 def clusters(count: int, seed: int, classes: int = 4, width: int = 6, noise: float = 1.0) -> tuple[Tensor, Tensor]:
-    centres = torch.randn(classes, width, generator=torch.Generator().manual_seed(99))
+    centers = torch.randn(classes, width, generator=torch.Generator().manual_seed(99))
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(classes, (count,), generator=generator)
-    return centres[labels] + noise * torch.randn(count, width, generator=generator), labels
+    return centers[labels] + noise * torch.randn(count, width, generator=generator), labels
 
 
 @pytest.fixture(autouse=True)
@@ -128,14 +128,14 @@ def test_the_same_features_give_the_same_evaluation(name: str) -> None:
     assert once.details == again.details
 
 
-# --- neighbours -------------------------------------------------------------------------------------------------------
+# --- neighbors -------------------------------------------------------------------------------------------------------
 
 
-def test_faiss_and_blocked_products_find_the_same_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK_BYTES", 4 * 200 * 7)  # blocks of 7 queries
-    queries, gallery = neighbours.unit_length(clusters(50, 0)[0]), neighbours.unit_length(clusters(200, 1)[0])
-    by_faiss = neighbours.search_by_faiss(queries, gallery, 12)
-    by_blocks = neighbours.search_by_blocks(queries, gallery, 12)
+def test_faiss_and_blocked_products_find_the_same_neighbors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbors, "BLOCK_BYTES", 4 * 200 * 7)  # blocks of 7 queries
+    queries, gallery = neighbors.unit_length(clusters(50, 0)[0]), neighbors.unit_length(clusters(200, 1)[0])
+    by_faiss = neighbors.search_by_faiss(queries, gallery, 12)
+    by_blocks = neighbors.search_by_blocks(queries, gallery, 12)
     assert torch.equal(by_faiss[1], by_blocks[1])
     torch.testing.assert_close(by_faiss[0], by_blocks[0])
     torch.testing.assert_close(by_faiss[1], (queries @ gallery.T).argsort(dim=1, descending=True)[:, :12])
@@ -144,17 +144,17 @@ def test_faiss_and_blocked_products_find_the_same_neighbours(monkeypatch: pytest
 @pytest.mark.parametrize("search", ["search_by_faiss", "search_by_blocks"])
 @pytest.mark.parametrize("k", [1, 3, 9, 150])
 def test_ties_go_to_the_lower_gallery_index(search: str, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "search_by_faiss", getattr(neighbours, search))
+    monkeypatch.setattr(neighbors, "search_by_faiss", getattr(neighbors, search))
     gallery = torch.zeros(300, 2)
     gallery[:, 0] = torch.arange(300) % 2
     queries = torch.tensor([[1.0, 0.0]]).repeat(30, 1)
-    _, indices = neighbours.nearest(queries, gallery, k)
+    _, indices = neighbors.nearest(queries, gallery, k)
     assert torch.equal(indices, torch.arange(1, 2 * k, 2).expand(30, k))
 
 
 @pytest.mark.parametrize("rows", [1, 7, 60, 300])
 @pytest.mark.parametrize("k", [1, 20, 300])
-def test_a_gallery_searched_in_parts_gives_the_neighbours_of_the_whole(
+def test_a_gallery_searched_in_parts_gives_the_neighbors_of_the_whole(
     rows: int, k: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Small whole numbers: many cosines are equal, and all are exact in either way."""
@@ -162,19 +162,19 @@ def test_a_gallery_searched_in_parts_gives_the_neighbours_of_the_whole(
     gallery = torch.nn.functional.one_hot(torch.randint(0, 6, (300,), generator=chance)).float()
     gallery *= 2.0 ** torch.randint(-2, 3, (300, 1), generator=chance)
     queries = torch.randint(-3, 4, (40, 6), generator=chance).float()
-    monkeypatch.setattr(neighbours, "COPY_BYTES", 4 * 6 * rows)
-    similarities, indices = neighbours.nearest_by_cosine(queries, gallery, k)
-    wanted = neighbours.unit_length(queries) @ neighbours.unit_length(gallery).T
+    monkeypatch.setattr(neighbors, "COPY_BYTES", 4 * 6 * rows)
+    similarities, indices = neighbors.nearest_by_cosine(queries, gallery, k)
+    wanted = neighbors.unit_length(queries) @ neighbors.unit_length(gallery).T
     expected = wanted.sort(dim=1, descending=True, stable=True)
     assert torch.equal(indices, expected.indices[:, :k])
     torch.testing.assert_close(similarities, expected.values[:, :k])
 
 
 def test_a_large_gallery_is_not_copied_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "COPY_BYTES", 4 * 64 * 50)  # 50 rows
+    monkeypatch.setattr(neighbors, "COPY_BYTES", 4 * 64 * 50)  # 50 rows
     queries, gallery = torch.ones(10, 64), torch.ones(400, 64)
     with Watcher() as watcher:
-        neighbours.nearest_by_cosine(queries, gallery, 3)
+        neighbors.nearest_by_cosine(queries, gallery, 3)
     assert watcher.largest == 50 * 64
 
 
@@ -182,7 +182,7 @@ def test_ranking_is_a_stable_sort_of_either_sign() -> None:
     similarities = torch.randint(-3, 4, (20, 50), generator=torch.Generator().manual_seed(0)) / 4.0
     similarities[3, 7], similarities[4, 9] = -torch.inf, -0.0
     expected = similarities.sort(dim=1, descending=True, stable=True).indices
-    assert torch.equal(neighbours.ranked(similarities), expected)
+    assert torch.equal(neighbors.ranked(similarities), expected)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7])
@@ -190,11 +190,11 @@ def test_ranking_in_threads_is_ranking(rows: int) -> None:
     similarities = torch.randint(-9, 9, (rows, 400), generator=torch.Generator().manual_seed(0)) / 8.0
     torch.set_num_threads(3)
     expected = similarities.sort(dim=1, descending=True, stable=True).indices
-    assert torch.equal(neighbours.ranked(similarities), expected)
+    assert torch.equal(neighbors.ranked(similarities), expected)
 
 
 def test_retrieval_holds_a_block_and_not_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK_BYTES", 32 * 400 * 10)  # blocks of 10 queries
+    monkeypatch.setattr(neighbors, "BLOCK_BYTES", 32 * 400 * 10)  # blocks of 10 queries
     features, labels = clusters(400, 0)
     with Watcher() as watcher:
         evaluate("retrieval", fake_probe(features, labels, features, labels))
@@ -202,28 +202,28 @@ def test_retrieval_holds_a_block_and_not_all_pairs(monkeypatch: pytest.MonkeyPat
 
 
 def test_zero_vectors_stay_zero() -> None:
-    assert torch.equal(neighbours.unit_length(torch.zeros(2, 3)), torch.zeros(2, 3))
+    assert torch.equal(neighbors.unit_length(torch.zeros(2, 3)), torch.zeros(2, 3))
 
 
 @pytest.mark.parametrize("k", [0, 6])
-def test_more_neighbours_than_there_are_is_refused(k: int) -> None:
+def test_more_neighbors_than_there_are_is_refused(k: int) -> None:
     with pytest.raises(ValueError, match="gallery of 5"):
-        neighbours.nearest(torch.ones(1, 2), torch.ones(5, 2), k)
-    with pytest.raises(ValueError, match=f"k={k} neighbours"):
-        neighbours.nearest_by_cosine(torch.ones(1, 2), torch.ones(5, 2), k)
+        neighbors.nearest(torch.ones(1, 2), torch.ones(5, 2), k)
+    with pytest.raises(ValueError, match=f"k={k} neighbors"):
+        neighbors.nearest_by_cosine(torch.ones(1, 2), torch.ones(5, 2), k)
 
 
 # --- knn --------------------------------------------------------------------------------------------------------------
 
 
-def test_one_neighbour_in_its_own_gallery_is_always_right() -> None:
+def test_one_neighbor_in_its_own_gallery_is_always_right() -> None:
     features, labels = clusters(80, 0, noise=5.0)
     found = scores(evaluate("knn", fake_probe(features, labels, features, labels)))
     assert found["accuracy@k=1"] == found["vote_accuracy@k=1"] == 1.0
     assert found["accuracy@k=20"] < 1.0 or found["vote_accuracy@k=20"] < 1.0
 
 
-def test_a_near_neighbour_outweighs_two_far_ones() -> None:
+def test_a_near_neighbor_outweighs_two_far_ones() -> None:
     # Cosines 1, 0, 0: weights exp(1 / .07) against 2.
     train = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
     found = scores(evaluate("knn", fake_probe(train, [0, 1, 1], torch.tensor([[3.0, 0.0]]), [0]), k=(3,)))
@@ -249,7 +249,7 @@ def test_votes_do_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) 
     classes = torch.randint(5, (40, 9), generator=torch.Generator().manual_seed(0))
     weights = torch.rand(40, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     whole = knn.vote(classes, weights, [4, 9])
-    monkeypatch.setattr(neighbours, "BLOCK_BYTES", 500)
+    monkeypatch.setattr(neighbors, "BLOCK_BYTES", 500)
     parts = knn.vote(classes, weights, [4, 9])
     assert all(torch.equal(whole[k], parts[k]) for k in (4, 9))
     sums = [np.bincount(classes[row].numpy(), weights[row].numpy(), 5) for row in range(40)]
@@ -272,9 +272,9 @@ def test_a_tiny_temperature_does_not_overflow() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"k": ()}, {"k": (0,)}, {"k": (5, 5)}, {"temperature": 0.0}])
-def test_impossible_neighbours_are_refused(wrong: dict[str, Any]) -> None:
+def test_impossible_neighbors_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}="):
-        NeighboursParams(**wrong)
+        NeighborsParams(**wrong)
 
 
 # --- linear -----------------------------------------------------------------------------------------------------------
@@ -326,11 +326,11 @@ def solved(features: Tensor, labels: Tensor, strength: float, iterations: int = 
 
 
 def scikit_learns(features: Tensor, labels: Tensor, strength: float) -> tuple[Any, Any, Any]:
-    """Its optimum in float64, to a gradient of 1e-9: standardised features, weights, bias."""
-    standardised = StandardScaler().fit_transform(features.double().numpy())
+    """Its optimum in float64, to a gradient of 1e-9: standardized features, weights, bias."""
+    standardized = StandardScaler().fit_transform(features.double().numpy())
     classifier = LogisticRegression(C=1 / (strength * len(labels)), tol=1e-9, max_iter=100_000)
-    classifier.fit(standardised, labels.numpy())
-    return torch.from_numpy(standardised), classifier.coef_, classifier.intercept_
+    classifier.fit(standardized, labels.numpy())
+    return torch.from_numpy(standardized), classifier.coef_, classifier.intercept_
 
 
 @functools.cache
@@ -355,15 +355,15 @@ def test_a_fit_ends_at_scikit_learns_optimum(
         poor = regression.Curvature(basis=torch.eye(160)[:, :3], variances=torch.ones(3), rest=torch.tensor(0.3))
         monkeypatch.setattr(regression, "curvature", lambda _: poor)
     weights, bias, fit = solved(features, labels, strength, iterations=5000)
-    standardised, best_weights, best_bias = optimum(classes, strength)
+    standardized, best_weights, best_bias = optimum(classes, strength)
     if classes == 2:
         weights, bias = weights[1:] - weights[:1], bias[1:] - bias[:1]
     assert fit.converged
-    smallest = objective(standardised, labels, best_weights, best_bias, strength)
-    assert -1e-7 < objective(standardised, labels, weights, bias, strength) - smallest < 5e-6
+    smallest = objective(standardized, labels, best_weights, best_bias, strength)
+    assert -1e-7 < objective(standardized, labels, weights, bias, strength) - smallest < 5e-6
     # An image on which they differ lies so near the border that 0.1 of a logit decides.
-    ours = (standardised @ weights.double().T + bias.double()).numpy()
-    theirs = standardised.numpy() @ best_weights.T + best_bias
+    ours = (standardized @ weights.double().T + bias.double()).numpy()
+    theirs = standardized.numpy() @ best_weights.T + best_bias
     margins = np.abs(theirs[:, 0]) if classes == 2 else np.diff(np.sort(theirs, axis=1)[:, -2:], axis=1)[:, 0]
     same = (ours > 0) == (theirs > 0) if classes == 2 else ours.argmax(axis=1) == theirs.argmax(axis=1)
     assert same.reshape(-1)[margins > 0.1].all()
@@ -372,11 +372,11 @@ def test_a_fit_ends_at_scikit_learns_optimum(
 
 def test_the_gap_that_is_told_is_about_the_gap_that_is() -> None:
     features, labels = digits()
-    standardised, *best = scikit_learns(features, labels, 1e-2)
-    smallest = objective(standardised, labels, *best, 1e-2)
+    standardized, *best = scikit_learns(features, labels, 1e-2)
+    smallest = objective(standardized, labels, *best, 1e-2)
     for iterations in (3, 5, 10, 15, 200):
         weights, bias, fit = solved(features, labels, 1e-2, iterations)
-        gap = float(objective(standardised, labels, weights, bias, 1e-2) - smallest)
+        gap = float(objective(standardized, labels, weights, bias, 1e-2) - smallest)
         assert fit.gap / 3 < gap < fit.gap * 3
         assert fit.converged == (iterations == 200) == (fit.gap <= 1e-6)
 
@@ -433,7 +433,7 @@ def test_large_features_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     assert small.largest >= features.numel()
     monkeypatch.setattr(regression, "LARGEST_COPY", 0)
     monkeypatch.setattr(regression, "SAMPLE", 400)
-    monkeypatch.setattr(neighbours, "BLOCK_BYTES", 2**16)
+    monkeypatch.setattr(neighbors, "BLOCK_BYTES", 2**16)
     with Watcher() as large:
         evaluate("linear", probe, iterations=3)
     assert large.largest <= features.numel() / 4
@@ -563,7 +563,7 @@ def test_a_ranking_by_hand() -> None:
 
 
 def test_average_precision_is_scikit_learns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK_BYTES", 32 * 60 * 7)  # blocks of 7 queries
+    monkeypatch.setattr(neighbors, "BLOCK_BYTES", 32 * 60 * 7)  # blocks of 7 queries
     features, labels = clusters(60, 0, noise=2.0)
     evaluation = evaluate("retrieval", fake_probe(features, labels, features, labels))
     cosines = torch.nn.functional.cosine_similarity(features[:, None], features[None], dim=2).double()
@@ -572,15 +572,15 @@ def test_average_precision_is_scikit_learns(monkeypatch: pytest.MonkeyPatch) -> 
         expected = average_precision_score((labels == labels[query])[others], cosines[query][others])
         assert average_precision == pytest.approx(expected, abs=1e-6)
     nearest = (cosines - 9 * torch.eye(60)).argsort(dim=1, descending=True)[:, :10]
-    assert evaluation.predictions["neighbours"].tolist() == nearest.tolist()
+    assert evaluation.predictions["neighbors"].tolist() == nearest.tolist()
 
 
 def test_a_query_never_retrieves_itself_even_among_duplicates() -> None:
     features = torch.ones(30, 3)
-    neighbour_ids = evaluate("retrieval", fake_probe(features, [0] * 30, features, [0] * 30)).predictions["neighbours"]
-    assert neighbour_ids[0].tolist() == list(range(1, 11))
-    assert neighbour_ids[20].tolist() == list(range(10))
-    assert not (neighbour_ids == np.arange(30)[:, None]).any()
+    neighbor_ids = evaluate("retrieval", fake_probe(features, [0] * 30, features, [0] * 30)).predictions["neighbors"]
+    assert neighbor_ids[0].tolist() == list(range(1, 11))
+    assert neighbor_ids[20].tolist() == list(range(10))
+    assert not (neighbor_ids == np.arange(30)[:, None]).any()
 
 
 def test_queries_alone_in_their_class_are_left_out() -> None:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 import benchmark
 from bench_rotation import RotationParams, bench_methods, build, recipe, supports
 from bench_rotation.method import all_rotations
-from benchmark.encoder import NormalisedEncoder
-from benchmark.testing import check_method
+from benchmark.encoder import NormalizedEncoder
+from benchmark.testing.methods import check_method
 
 WIDTH = 16
 LAYOUT = benchmark.Layout(
@@ -41,7 +41,7 @@ def make_method(turns: Any = 4) -> Any:
     torch.manual_seed(0)
     context = benchmark.MethodContext(
         params=RotationParams(turns=turns),
-        encoder=NormalisedEncoder(Tiny(), LAYOUT, (0.5,), (0.5,)),
+        encoder=NormalizedEncoder(Tiny(), LAYOUT, (0.5,), (0.5,)),
         layout=LAYOUT,
         image_shape=(1, 8, 8),
         num_images=32,
@@ -136,7 +136,7 @@ def test_eight_turns_show_no_black_corner() -> None:
 
 def test_eight_turns_send_the_right_hand_side_round_counter_clockwise() -> None:
     image = torch.zeros(1, 1, 32, 32)
-    image[..., 15:17, 20:24] = 1.0  # a spot to the right of the centre
+    image[..., 15:17, 20:24] = 1.0  # a spot to the right of the center
     rotated, _ = all_rotations(image, 8)
     axis = torch.arange(32) - 15.5
     weight = rotated[:, 0] / rotated[:, 0].sum(dim=(1, 2), keepdim=True)
@@ -170,12 +170,12 @@ def test_the_gradient_reaches_the_encoder_and_the_head() -> None:
 def test_training_on_slanted_images_learns_the_turns() -> None:
     method = make_method()
     slope = torch.linspace(0, 1, 8).expand(32, 1, 8, 8)
-    optimiser = torch.optim.Adam(method.parameters(), 1e-2)
+    optimizer = torch.optim.Adam(method.parameters(), 1e-2)
     for _ in range(60):
         losses = method.loss(make_batch(slope))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses.total.backward()
-        optimiser.step()
+        optimizer.step()
     assert losses.total.item() < 0.5 * method.trivial_losses()["total"]
     assert losses.parts["rotation_accuracy"].item() == 1.0
 
@@ -190,7 +190,7 @@ def test_a_saved_method_gives_the_same_loss_when_loaded() -> None:
 
 def test_the_paper_recipe_is_the_released_configuration() -> None:
     paper = recipe(make_setting())
-    assert (paper.epochs, paper.batch, paper.optimiser, paper.lr) == (200, 128, "sgd", 0.1)
+    assert (paper.epochs, paper.batch, paper.optimizer, paper.lr) == (200, 128, "sgd", 0.1)
     assert (paper.momentum, paper.nesterov, paper.weight_decay) == (0.9, True, 5e-4)
     assert (paper.schedule, paper.milestones, paper.factor) == ("milestones", (60, 120, 160), 0.2)
     assert (paper.augment, paper.pad, paper.drop_last) == ("crop-flip", 4, False)  # 391 steps an epoch

@@ -18,13 +18,15 @@ import pytest
 
 import bench_executors
 from bench_executors.clusters import RayParams
-from benchmark import claims, parcels
-from benchmark.contracts import Cell, ExecutorContext, Item, Job, Outcome, Recipe
+from benchmark.api.cells import Cell, Item, Job, Outcome
+from benchmark.api.executors import ExecutorContext
+from benchmark.api.parameters import bind
+from benchmark.api.recipes import Recipe
 from benchmark.errors import UsageError
-from benchmark.jobs import from_json, outcome_to_json
-from benchmark.parameters import bind
+from benchmark.execution.serialization import from_json, outcome_to_json
 from benchmark.progress import Event
-from benchmark.records import LOG
+from benchmark.records import archive, locks
+from benchmark.records.record import LOG
 
 ray = pytest.importorskip("ray", reason='needs pip install "repbench[ray]"')
 
@@ -64,8 +66,8 @@ class PlainRay:
     answer: Answer
     letters: list[tuple[str, str]] = field(default_factory=list)
     options: list[dict[str, Any]] = field(default_factory=list)
-    cancelled: list[bool] = field(default_factory=list)
-    """Of each that was cancelled, whether by force."""
+    canceled: list[bool] = field(default_factory=list)
+    """Of each that was canceled, whether by force."""
     deaf: bool = False
 
     def remote(self, function: Any) -> PlainRay:
@@ -92,7 +94,7 @@ class PlainRay:
         return found
 
     def cancel(self, reference: Any, force: bool) -> None:
-        self.cancelled.append(force)
+        self.canceled.append(force)
 
 
 @dataclass
@@ -131,11 +133,11 @@ def done(given: Job, parcel: bytes, sender: str) -> tuple[str, bytes]:
     """A node that adds a line to the cell's log."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        parcels.unpack(parcel, folder)
+        archive.unpack(parcel, folder)
         with (folder / LOG).open("a") as log:
             log.write("done\n")
         outcome = Outcome(cell_id=given.cell.id, folder=given.folder, state="done", seconds=1.0)
-        return outcome_to_json(outcome), parcels.packed(folder)
+        return outcome_to_json(outcome), archive.pack(folder)
 
 
 def carried_out(jobs: list[Job], events: list[Event] | None = None, **params: Any) -> list[Outcome]:
@@ -219,7 +221,7 @@ def test_a_damaged_parcel_fails_the_cell_and_leaves_what_was_there(plain: Any, t
 
 def test_a_cell_that_another_run_has_is_left_to_it(plain: Any, tmp_path: Path) -> None:
     plain(done)
-    claim = claims.take(tmp_path / "aet-0", "title", "cpu")
+    claim = locks.acquire(tmp_path / "aet-0", "title", "cpu")
     assert claim is not None
     try:
         outcomes = carried_out([job(tmp_path), job(tmp_path, 1)])
@@ -231,9 +233,9 @@ def test_a_cell_that_another_run_has_is_left_to_it(plain: Any, tmp_path: Path) -
 
 def test_a_cell_that_another_run_took_over_is_not_written_to(plain: Any, tmp_path: Path) -> None:
     def answer(given: Job, parcel: bytes, sender: str) -> Any:
-        sign = claims.read_sign(tmp_path / given.folder)
+        sign = locks.read_lock(tmp_path / given.folder)
         assert sign is not None
-        claims._write(tmp_path / given.folder, replace(sign, token="theirs"))
+        locks._write(tmp_path / given.folder, replace(sign, token="theirs"))
         return done(given, parcel, sender)
 
     plain(answer)
@@ -278,18 +280,18 @@ def test_a_silent_cell_is_ended_and_one_that_waits_for_a_node_is_not(plain: Any,
     assert (outcomes["aet-0"].state, outcomes["aet-0"].cause) == ("failed", "silence")
     assert outcomes["aet-0"].reason == "it gave no sign of life for 0.2 s"
     assert outcomes["aet-1"].state == "done"
-    assert found.cancelled == [True]
+    assert found.canceled == [True]
 
 
 def test_who_stops_listening_stops_the_cells_and_frees_them(plain: Any, tmp_path: Path) -> None:
     def answer(given: Job, parcel: bytes, sender: str) -> Any:
-        return done(given, parcel, sender) if given.cell.seed == 0 or found.cancelled else None
+        return done(given, parcel, sender) if given.cell.seed == 0 or found.canceled else None
 
     found = plain(answer)
     outcomes = on_ray.OnRay(context()).run([job(tmp_path, number) for number in range(3)], lambda event: None)
     assert next(outcomes).folder == "aet-0"
     outcomes.close()  # type: ignore[attr-defined]  # a generator
-    assert found.cancelled == [False]
+    assert found.canceled == [False]
     assert (tmp_path / "aet-1" / LOG).read_text() == "done\n"
     assert not (tmp_path / "aet-2").exists()
     assert not list(tmp_path.glob("*/claim.json"))

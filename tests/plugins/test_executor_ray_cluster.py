@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import STRANGERS, Launch
 
-from benchmark.records import CHECKPOINT, read_records
+from benchmark.records.record import CHECKPOINT, read_records
 
 pytest.importorskip("ray", reason='needs pip install "repbench[ray]"')
 pytestmark = [
@@ -95,7 +95,7 @@ def test_twenty_cells_survive_the_death_of_one_of_two_nodes(
 ) -> None:
     start = time.monotonic()
     more = ("--seeds", str(CELLS), "--epochs", "300", "--executor", f"ray[address='{cluster.address}']")
-    process = launch(words("mean_colour", *more), tmp_path, **environment_of_two(site))
+    process = launch(words("mean_color", *more), tmp_path, **environment_of_two(site))
     until(lambda: process.poll() is not None or len(list(tmp_path.glob("runs/*/record.json"))) >= 5, "five cells")
     (other,) = cluster.worker_nodes
     (raylet,) = (started.process.pid for started in other.all_processes["raylet"])
@@ -120,9 +120,9 @@ def test_ctrl_c_brings_a_running_cells_checkpoint_home_and_leaves_no_ray_behind(
     gate = tmp_path / "gate"
     gate.touch()
     where = environment_of_two(site, STRANGER_GATE=str(gate))
-    process = launch(words("mean_colour,fault_waits", "--executor", "ray"), tmp_path, **where)
+    process = launch(words("mean_color,fault_waits", "--executor", "ray"), tmp_path, **where)
     until(lambda: process.poll() is not None or (tmp_path / "gate.reached").exists(), "the cell in its step")
-    until(lambda: states(tmp_path).get("mean_colour") == "done", "the other cell")
+    until(lambda: states(tmp_path).get("mean_color") == "done", "the other cell")
     below = descendants(process.pid)
     assert len(below) > 2
     found = listens_at({process.pid, *below})
@@ -133,11 +133,11 @@ def test_ctrl_c_brings_a_running_cells_checkpoint_home_and_leaves_no_ray_behind(
     gate.unlink()
     _, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130, err
-    assert states(tmp_path) == {"mean_colour": "done", "fault_waits": "interrupted"}
+    assert states(tmp_path) == {"mean_color": "done", "fault_waits": "interrupted"}
     assert len(list((tmp_path / "runs").glob(f"*/{CHECKPOINT}"))) == 1
     until(lambda: not any(is_alive(pid) for pid in below), "the end of Ray")
     assert not list((tmp_path / "runs").glob("*/claim.json"))
-    again = launch(words("mean_colour,fault_waits", "--executor", "inline"), tmp_path, **where)
+    again = launch(words("mean_color,fault_waits", "--executor", "inline"), tmp_path, **where)
     assert again.communicate(timeout=TIMEOUT)[1]
     assert again.returncode == 0
     assert set(states(tmp_path).values()) == {"done"}
@@ -148,12 +148,12 @@ def test_a_cell_that_hangs_costs_only_itself(launch: Launch, site: Path, tmp_pat
     gate.touch()
     where = environment_of_two(site, STRANGER_GATE=str(gate))
     more = ("--timeout", "5", "--executor", "ray")
-    process = launch(words("fault_waits,mean_colour,fault_exits", *more), tmp_path, **where)
+    process = launch(words("fault_waits,mean_color,fault_exits", *more), tmp_path, **where)
     _, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 3, err
     assert "failed after" in err
     assert "it gave no sign of life for 5 s" in err
-    assert states(tmp_path)["mean_colour"] == "done"
+    assert states(tmp_path)["mean_color"] == "done"
     assert states(tmp_path)["fault_waits"] == "failed"
     assert err.count("is sent again") == 3
     assert "its node or its process died (WorkerCrashedError" in err

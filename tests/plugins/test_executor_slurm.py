@@ -16,12 +16,14 @@ from conftest import STRANGERS, Launch
 
 import bench_executors
 from bench_executors.clusters import SlurmParams
-from benchmark.contracts import Cell, ExecutorContext, Item, Job, Outcome, Recipe
+from benchmark.api.cells import Cell, Item, Job, Outcome
+from benchmark.api.executors import ExecutorContext
+from benchmark.api.parameters import bind
+from benchmark.api.recipes import Recipe
 from benchmark.errors import BenchError, UsageError
-from benchmark.jobs import outcome_to_json
-from benchmark.parameters import bind
+from benchmark.execution.serialization import outcome_to_json
 from benchmark.progress import Event
-from benchmark.records import read_records
+from benchmark.records.record import read_records
 
 submitit = pytest.importorskip("submitit", reason='needs pip install "repbench[slurm]"')
 
@@ -62,7 +64,7 @@ def environment_of_two(site: Path) -> dict[str, str]:
 
 def words(executor: str) -> list[str]:
     where = ("--dataset", "stripes", "--evaluators", "centroid", "--no-floors", "--device", "cpu", "--out", "runs")
-    methods = ("--methods", "mean_colour,fault_waits", "--encoders", "tiny")
+    methods = ("--methods", "mean_color,fault_waits", "--encoders", "tiny")
     return ["run", *methods, *where, "--executor", executor]
 
 
@@ -84,7 +86,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     command(folder, "srun", "exit 1")
     command(folder, "sbatch", f'cp "$1" {folder}/asked.sh', 'echo "Submitted batch job 77"')
     command(folder, "sacct", 'echo "JobID|State|NodeList"')
-    command(folder, "scancel", f'echo "$@" >> {folder}/cancelled')
+    command(folder, "scancel", f'echo "$@" >> {folder}/canceled')
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     return folder
 
@@ -131,7 +133,7 @@ def test_who_stops_listening_cancels_the_jobs(slurm: Path, tmp_path: Path, monke
     outcomes = on_slurm.OnSlurm(context()).run([job(tmp_path / "runs"), job(tmp_path / "runs")], lambda event: None)
     with pytest.raises(KeyboardInterrupt):
         next(outcomes)
-    assert (slurm / "cancelled").read_text().split() == ["77_0", "77_1"]
+    assert (slurm / "canceled").read_text().split() == ["77_0", "77_1"]
 
 
 def test_jobs_that_slurm_does_not_take_are_a_sentence(slurm: Path, tmp_path: Path) -> None:
@@ -232,11 +234,11 @@ def _nobody_hears() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_nobody_hears")
 def test_a_cell_that_has_to_leave_writes_first_and_is_queued_then() -> None:
-    from benchmark.cell import Stop
+    from benchmark.executors import StopRequest
 
     order: list[str] = []
     signal.signal(signal.SIGUSR2, lambda number, frame: order.append("queued"))
-    stop = Stop()
+    stop = StopRequest()
     stop.patient = True
     with in_array._taken_away(stop.ask):
         signal.raise_signal(signal.SIGUSR2)

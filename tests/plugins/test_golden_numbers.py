@@ -33,10 +33,11 @@ from bench_heads.networks import build_head
 from bench_images import digits
 from bench_rotation.method import all_rotations
 from benchmark import warp
-from benchmark.encoder import NormalisedEncoder, build_encoder
+from benchmark.encoder import NormalizedEncoder, build_encoder
 from benchmark.progress import silent
-from benchmark.testing import SMALL_ENCODER
-from benchmark.train import Trained, TrainingData, TrainingTask, learning_rate, train
+from benchmark.testing.miniature import SMALL_ENCODER
+from benchmark.training.loop import Trained, TrainingData, TrainingTask, train
+from benchmark.training.optimizer import learning_rate
 
 Floats = NDArray[np.floating[Any]]
 Shape = tuple[int, int, int]
@@ -45,7 +46,7 @@ PLUGINS = (bench_aet, bench_rotation, bench_dim, bench_bounds)
 METHODS: dict[str, benchmark.MethodSpec] = {spec.name: spec for plugin in PLUGINS for spec in plugin.bench_methods()}
 RGB, DIGIT = (3, 32, 32), (1, 8, 8)
 CONV2 = benchmark.Tap(name="conv2", kind="map", shape=(192, 8, 8))
-GREY = 128
+GRAY = 128
 DRAWS = 400_000
 
 
@@ -61,13 +62,13 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def encoder_called(name: str, shape: Shape = RGB, **choices: Any) -> NormalisedEncoder:
+def encoder_called(name: str, shape: Shape = RGB, **choices: Any) -> NormalizedEncoder:
     spec = ENCODERS[name]
     middle = (0.5,) * shape[0]
     return build_encoder(spec, spec.params(**choices), shape, num_images=100, seed=0, mean=middle, std=middle)
 
 
-def method_called(name: str, encoder: NormalisedEncoder, shape: Shape = RGB, **params: Any) -> Any:
+def method_called(name: str, encoder: NormalizedEncoder, shape: Shape = RGB, **params: Any) -> Any:
     spec = METHODS[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -127,8 +128,8 @@ def test_resnet18_for_small_images_with_its_classifier_has_the_known_number_of_p
 # --- layers in their order ----------------------------------------------------------------------------------------------
 
 
-def normalised(features: Tensor, norm: nn.Module) -> Tensor:
-    """By the batch's own statistics, as a fresh batch normalisation does in training."""
+def normalized(features: Tensor, norm: nn.Module) -> Tensor:
+    """By the batch's own statistics, as a fresh batch normalization does in training."""
     assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
     return F.batch_norm(features, None, None, norm.weight, norm.bias, training=True, eps=1e-5)
 
@@ -138,7 +139,7 @@ def layers(network: nn.Module, *kinds: type[nn.Module]) -> list[Any]:
 
 
 def drawn_anew(network: nn.Module) -> nn.Module:
-    """In float64, with weights of batch normalisation that are neither 1 nor 0."""
+    """In float64, with weights of batch normalization that are neither 1 nor 0."""
     network = network.double().train()
     for norm in layers(network, nn.BatchNorm1d, nn.BatchNorm2d):
         nn.init.normal_(norm.weight, generator=seeded(1))
@@ -147,7 +148,7 @@ def drawn_anew(network: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("pool_after_block3", [False, True])
-def test_blocknet_is_convolution_normalisation_relu_three_times_a_block_with_a_maximum_and_then_averages(
+def test_blocknet_is_convolution_normalization_relu_three_times_a_block_with_a_maximum_and_then_averages(
     pool_after_block3: bool,
 ) -> None:
     network = drawn_anew(encoder_called("blocknet", blocks=5, pool_after_block3=pool_after_block3).network)
@@ -158,7 +159,7 @@ def test_blocknet_is_convolution_normalisation_relu_three_times_a_block_with_a_m
         block = number // 3 + 1
         kernel = 1 if number % 3 else 5 if block <= 2 else 3
         features = F.conv2d(features, convolution.weight, stride=1, padding=kernel // 2)
-        features = normalised(features, norm).clamp_min(0)
+        features = normalized(features, norm).clamp_min(0)
         if number % 3 == 2:
             if block == 1:
                 features = F.max_pool2d(features, 3, stride=2, padding=1)
@@ -177,33 +178,33 @@ def test_deep_infomaxs_encoder_is_three_strided_convolutions_a_hidden_layer_and_
     expected, features = {}, images
     for number, convolution in enumerate(layers(network, nn.Conv2d)):
         features = F.conv2d(features, convolution.weight, stride=2, padding=1)
-        features = expected[f"conv{number + 1}"] = normalised(features, norms[number]).clamp_min(0)
-    expected["fc"] = normalised(features.flatten(1) @ hidden.weight.T, norms[3]).clamp_min(0)
+        features = expected[f"conv{number + 1}"] = normalized(features, norms[number]).clamp_min(0)
+    expected["fc"] = normalized(features.flatten(1) @ hidden.weight.T, norms[3]).clamp_min(0)
     expected["y"] = expected["fc"] @ last.weight.T + last.bias
     torch.testing.assert_close(network(images, list(expected)), expected)
 
 
-def test_a_residual_projection_normalises_the_sum_of_its_body_and_its_shortcut() -> None:
+def test_a_residual_projection_normalizes_the_sum_of_its_body_and_its_shortcut() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         projection = drawn_anew(ResidualProjection(6, 16))
     (norm,) = layers(projection, nn.BatchNorm1d)
     first, second, shortcut = layers(projection, nn.Linear)
     rows = torch.randn((20, 6), generator=seeded(), dtype=torch.float64)
-    hidden = normalised(rows @ first.weight.T, norm).clamp_min(0)
+    hidden = normalized(rows @ first.weight.T, norm).clamp_min(0)
     whole = hidden @ second.weight.T + second.bias + rows @ shortcut.weight.T
-    centred = whole - whole.mean(dim=1, keepdim=True)
-    expected = centred / (centred.square().mean(dim=1, keepdim=True) + 1e-5).sqrt()
+    centerd = whole - whole.mean(dim=1, keepdim=True)
+    expected = centerd / (centerd.square().mean(dim=1, keepdim=True) + 1e-5).sqrt()
     torch.testing.assert_close(projection(rows), expected)
 
 
-def test_aets_linear_head_normalises_channels_over_all_places_and_has_no_scale_of_its_own() -> None:
+def test_aets_linear_head_normalizes_channels_over_all_places_and_has_no_scale_of_its_own() -> None:
     with torch.random.fork_rng(devices=[]):
         head = build_head("fc1", CONV2, 10).double().train()
     maps = torch.randn((5, *CONV2.shape), generator=seeded(), dtype=torch.float64) * 3 + 2
     maps[:, :, 0] += 7  # a feature by itself would lose this row's offset, a channel keeps it
-    centred = maps - maps.mean(dim=(0, 2, 3), keepdim=True)
-    rows = centred / (centred.square().mean(dim=(0, 2, 3), keepdim=True) + 1e-5).sqrt()
+    centerd = maps - maps.mean(dim=(0, 2, 3), keepdim=True)
+    rows = centerd / (centerd.square().mean(dim=(0, 2, 3), keepdim=True) + 1e-5).sqrt()
     (linear,) = layers(head, nn.Linear)
     torch.testing.assert_close(head(maps), rows.flatten(1) @ linear.weight.T)  # its bias starts at 0
 
@@ -264,7 +265,7 @@ def test_aet_compares_the_augmented_image_with_its_own_copy_and_averages_over_im
     drawn = law.draw(6, seeded(3))
     before, after = seen
     assert torch.equal(before, batch.images)
-    assert torch.equal(after, law.warp(batch.images, drawn, GREY / 255))
+    assert torch.equal(after, law.warp(batch.images, drawn, GRAY / 255))
     both = torch.cat([encoder(images, ["conv2"])["conv2"].mean(dim=(2, 3)) for images in (before, after)], dim=1)
     answer = both @ method.decoder.weight.T + method.decoder.bias
     error = (answer.tanh() if transform == "affine" else answer) - law.target(drawn)
@@ -287,10 +288,10 @@ def test_rotnet_turns_the_one_augmented_crop_and_shows_all_turns_in_one_forward(
 
 
 def pillows(pictures: NDArray[np.uint8], how: Image.Transform, data: Floats) -> Floats:
-    """(N, H, W, 3) grey values of each picture under its own row of data."""
+    """(N, H, W, 3) gray values of each picture under its own row of data."""
     sized = (pictures.shape[2], pictures.shape[1])
     warped = [
-        Image.fromarray(picture).transform(sized, how, row.tolist(), Image.Resampling.BILINEAR, fillcolor=(GREY,) * 3)
+        Image.fromarray(picture).transform(sized, how, row.tolist(), Image.Resampling.BILINEAR, fillcolor=(GRAY,) * 3)
         for picture, row in zip(pictures, data, strict=True)
     ]
     return np.stack([np.asarray(image, dtype=np.float64) for image in warped])
@@ -311,8 +312,8 @@ def torchvision_0_2_1(parameters: Floats, side: int) -> Floats:
         turn, slant = math.radians(angle), math.radians(shear)
         size = scale * math.cos(slant)
         linear = np.array([[math.cos(turn + slant), math.sin(turn + slant)], [-math.sin(turn), math.cos(turn)]]) / size
-        centre = np.full(2, side * 0.5 + 0.5)
-        offset = centre - linear @ (centre + np.array([x, y]))
+        center = np.full(2, side * 0.5 + 0.5)
+        offset = center - linear @ (center + np.array([x, y]))
         rows.append([*linear[0], offset[0], *linear[1], offset[1]])
     return np.array(rows)
 
@@ -325,7 +326,7 @@ def test_a_batch_of_copies_is_what_pillow_makes_of_each_image(name: str, side: i
     law: Affine | Projective = Affine(side) if name == "affine" else Projective(side)
     drawn = law.draw(count, seeded(5))
     images = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
-    mine = law.warp(images, drawn, GREY / 255).permute(0, 2, 3, 1).double().numpy() * 255
+    mine = law.warp(images, drawn, GRAY / 255).permute(0, 2, 3, 1).double().numpy() * 255
     if name == "affine":
         data = torchvision_0_2_1(drawn.double().numpy(), side)
         theirs = pillows(pictures, Image.Transform.AFFINE, data)
@@ -339,18 +340,18 @@ def test_a_batch_of_copies_is_what_pillow_makes_of_each_image(name: str, side: i
     sure = to_border > 1e-3
     assert sure.mean() > 0.97
     assert 0.1 < outside.mean() < 0.5
-    np.testing.assert_allclose(mine[sure & outside], GREY, atol=1e-4)
-    # Pillow cuts off to whole grey values; the rest is what float32 coordinates move a pixel by.
+    np.testing.assert_allclose(mine[sure & outside], GRAY, atol=1e-4)
+    # Pillow cuts off to whole gray values; the rest is what float32 coordinates move a pixel by.
     difference = (mine - theirs)[sure]
     assert difference.min() > -0.05
     assert difference.max() < 1.05
 
 
-def test_ninety_degrees_about_aets_centre_are_a_clockwise_quarter_moved_right_by_one_pixel() -> None:
+def test_ninety_degrees_about_aets_center_are_a_clockwise_quarter_moved_right_by_one_pixel() -> None:
     images = torch.rand((1, 1, 32, 32), generator=seeded())
-    turned = Affine(32).warp(images, torch.tensor([[90.0, 0, 0, 1, 0]]), GREY / 255)
+    turned = Affine(32).warp(images, torch.tensor([[90.0, 0, 0, 1, 0]]), GRAY / 255)
     torch.testing.assert_close(turned[..., 1:], images.rot90(-1, (2, 3))[..., :-1], rtol=0, atol=1e-4)
-    assert torch.all(turned[..., 0] == GREY / 255)
+    assert torch.all(turned[..., 0] == GRAY / 255)
 
 
 def test_aets_first_quarter_is_rotnets_third() -> None:
@@ -493,5 +494,5 @@ def test_a_few_epochs_of_digits_bring_a_method_well_below_its_trivial_loss(
         assert found.curve[-1].losses[part] < 0.9 * trivial
 
 
-def test_without_a_rate_nothing_is_learnt_from_the_digits() -> None:
+def test_without_a_rate_nothing_is_learned_from_the_digits() -> None:
     assert trained_on_digits("rotation", epochs=1, lr=0.0).learned is False

@@ -15,12 +15,14 @@ import pytest
 
 from bench_executors.local import Local
 from bench_executors.parameters import LocalParams
-from benchmark.catalog import load_catalog
-from benchmark.contracts import ExecutorContext, Job, Outcome
-from benchmark.grammar import parse_items
-from benchmark.plan import Request, cell_folder, plan
+from benchmark.api.catalog import load_catalog
+from benchmark.api.cells import Job, Outcome
+from benchmark.api.executors import ExecutorContext
+from benchmark.api.grammar import parse_items
+from benchmark.execution.plan import cell_folder, plan
+from benchmark.execution.request import Request
+from benchmark.execution.runner import longest_first
 from benchmark.progress import Event
-from benchmark.runner import longest_first
 
 STEP_SECONDS = 0.1
 

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from benchmark.testing import check_dataset, check_encoder, check_evaluator, check_method
+from benchmark.testing.datasets import check_dataset
+from benchmark.testing.encoders import check_encoder
+from benchmark.testing.evaluators import check_evaluator
+from benchmark.testing.methods import check_method
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "plugins" / "README.md").read_text(encoding="utf-8")
@@ -72,7 +75,7 @@ def test_the_guides_method_learns_where_the_strips_went(bench_mine: Any) -> None
 
     import benchmark
     from benchmark.encoder import build_encoder
-    from benchmark.testing import SMALL_ENCODER
+    from benchmark.testing.miniature import SMALL_ENCODER
 
     shape = (3, 16, 16)
     encoder = build_encoder(SMALL_ENCODER, None, shape, num_images=32, seed=0, mean=[0.4] * 3, std=[0.3] * 3)
@@ -81,12 +84,12 @@ def test_the_guides_method_learns_where_the_strips_went(bench_mine: Any) -> None
     method = halves(encoder, encoder.layout, 2)
     half = torch.zeros(32, *shape)
     half[:, :, :8] = 1.0
-    optimiser = torch.optim.Adam(method.parameters(), 1e-2)
+    optimizer = torch.optim.Adam(method.parameters(), 1e-2)
     generator = torch.Generator().manual_seed(0)
     batch = benchmark.Batch(images=half, raw=half.byte(), index=torch.arange(32), progress=0.0, generator=generator)
     for _ in range(40):
         total = method.loss(batch).total
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total.backward()
-        optimiser.step()
+        optimizer.step()
     assert total.item() < 0.5 * method.trivial_losses()["total"]

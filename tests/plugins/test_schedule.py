@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from bench_executors.schedule import Schedule
-from benchmark.contracts import Cell, Item, Job, Recipe
-from benchmark.runner import longest_first
+from benchmark.api.cells import Cell, Item, Job
+from benchmark.api.recipes import Recipe
+from benchmark.execution.runner import longest_first
 
 GIB = 2**30
 

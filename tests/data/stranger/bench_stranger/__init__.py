@@ -12,18 +12,18 @@ import benchmark
 if TYPE_CHECKING:
     from torch import nn
 
-METHOD_LAW = 1
-ENCODER_LAW = 1
+METHOD_VERSION = 1
+ENCODER_VERSION = 1
 CENTROID_VERSION = 1
 CLASSES = ("top", "upper", "lower", "bottom")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeanColourParams:
+class MeanColorParams:
     """What is hidden from the encoder."""
 
-    part: Literal["centre", "left"] = field(default="centre", metadata={"help": "which part of the image is hidden"})
-    """The hidden part, whose mean colour is to be told from the rest."""
+    part: Literal["center", "left"] = field(default="center", metadata={"help": "which part of the image is hidden"})
+    """The hidden part, whose mean color is to be told from the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +44,14 @@ class StripesParams:
 
 @benchmark.hookimpl
 def bench_methods() -> Iterator[benchmark.MethodSpec]:
-    """Telling a hidden part's mean colour."""
+    """Telling a hidden part's mean color."""
     yield benchmark.MethodSpec(
-        name="mean_colour",
-        summary="what colour is the part that is hidden?",
-        paper="A. Stranger, On Hidden Colours, 2024",
-        params=MeanColourParams,
-        build=_mean_colour,
-        law=METHOD_LAW,
+        name="mean_color",
+        summary="what color is the part that is hidden?",
+        paper="A. Stranger, On Hidden Colors, 2024",
+        params=MeanColorParams,
+        build=_mean_color,
+        version=METHOD_VERSION,
         recipe=lambda setting: benchmark.Recipe(epochs=2, batch=16, augment="none", lr=0.01),
     )
 
@@ -60,7 +60,7 @@ def bench_methods() -> Iterator[benchmark.MethodSpec]:
 def bench_encoders() -> Iterator[benchmark.EncoderSpec]:
     """One convolution and one linear layer."""
     yield benchmark.EncoderSpec(
-        name="tiny", summary="one convolution, one linear layer", build=_tiny, layout=_layout, law=ENCODER_LAW
+        name="tiny", summary="one convolution, one linear layer", build=_tiny, layout=_layout, version=ENCODER_VERSION
     )
 
 
@@ -88,10 +88,10 @@ def bench_evaluators() -> Iterator[benchmark.EvaluatorSpec]:
     )
 
 
-def _mean_colour(context: benchmark.MethodContext) -> nn.Module:
-    from bench_stranger.mean_colour import MeanColour
+def _mean_color(context: benchmark.MethodContext) -> nn.Module:
+    from bench_stranger.mean_color import MeanColor
 
-    return MeanColour(context.encoder, context.layout, context.image_shape, context.params.part)
+    return MeanColor(context.encoder, context.layout, context.image_shape, context.params.part)
 
 
 def _tiny(context: benchmark.EncoderContext) -> nn.Module:

@@ -32,7 +32,7 @@ FAULTS = {
     "fault_waits": "is right, but waits in each step as long as the file named by STRANGER_GATE is there",
 }
 STEADY = {
-    "steady": "mean colours, slowly",
+    "steady": "mean colors, slowly",
     "steady_noise": "the same through two kinds of noise: of the step's generator, and of torch's own",
     "steady_teacher": "the same beside a moving average of its head, and a memory of epochs",
 }
@@ -47,7 +47,7 @@ class MemoryParams:
     fits: int = field(default=8, metadata={"help": "images a batch that fit"})
     """A step with more runs out of memory."""
     times: int = field(default=1_000_000, metadata={"help": "how often it runs out"})
-    """Then it fits, as when a neighbour has left the device."""
+    """Then it fits, as when a neighbor has left the device."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,4 +173,4 @@ def _describe_specks(params: benchmark.NoParams, data_dir: Path) -> benchmark.Da
 
 
 def _refuse(probe: benchmark.Probe, params: benchmark.NoParams) -> benchmark.Evaluation:
-    raise benchmark.UnsupportedError("these images have no colour to speak of")
+    raise benchmark.UnsupportedError("these images have no color to speak of")

@@ -1,4 +1,4 @@
-"""Mean colours, with something wrong."""
+"""Mean colors, with something wrong."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import torch
-from bench_stranger.mean_colour import MeanColour
+from bench_stranger.mean_color import MeanColor
 from torch import Tensor
 
 import benchmark
@@ -25,13 +25,13 @@ curses: list[str] = []
 """Put on this process's evaluators."""
 
 
-class Faulty(MeanColour):
-    """A method that learns mean colours until its fault comes up."""
+class Faulty(MeanColor):
+    """A method that learns mean colors until its fault comes up."""
 
     def __init__(
         self, fault: str, encoder: benchmark.Encoder, layout: benchmark.Layout, image_shape: tuple[int, int, int]
     ) -> None:
-        super().__init__(encoder, layout, image_shape, "centre")
+        super().__init__(encoder, layout, image_shape, "center")
         self.fault = fault
         self.steps = 0
 
@@ -52,11 +52,11 @@ class Faulty(MeanColour):
         return self.head(self.encoder.vector(batch.images).detach()).square().mean()
 
 
-class Hungry(MeanColour):
+class Hungry(MeanColor):
     """Runs out of memory where a batch has more images than fit; notes the size of each batch that it is given."""
 
     def __init__(self, context: benchmark.MethodContext) -> None:
-        super().__init__(context.encoder, context.layout, context.image_shape, "centre")
+        super().__init__(context.encoder, context.layout, context.image_shape, "center")
         self.params = context.params
 
     def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
@@ -83,11 +83,11 @@ class Hungry(MeanColour):
         return before < self.params.times
 
 
-class Cursed(MeanColour):
+class Cursed(MeanColor):
     """Learns as it should, and puts a curse on the evaluators of its process."""
 
     def __init__(self, context: benchmark.MethodContext) -> None:
-        super().__init__(context.encoder, context.layout, context.image_shape, "centre")
+        super().__init__(context.encoder, context.layout, context.image_shape, "center")
         self.how = context.params.how
 
     def loss(self, batch: benchmark.Batch) -> benchmark.Losses:

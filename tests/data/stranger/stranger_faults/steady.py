@@ -1,4 +1,4 @@
-"""Mean colours, slowly, with all that a checkpoint has to hold: noise of two generators, a moving average, a memory."""
+"""Mean colors, slowly, with all that a checkpoint has to hold: noise of two generators, a moving average, a memory."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import time
 
 import torch
 import torch.nn.functional as F
-from bench_stranger.mean_colour import MeanColour
+from bench_stranger.mean_color import MeanColor
 from torch import Tensor
 
 import benchmark
 from stranger_faults.diary import note, seconds, wait_at_the_gate
 
 
-class Steady(MeanColour):
+class Steady(MeanColor):
     """Notes `start` at its first step in a process, where it waits at the gate, `step` after each, `end` after all."""
 
     average: Tensor
     epochs: Tensor
 
     def __init__(self, name: str, context: benchmark.MethodContext) -> None:
-        super().__init__(context.encoder, context.layout, context.image_shape, "centre")
+        super().__init__(context.encoder, context.layout, context.image_shape, "center")
         self.name = name
         self.cell = f"{name}/{context.generator.initial_seed()}"
         self.started = False

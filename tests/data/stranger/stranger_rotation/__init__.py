@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @benchmark.hookimpl
 def bench_methods() -> Iterator[benchmark.MethodSpec]:
-    """Another `rotation`, which is really mean colours."""
+    """Another `rotation`, which is really mean colors."""
     yield benchmark.MethodSpec(
         name="rotation",
         summary="a stranger's own",
@@ -23,6 +23,6 @@ def bench_methods() -> Iterator[benchmark.MethodSpec]:
 
 
 def _build(context: benchmark.MethodContext) -> nn.Module:
-    from bench_stranger.mean_colour import MeanColour
+    from bench_stranger.mean_color import MeanColor
 
-    return MeanColour(context.encoder, context.layout, context.image_shape, "left")
+    return MeanColor(context.encoder, context.layout, context.image_shape, "left")

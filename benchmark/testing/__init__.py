@@ -1,0 +1,22 @@
+"""Conformance checks that plugin authors run in their tests: `check_method`, `check_encoder`, `check_evaluator`, `check_dataset`.
+
+May import every package but `benchmark.cli`.
+"""
+
+from benchmark.testing.conformance import ConformanceError
+from benchmark.testing.datasets import check_dataset
+from benchmark.testing.encoders import check_encoder
+from benchmark.testing.evaluators import check_evaluator
+from benchmark.testing.methods import check_method
+from benchmark.testing.miniature import SMALL_ENCODER, probe_subject, small_images
+
+__all__ = [
+    "SMALL_ENCODER",
+    "ConformanceError",
+    "check_dataset",
+    "check_encoder",
+    "check_evaluator",
+    "check_method",
+    "probe_subject",
+    "small_images",
+]

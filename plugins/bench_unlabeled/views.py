@@ -1,0 +1,63 @@
+"""Several views of an image, and their features: shifted, mirrored, brighter or darker, with more or less contrast.
+
+Views are made on the CPU, so that they are the same ones on every device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+import benchmark
+from bench_unlabeled.params import ViewParams
+from benchmark.images import augment, blocks, to_float
+
+BLOCK = 500
+"""Views encoded at once."""
+
+
+def drawn(count: int, wanted: int, generator: torch.Generator) -> Tensor:
+    """(min(count, wanted),) int64 places of images, drawn without looking at labels; rising."""
+    return torch.randperm(count, generator=generator)[:wanted].sort().values
+
+
+def view(images: Tensor, params: ViewParams, generator: torch.Generator) -> Tensor:
+    """One view of each image: a crop of the padded image, a flip, a factor of brightness, then one of contrast.
+
+    Brightness multiplies the pixels, contrast their distance from the image's own mean (as in torchvision's ColorJitter,
+    but that gray is the mean over channels); both factors are uniform in 1 - jitter to 1 + jitter.
+
+    Args:
+        images: (N, C, H, W) uint8, or float32 in [0, 1], on the CPU.
+        params: how far.
+        generator: on the CPU.
+
+    Returns:
+        (N, C, H, W) float32 in [0, 1].
+    """
+    pad = max(1, images.shape[2] // 8) if params.pad is None else params.pad
+    moved = augment(to_float(images), "crop-flip" if params.flip else "crop", pad, generator)
+    factors = 1 + params.jitter * (2 * torch.rand((2, len(images), 1, 1, 1), generator=generator) - 1)
+    bright = (moved * factors[0]).clamp(0, 1)
+    gray = bright.mean(dim=(1, 2, 3), keepdim=True)
+    return ((bright - gray) * factors[1] + gray).clamp(0, 1) if params.jitter else bright
+
+
+def encoded_views(
+    probe: benchmark.Probe, images: Tensor, count: int, params: ViewParams, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """Features (B, count, D) float32 of that many views of each image, block by block, in the order of the images.
+
+    Args:
+        probe: encodes, at its tap and with its pooling.
+        images: (N, C, H, W) uint8.
+        count: views of each image.
+        params: how they are made.
+        generator: on the CPU.
+    """
+    for block in blocks(images, max(1, BLOCK // count)):
+        views = view(block.cpu().repeat_interleave(count, dim=0), params, generator)
+        features = probe.encode(views.to(probe.device), pool=probe.pool)
+        yield features.view(len(block), count, -1)

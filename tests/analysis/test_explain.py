@@ -1,0 +1,172 @@
+"""`bench explain`: every field that differs is named once, with what follows from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Bench
+from sample_records import sample_record, sample_score
+
+from benchmark.analysis.explain import as_json, setting_differences, table, verdict
+from benchmark.records.record import Record, write_record
+from benchmark.reports.render import render
+
+
+def told(a: Record, b: Record) -> dict[str, tuple[object, object, str]]:
+    """Field -> both values and the consequence."""
+    return {each.field: (each.a, each.b, each.consequence) for each in setting_differences(a, b)}
+
+
+def changed(record: Record, *path: str, to: object) -> Record:
+    """The record with one value of its cell another."""
+    cell: Any = json.loads(json.dumps(record.cell))
+    place = cell
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = to
+    return dataclasses.replace(record, cell=cell, id="e" * 64)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field"),
+    [
+        (("method", "name"), "dim", "method.name"),
+        (("method", "params"), {"loss": "image"}, "method.params.loss"),
+        (("encoder", "name"), "blocknet", "encoder.name"),
+        (("encoder", "params"), {"blocks": 3}, "encoder.params.blocks"),
+        (("dataset", "fingerprint"), "a" * 64, "dataset.fingerprint"),
+        (("dataset", "subset"), 50, "dataset.subset"),
+        (("seed",), 1, "seed"),
+        (("recipe", "lr"), 0.01, "recipe.lr"),
+        (("recipe", "milestones"), [1, 2], "recipe.milestones"),
+    ],
+)
+def test_what_is_hashed_makes_another_cell(path: tuple[str, ...], value: object, field: str) -> None:
+    a = sample_record()
+    found = told(a, changed(a, *path, to=value))
+    assert {name: each[2] for name, each in found.items()} == {field: "another cell"}
+    assert verdict(a, changed(a, *path, to=value)).endswith(f" by {path[0]}.")
+
+
+def test_a_smoke_run_is_another_cell() -> None:
+    smoke = sample_record(state="smoke", id="e" * 64)
+    assert told(sample_record(), smoke) == {"smoke": (False, True, "another cell")}
+
+
+def test_a_law_a_provider_and_a_protocol_make_a_record_stale() -> None:
+    a = changed(sample_record(), "method", "provider", to="repbench")
+    provenance = {**a.provenance, "versions": {"method": 2, "encoder": 1, "dataset": 1}}
+    b = dataclasses.replace(
+        changed(a, "method", "provider", to="other"),
+        provenance=provenance,
+        scores=(sample_score(protocol="knn@2"),),
+    )
+    assert told(a, b) == {
+        "provider.method": ("repbench", "other", "stale"),
+        "version.method": (1, 2, "stale"),
+        "protocol.knn at layer4 (average)": ("knn@1", "knn@2", "stale"),
+    }
+
+
+def test_a_provider_that_was_not_recorded_says_nothing() -> None:
+    a = sample_record()
+    assert told(a, changed(a, "method", "provider", to="repbench")) == {
+        "provider.method": ("-", "repbench", "recorded only")
+    }
+
+
+def test_a_score_that_one_of_them_lacks_is_missing_and_no_more() -> None:
+    more = (sample_score(), sample_score(evaluator="linear", protocol="linear@1", pool="flat"))
+    assert told(sample_record(), sample_record(scores=more)) == {
+        "protocol.linear at layer4 (flat)": ("-", "linear@1", "scores missing")
+    }
+
+
+def test_conditions_and_the_name_of_a_dataset_are_recorded_only() -> None:
+    a = sample_record()
+    b = changed(a, "dataset", "label", to="numerals")
+    b = dataclasses.replace(b, provenance={**a.provenance, "device": "cuda", "threads": 2, "plugins": {"aet": "1.0"}})
+    assert told(a, b) == {
+        "dataset.label": ("digits", "numerals", "recorded only"),
+        "provenance.device": ("cpu", "cuda", "recorded only"),
+        "provenance.threads": ("-", 2, "recorded only"),
+        "provenance.plugins.aet": ("-", "1.0", "recorded only"),
+    }
+
+
+def test_values_of_scores_and_costs_are_not_compared() -> None:
+    a, b = sample_record(), sample_record(scores=(sample_score(0.25),), cost={"train_seconds": 99.0})
+    assert setting_differences(a, b) == []
+    assert verdict(a, b).startswith(f"The same cell, {a.id[:10]}")
+    assert "nothing else differs" in verdict(a, b)
+
+
+def test_a_cell_whose_process_died_is_the_same_for_all_that_its_record_lacks() -> None:
+    whole = sample_record()
+    names = {kind: {"name": "x", "label": "x", "params": {}} for kind in ("method", "encoder", "dataset")}
+    died = dataclasses.replace(whole, cell={**names, "seed": 0}, provenance={}, scores=(), state="failed")
+    assert "another cell" not in {each.consequence for each in setting_differences(whole, died)}
+    assert "what else differs is listed" in verdict(whole, died)
+
+
+def test_ids_that_differ_without_a_reason_are_told_as_that() -> None:
+    assert "though no recorded setting differs" in verdict(sample_record(), sample_record(id="e" * 64))
+
+
+def test_what_has_consequences_comes_first() -> None:
+    a = sample_record()
+    b = dataclasses.replace(
+        changed(a, "seed", to=3),
+        provenance={**a.provenance, "device": "cuda", "versions": {"method": 1, "encoder": 2, "dataset": 1}},
+        scores=(),
+    )
+    assert [each.consequence for each in setting_differences(a, b)] == [
+        *("another cell", "stale", "scores missing", "recorded only")
+    ]
+
+
+def test_a_table_has_a_row_for_each_and_json_the_values_as_they_are() -> None:
+    a = sample_record()
+    b = changed(a, "recipe", "lr", to=0.01)
+    assert table(a, b).rows == (("recipe.lr", "0.001", "0.01", "another cell"),)
+    assert "recipe.lr" in render([table(a, b)], "table")
+    body = json.loads(as_json(a, b))
+    assert (body["same"], body["a"]["id"], body["b"]["id"]) == (False, a.id, b.id)
+    assert body["differences"] == [{"field": "recipe.lr", "a": 0.001, "b": 0.01, "consequence": "another cell"}]
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> tuple[Record, Record]:
+    """Two seeds of one cell in runs/."""
+    pair = (sample_record(), sample_record(seed=1))
+    for record in pair:
+        write_record(tmp_path / "runs" / f"aet-resnet18-digits-s{record.cell['seed']}", record)
+    return pair
+
+
+def test_the_command_takes_every_way_of_naming_a_record(bench: Bench, left: tuple[Record, Record]) -> None:
+    shown = bench("explain", "aet/resnet18/digits/0", left[1].id[:8])
+    assert shown.exit_code == 0, shown.output
+    assert [line.split() for line in shown.stdout.splitlines() if line.strip().startswith("seed")] == [
+        ["seed", "0", "1", "another", "cell"]
+    ]
+    body = json.loads(
+        bench("explain", "runs/aet-resnet18-digits-s0", "aet-resnet18-digits-s1", "--format", "json").stdout
+    )
+    assert [each["field"] for each in body["differences"]] == ["seed"]
+
+
+def test_a_cell_beside_itself_is_the_same(bench: Bench, left: tuple[Record, Record]) -> None:
+    shown = bench("explain", "aet/resnet18/digits/0", left[0].id)
+    assert shown.exit_code == 0, shown.output
+    assert "The same cell" in shown.stdout
+
+
+def test_a_record_that_is_not_there_is_told_of(bench: Bench, left: tuple[Record, Record]) -> None:
+    result = bench("explain", "aet/resnet18/digits/0", "aet/resnet18/digits/7")
+    assert result.exit_code == 2
+    assert "'aet/resnet18/digits/7': no record fits" in result.stderr
