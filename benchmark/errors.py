@@ -16,13 +16,30 @@ A message tells four things: what was asked, what is wrong, what would be right,
 from __future__ import annotations
 
 import difflib
+import enum
 from collections.abc import Iterable
+
+
+class ExitCode(enum.IntEnum):
+    """Exit codes of `bench`."""
+
+    OK = 0
+    REGRESSED = 1
+    """`bench check` found a regression, `bench verify` a number that does not hold; nothing else gives 1."""
+    USAGE = 2
+    FAILED_CELLS = 3
+    """Some cells failed; the others are kept."""
+    NOT_COMPARABLE = 4
+    """The baseline is missing or not comparable."""
+    INTERNAL = 70
+    """An error inside repbench."""
+    INTERRUPTED = 130
 
 
 class BenchError(Exception):
     """An error for people: the command line prints it as one paragraph, without a traceback."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class UsageError(BenchError):
@@ -40,7 +57,7 @@ class UnsupportedError(BenchError):
 class PluginError(BenchError):
     """A plugin that does not keep its contract."""
 
-    exit_code = 3
+    exit_code = ExitCode.FAILED_CELLS
 
 
 class RecordError(BenchError):
@@ -50,13 +67,13 @@ class RecordError(BenchError):
 class TrainingError(BenchError):
     """Training of one cell that went wrong. The other cells go on."""
 
-    exit_code = 3
+    exit_code = ExitCode.FAILED_CELLS
 
 
 class FrozenError(BenchError):
     """Weights or running statistics that changed while features were read."""
 
-    exit_code = 3
+    exit_code = ExitCode.FAILED_CELLS
 
 
 class UnknownNameError(UsageError):

@@ -18,14 +18,14 @@ import numpy as np
 from benchmark.analysis import baselines, sources
 from benchmark.analysis.compare import other_score, sample_of, scores_of
 from benchmark.analysis.sources import SeedGroup, Source
-from benchmark.errors import UsageError
+from benchmark.errors import ExitCode, UsageError
 from benchmark.records import leaderboard
 from benchmark.records.record import CHECKPOINT, RECORD, Record, Score, read_records
 from benchmark.stats.comparison import LEVEL, Comparison
 from benchmark.stats.multiple_testing import MARGIN, adjust, gate
 from benchmark.stats.significance import SeedOutcomes, Spread, pooled_spread, retrained, retrained_scores
 
-REGRESSION, BASELINE, FAILED = 1, 4, 3
+REGRESSION, BASELINE, FAILED = ExitCode.REGRESSED, ExitCode.NOT_COMPARABLE, ExitCode.FAILED_CELLS
 """Exit codes, the first that applies: something regressed; no baseline, or not comparable; cells that failed."""
 Verdict = Literal["regressed", "improved", "no evidence", "checkpoint only", "not comparable", "new"]
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from benchmark import __version__
-from benchmark.errors import BenchError, UnknownNameError, UsageError
+from benchmark.errors import BenchError, ExitCode, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from benchmark.analysis.frozen_cell import FrozenCell
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from benchmark.records.record import Record
     from benchmark.reports.table import Table
 
-FAILED_CELLS = 3
-INTERRUPTED = 130
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -78,7 +76,7 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo("bench: interrupted; what is finished is kept, the same command goes on from there", err=True)
-            sys.exit(INTERRUPTED)
+            sys.exit(ExitCode.INTERRUPTED)
         except BrokenPipeError:
             # Whoever read our output has gone (bench table | head): that is no error of ours. Caught here, before click
             # makes a 1 of it.
@@ -269,7 +267,7 @@ def run(dry_run: bool, form: str, quiet: bool, verbose: bool, **options: Any) ->
     with _ended_as_by_ctrl_c():
         result = session.run(_request(options), session.RunOptions(**_where(options)), quiet=quiet)
     _print_result(result, form, verbose)
-    sys.exit(FAILED_CELLS if result.failed or result.problem else 0)
+    sys.exit(ExitCode.FAILED_CELLS if result.failed or result.problem else 0)
 
 
 @main.command()

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.api.cells import Json
-from benchmark.errors import BenchError, RecordError
+from benchmark.errors import BenchError, ExitCode, RecordError
 from benchmark.progress import Event, Reporter
 from benchmark.records.atomic import replaced
 
@@ -37,7 +37,7 @@ LEASE_SECONDS = 60.0
 class LostLockError(BenchError):
     """Another run has taken over a cell whose heartbeat stood still: whoever held it writes nothing any more."""
 
-    exit_code = 3
+    exit_code = ExitCode.FAILED_CELLS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import io
 import itertools
+import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from rich import box
 from rich.console import Console
@@ -16,9 +17,27 @@ from rich.segment import Segment, Segments
 from rich.style import Style
 from rich.table import Table as RichTable
 
-from benchmark.reports.table import Table
+from benchmark.reports.table import Report, Table
 
 Format = Literal["table", "md", "csv", "json", "latex"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+"""Every output format; the choices of `--format`."""
+
+
+def render_report(report: Report, form: Format, width: int | None = None) -> str:
+    """A report as text in one of `FORMATS`.
+
+    Args:
+        report: what a command reports.
+        form: `table`, `md`, `latex` for people; `csv`, `json` for machines: raw values, one row per result.
+        width: columns of the terminal, for `table`; None: 200.
+    """
+    if form == "csv":
+        return report.frame().to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    if form == "json":
+        rows = json.loads(report.frame().to_json(orient="records", double_precision=15))
+        return json.dumps({**report.facts, "rows": rows} if report.facts else rows, indent=1) + "\n"
+    return render(report.tables(), form, width)
 
 
 def render(found: Sequence[Table], form: Format, width: int | None = None) -> str:

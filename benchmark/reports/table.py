@@ -1,35 +1,50 @@
-"""A table for people, and a cell that is missing from it."""
+"""A table for people, and a report that can be rendered in every output format."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    pass
+    import pandas as pd
+
 DIGITS = 4
 """Decimals of a fraction in a table for people."""
 HEADLINE = 5
-"""Place of the first metric among the columns of a table for people."""
+"""Index of the first metric among the columns of a score table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table for people: words, already rounded."""
+    """A table for people: text, already rounded."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     best: frozenset[tuple[int, int]] = frozenset()
-    """(row, column) of the values to be marked."""
+    """(row, column) of the values to be marked as best."""
     notes: tuple[str, ...] = ()
+    """Sentences printed under the table."""
     kept: int = HEADLINE + 1
-    """Columns from the left that stay however narrow the terminal is."""
+    """Number of columns from the left that are kept on a narrow terminal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a command reports, for `benchmark.reports.render.render_report`. Each part is made only when a format needs it."""
+
+    tables: Callable[[], Sequence[Table]]
+    """For people: formats `table`, `md` and `latex`."""
+    frame: Callable[[], pd.DataFrame]
+    """For machines: formats `csv` and `json`. One row per result, raw values, no index."""
+    facts: Mapping[str, object] = field(default_factory=dict)
+    """What `json` states beside the rows, such as a verdict. Empty: `json` is the list of rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MissingCell:
-    """A cell that was asked for and has no scores."""
+    """A requested cell without scores."""
 
     method: str
     encoder: str
