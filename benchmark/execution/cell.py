@@ -117,7 +117,7 @@ def run_cell(
         cause = "memory" if out_of_memory.is_out_of_memory(error) else ""
         if cause:
             traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
-            reason += run.figures()
+            reason += run.memory_report()
         run.mark("failed", reason, trace)
     finally:
         claim.release()
@@ -164,8 +164,8 @@ class _CellRun:
         self.key = f"{self.cell.id}/{self._versions()}"
         # What was begun with one number of threads ends with it: another one gives other sums.
         self.threads = checkpoints.threads_of(self.folder / CHECKPOINT, self.key) or job.threads
-        self.errand: tuple[TrainingTask, TrainingData] | None = None
-        """What was being trained, where memory ran out."""
+        self.training: out_of_memory.FailedTraining | None = None
+        """The training in progress, which may run out of memory."""
         self.saved = time.monotonic()
         """When scores were last written."""
 
@@ -204,21 +204,9 @@ class _CellRun:
         with contextlib.suppress(RecordError):  # the outcome tells it; there may be no room to write
             write_record(self.folder, record)
 
-    def figures(self) -> str:
-        """What is known where memory ran out; on the second try, alone on the device, also which batch would fit."""
-        held = out_of_memory.memory_figures(self.device)
-        if self.errand is None:
-            return f" ({held})"
-        task, data = self.errand
-        batch = f"batch {min(task.recipe.batch, len(data.images))}"
-        if not self.job.alone:
-            return f" ({batch}; {held})"
-        fits_in_memory = out_of_memory.batch_that_fits(task, data, lambda: self._new_encoder_for(data))
-        told = f"a batch of {fits_in_memory} would fit" if fits_in_memory else "no batch of 2 or more would fit"
-        return (
-            f" ({batch}, alone on the device; {held}); {told} (--set batch=...: another experiment, so it was not tried "
-            "for you)"
-        )
+    def memory_report(self) -> str:
+        """What is known where memory ran out."""
+        return out_of_memory.memory_report(self.device, self.training, exclusive=self.job.alone)
 
     # --- rooms --------------------------------------------------------------------------------------------------------
 
@@ -310,9 +298,11 @@ class _CellRun:
             device=self.device,
             streamed=material.streamed,
         )
-        self.errand = task, data
+        self.training = out_of_memory.FailedTraining(
+            task=task, data=data, new_encoder=lambda: self._new_encoder_for(data)
+        )
         trained = train(task, data, encoder, self.reporter)
-        self.errand = None
+        self.training = None
         return trained.encoder, self._keep(trained, material)
 
     def _keep(self, trained: Trained, material: CellData) -> Record:

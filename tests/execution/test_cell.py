@@ -30,8 +30,8 @@ JobMaker = Callable[..., Job]
 
 
 @pytest.fixture
-def job(strangers: Path, tmp_path: Path) -> JobMaker:
-    """A job of one method on the strangers' encoder and dataset: one epoch of three steps."""
+def job(third_party: Path, tmp_path: Path) -> JobMaker:
+    """A job of one method on the third-party encoder and dataset: one epoch of three steps."""
 
     def make(method: str = "mean_color", **request: Any) -> Job:
         given = {
@@ -109,12 +109,12 @@ def test_a_record_is_complete(job: JobMaker) -> None:
         "stripes",
     )
     assert (cell["seed"], cell["recipe"]["epochs"], cell["image_shape"]) == (0, 1, [3, 8, 8])
-    assert cell["method"]["provider"] == "repbench-stranger"
+    assert cell["method"]["provider"] == "repbench-third-party"
     assert body["cost"]["images_seen"] == 48
     assert min(body["cost"][key] for key in ("train_seconds", "images_per_second", "peak_memory_bytes")) > 0
     provenance = body["provenance"]
     assert (provenance["device"], provenance["precision"], provenance["threads"]) == ("cpu", "float32", 1)
-    assert provenance["plugins"]["repbench-stranger"] == "0.3.1"
+    assert provenance["plugins"]["repbench-third-party"] == "0.3.1"
     assert provenance["versions"] == {"method": 1, "encoder": 1, "dataset": 1}
     assert body["checks"]["frozen"] is True
     assert body["checks"]["learned"] in (True, False)
@@ -306,7 +306,7 @@ def test_a_new_tap_adds_scores_and_trains_nothing(job: JobMaker, no_training: Ca
 def test_a_new_evaluator_adds_scores_and_trains_nothing(
     job: JobMaker, no_training: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BENCH_PLUGINS", "stranger,probes")
+    monkeypatch.setenv("BENCH_PLUGINS", "third_party,probes")
     first = job()
     before = done(first)
     no_training()
@@ -350,8 +350,8 @@ def test_a_job_to_rerun_trains_again_to_the_same_bits(job: JobMaker) -> None:
 @pytest.mark.parametrize(
     ("method", "reason"),
     [
-        ("fault_build", "RuntimeError: the stranger's build went wrong"),
-        ("fault_loss", "RuntimeError: the stranger's loss went wrong"),
+        ("fault_build", "RuntimeError: the third-party build failed"),
+        ("fault_loss", "RuntimeError: the third-party loss failed"),
         ("fault_nan", "the loss was not finite in step 3 (epoch 1): total nan, error 0."),
         ("fault_detached", "method 'fault_detached': its loss does not depend on the encoder"),
     ],
@@ -381,8 +381,8 @@ def test_an_evaluator_that_fails_costs_neither_training_nor_the_other_evaluators
     assert record.trained
     assert [score.evaluator for score in record.scores] == ["centroid", "centroid"]
     assert outcome.reason == (
-        "fault_raises at conv: ZeroDivisionError: the stranger's evaluator went wrong; "
-        "fault_raises at fc: ZeroDivisionError: the stranger's evaluator went wrong"
+        "fault_raises at conv: ZeroDivisionError: the third-party evaluator failed; "
+        "fault_raises at fc: ZeroDivisionError: the third-party evaluator failed"
     )
     assert "went wrong" in outcome.traceback
     assert record.failure is not None
@@ -427,7 +427,7 @@ def test_a_rerun_that_fails_leaves_what_was_finished(job: JobMaker, monkeypatch:
     assert hash_of(folder(made) / "model.safetensors") == weights
 
 
-def test_system_exit_in_a_strangers_code_fails_the_cell_and_nothing_else(
+def test_system_exit_in_third_party_code_fails_the_cell_and_nothing_else(
     job: JobMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def leave(*arguments: object) -> None:
@@ -546,10 +546,10 @@ def test_a_checkpoint_of_an_earlier_attempt_is_gone_on_with(job: JobMaker, monke
 
 
 def test_a_checkpoint_of_another_law_is_not_gone_on_with(job: JobMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    import bench_stranger
+    import bench_third_party
 
     begun(job(epochs=4), monkeypatch)
-    monkeypatch.setattr(bench_stranger, "METHOD_VERSION", 2)
+    monkeypatch.setattr(bench_third_party, "METHOD_VERSION", 2)
     events: list[Event] = []
     cells.run_cell(job(epochs=4), reporter=events.append)
     assert [event.done for event in events if event.kind == "epoch"] == [1, 2, 3, 4]
@@ -613,7 +613,7 @@ def test_who_has_lost_its_claim_writes_nothing_more(job: JobMaker) -> None:
 @pytest.fixture
 def small_memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Room for batches of 5; the sizes that were tried."""
-    from bench_stranger.mean_color import MeanColor
+    from bench_third_party.mean_color import MeanColor
 
     tried: list[int] = []
     real = MeanColor.loss
@@ -641,7 +641,7 @@ def test_a_second_try_alone_finds_the_batch_that_would_fit_and_does_not_take_it(
     job: JobMaker, small_memory: list[int]
 ) -> None:
     outcome = failed(dataclasses.replace(job(), alone=True))
-    assert "a batch of 4 would fit (--set batch=...: another experiment" in outcome.reason
+    assert "a batch of 4 would fit (--set batch=...; it is not used automatically" in outcome.reason
     assert small_memory[:3] == [16, 8, 4]
     assert not read_record(folder(job())).trained
 
