@@ -1,4 +1,4 @@
-"""What several tests share: strangers' distributions as if installed, and `bench` in this process or in one of its own."""
+"""Shared fixtures: third-party distributions as if installed, and `bench` in this process or in its own."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 DATA = Path(__file__).parent / "data"
-STRANGERS = "stranger,stranger_faults,teacher,executors"
-"""Plugins that need neither scikit-learn nor FAISS: a cell of theirs takes a tenth of a second."""
+THIRD_PARTY = "third_party,third_party_faults,teacher,executors"
+"""Plugins that need neither scikit-learn nor FAISS: one of their cells takes a tenth of a second."""
 
 Bench = Callable[..., Result]
 Launch = Callable[..., "subprocess.Popen[str]"]
 
 
 def install_by_hand(source: Path, target: Path) -> None:
-    """Puts a distribution's packages, and the metadata that an installer would write, into a folder of sys.path."""
+    """Copies a distribution's packages into a folder of sys.path and writes the metadata that an installer would."""
     settings = tomllib.loads((source / "pyproject.toml").read_text())
     project = settings["project"]
     for package in settings["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
@@ -36,39 +36,39 @@ def install_by_hand(source: Path, target: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings of whoever runs the tests play no part in them."""
-    for name in ("BENCH_PLUGINS", "BENCH_DATA", "STRANGER_GATE", "FORCE_COLOR", "NO_COLOR"):
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Removes the environment variables that change what `bench` does."""
+    for name in ("BENCH_PLUGINS", "BENCH_DATA", "THIRD_PARTY_GATE", "FORCE_COLOR", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds repbench-stranger and repbench-teacher as an installer leaves them."""
+    """A folder that holds repbench-third-party and repbench-teacher as an installer leaves them."""
     folder = tmp_path_factory.mktemp("site")
-    for name in ("stranger", "teacher"):
+    for name in ("third_party", "teacher"):
         install_by_hand(DATA / name, folder)
     return folder
 
 
 @pytest.fixture
 def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Both distributions are installed, beside repbench, here and in processes started from here."""
+    """Both distributions are installed beside repbench, in this process and in its child processes."""
     monkeypatch.syspath_prepend(site)
     monkeypatch.setenv("PYTHONPATH", str(site))
     return site
 
 
 @pytest.fixture
-def strangers(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Both are installed, and only what of them is quick and loads is asked for."""
-    monkeypatch.setenv("BENCH_PLUGINS", STRANGERS)
+def third_party(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Both distributions are installed, and only their quick, valid plugins are loaded."""
+    monkeypatch.setenv("BENCH_PLUGINS", THIRD_PARTY)
     return installed
 
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """Runs `bench` in this process, in an empty folder, and gives what it printed and its exit code."""
+    """Runs `bench` in this process, in an empty folder; returns its output and exit code."""
     from benchmark.cli.main import main
 
     monkeypatch.chdir(tmp_path)
@@ -84,13 +84,13 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 @pytest.fixture(scope="session")
 def launch() -> Iterator[Launch]:
-    """Starts `bench` in a process of its own; whatever is left of it in the end is ended."""
+    """Starts `bench` in its own process; kills the processes that still run when the tests end."""
     started: list[subprocess.Popen[str]] = []
 
     def start(words: Sequence[str], folder: Path, **environment: str) -> subprocess.Popen[str]:
-        # A test run in the background ignores Ctrl-C, and its children would inherit that.
-        heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-        script = f"{heard}; from benchmark.cli.main import main; main()"
+        # A test that runs in the background ignores Ctrl-C, and its child processes would inherit that.
+        interruptible = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        script = f"{interruptible}; from benchmark.cli.main import main; main()"
         process = subprocess.Popen(
             [sys.executable, "-c", script, *words],
             cwd=folder,

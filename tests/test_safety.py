@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import STRANGERS, Bench, Launch
+from conftest import THIRD_PARTY, Bench, Launch
 from sample_records import sample_record
 
 import benchmark
@@ -77,7 +77,7 @@ def test_the_payload_works(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_with_a_payload_is_not_run_and_training_starts_again(
-    strangers: Path, bench: Bench, tmp_path: Path
+    third_party: Path, bench: Bench, tmp_path: Path
 ) -> None:
     words = ("run", "--methods", "mean_color", *WORDS, "--executor", "inline", "--epochs", "2")
     assert bench(*words).exit_code == 0
@@ -92,7 +92,7 @@ def test_a_checkpoint_with_a_payload_is_not_run_and_training_starts_again(
     assert checkpoints.threads_of(cell / "checkpoint.pt", "mine") is None
 
 
-def test_predictions_with_a_payload_are_not_run(strangers: Path, bench: Bench, tmp_path: Path) -> None:
+def test_predictions_with_a_payload_are_not_run(third_party: Path, bench: Bench, tmp_path: Path) -> None:
     words = ("run", "--methods", "mean_color", *WORDS, "--executor", "inline")
     assert bench(*words).exit_code == 0
     (cell,) = (tmp_path / "runs").glob("mean_color-*")
@@ -120,7 +120,7 @@ def test_names_never_become_paths_outside(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "..", "/tmp/evil", "ä", "x" * 300])
 def test_a_cells_folder_is_one_name_below_the_output_folder(
-    name: str, strangers: Path, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, third_party: Path, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = tmp_path / "photos"
     for split in ("train", "test"):
@@ -130,7 +130,7 @@ def test_a_cells_folder_is_one_name_below_the_output_folder(
                 from PIL import Image
 
                 Image.new("RGB", (8, 8), (number * 40, 80, 120)).save(photos / split / label / f"{number}.png")
-    monkeypatch.setenv("BENCH_PLUGINS", f"{STRANGERS},images")
+    monkeypatch.setenv("BENCH_PLUGINS", f"{THIRD_PARTY},images")
     before = set(tmp_path.parent.iterdir())
     words = ("run", "--methods", "mean_color", "--encoders", "tiny", "--evaluators", "centroid", "--no-floors")
     result = bench(*words, "--executor", "inline", "--dataset", f'folder[path=photos,name="{name}"]')
@@ -198,8 +198,8 @@ def test_a_run_listens_on_no_port(launch: Launch, site: Path, tmp_path: Path) ->
         ["run", "--methods", "fault_waits", *WORDS],
         tmp_path,
         PYTHONPATH=str(site),
-        BENCH_PLUGINS=STRANGERS,
-        STRANGER_GATE=str(gate),
+        BENCH_PLUGINS=THIRD_PARTY,
+        THIRD_PARTY_GATE=str(gate),
     )
     deadline = time.monotonic() + 120
     while not (tmp_path / "gate.reached").exists():

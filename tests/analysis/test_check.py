@@ -700,7 +700,7 @@ def test_a_run_without_records_is_no_run(bench: Bench, baseline: Path, runs: Pat
 # --- real runs --------------------------------------------------------------------------------------------------------
 
 
-def test_cells_that_were_run_are_checked(strangers: Path, bench: Bench) -> None:
+def test_cells_that_were_run_are_checked(third_party: Path, bench: Bench) -> None:
     words = (
         *("run", "--methods", "mean_color", "--encoders", "tiny", "--dataset", "stripes", "--evaluators", "centroid"),
         *("--executor", "inline", "--device", "cpu", "--no-floors", "-q"),

@@ -287,7 +287,7 @@ def test_people_read_both_questions_and_what_could_have_been_seen(bench: Bench, 
 # --- real runs --------------------------------------------------------------------------------------------------------
 
 
-def test_cells_that_were_run_are_compared_and_their_features_too(strangers: Path, bench: Bench) -> None:
+def test_cells_that_were_run_are_compared_and_their_features_too(third_party: Path, bench: Bench) -> None:
     run = bench(
         *("run", "--methods", "mean_color", "--encoders", "tiny", "--dataset", "stripes", "--evaluators", "centroid"),
         *("--executor", "inline", "--device", "cpu", "--epochs", "1", "--no-floors", "--seeds", "2", "-q"),

@@ -33,7 +33,7 @@ def recipe(**changes: Any) -> Recipe:
     return dataclasses.replace(PAPER, **changes)
 
 
-def test_a_smoke_cell_of_which_an_evaluator_fails_is_still_a_smoke_cell(strangers: Path, bench: Any) -> None:
+def test_a_smoke_cell_of_which_an_evaluator_fails_is_still_a_smoke_cell(third_party: Path, bench: Any) -> None:
     words = ("--methods", "mean_color", "--encoders", "tiny", "--dataset", "stripes", "--evaluators")
     how = (
         "centroid,fault_raises",
@@ -163,13 +163,13 @@ def test_an_evaluators_parameter_that_came_later_and_is_named_counts_as_its_defa
 
 
 def test_the_figures_of_another_distributions_method_of_that_name_are_not_ours(installed: Path) -> None:
-    catalog = load_catalog("rotation,encoders,heads,stranger_rotation")
+    catalog = load_catalog("rotation,encoders,heads,third_party_rotation")
     score = dataclasses.replace(
         scored(0.8, "conv"), params={"per_class": None, "draws": 1, "epochs": 100, "best": False, "augment": True}
     )
     record = record_of(score, method="rotation", encoder="blocknet", method_params={})
     record.cell["encoder"]["params"] = {"blocks": 4, "init": "default", "pool_after_block3": False}
-    record.cell["method"]["provider"] = "repbench-stranger"
+    record.cell["method"]["provider"] = "repbench-third-party"
     assert comparisons([record], catalog) == []
     record.cell["method"].update(provider="repbench", params={"turns": 4})
     for methods in (catalog.methods, catalog.methods[::-1]):  # today: UnknownNameError in the second

@@ -1,4 +1,4 @@
-"""The catalog: whatever strangers install, the rest is found, loaded and shown."""
+"""The catalog: whatever third parties install, the rest is found, loaded and shown."""
 
 from __future__ import annotations
 
@@ -57,26 +57,26 @@ def names(found: Catalog) -> set[str]:
 # --- broken plugins ---------------------------------------------------------------------------------------------------
 
 
-def test_a_stranger_gives_methods_encoders_datasets_and_evaluators(installed: Path) -> None:
-    found = load_catalog("stranger,teacher")
+def test_a_third_party_plugin_gives_methods_encoders_datasets_and_evaluators(installed: Path) -> None:
+    found = load_catalog("third_party,teacher")
     assert names(found) == {"mean_color", "byol"}
     assert [entry.spec.name for entry in found.encoders] == ["tiny"]
     assert [entry.spec.name for entry in found.datasets] == ["stripes"]
     assert [entry.spec.name for entry in found.evaluators] == ["centroid"]
     assert found.methods[1].provider == catalogs.Provider(
-        plugin="stranger", distribution="repbench-stranger", version="0.3.1"
+        plugin="third_party", distribution="repbench-third-party", version="0.3.1"
     )
-    assert catalogs.versions(found) == {"repbench-stranger": "0.3.1", "repbench-teacher": "1.0"}
+    assert catalogs.versions(found) == {"repbench-third-party": "0.3.1", "repbench-teacher": "1.0"}
 
 
 def test_every_way_to_be_broken_leaves_all_others_as_they_are(installed: Path) -> None:
     found = load_catalog()
     assert {broken.provider.plugin for broken in found.broken} == {
-        "stranger_absent",
-        "stranger_exit",
-        "stranger_twice",
-        "stranger_typo",
-        "stranger_wrong_type",
+        "third_party_absent",
+        "third_party_exit",
+        "third_party_twice",
+        "third_party_typo",
+        "third_party_wrong_type",
     }
     assert {"mean_color", "byol", "rotation", "aet", "dim"} <= names(found)
     assert not {"twin", "never_seen", "dictionary"} & names(found)
@@ -85,11 +85,11 @@ def test_every_way_to_be_broken_leaves_all_others_as_they_are(installed: Path) -
 @pytest.mark.parametrize(
     ("plugin", "words"),
     [
-        ("stranger_absent", ["ModuleNotFoundError", "absent_accelerator"]),
-        ("stranger_exit", ["SystemExit", "4"]),
-        ("stranger_twice", ["bench_methods", "'twin'", "twice"]),
-        ("stranger_typo", ["bench_method"]),
-        ("stranger_wrong_type", ["bench_methods", "dict", "MethodSpec"]),
+        ("third_party_absent", ["ModuleNotFoundError", "absent_accelerator"]),
+        ("third_party_exit", ["SystemExit", "4"]),
+        ("third_party_twice", ["bench_methods", "'twin'", "twice"]),
+        ("third_party_typo", ["bench_method"]),
+        ("third_party_wrong_type", ["bench_methods", "dict", "MethodSpec"]),
     ],
 )
 def test_the_reason_of_a_broken_plugin_is_one_line_that_says_what_is_wrong(
@@ -102,7 +102,7 @@ def test_the_reason_of_a_broken_plugin_is_one_line_that_says_what_is_wrong(
 
 
 def test_the_traceback_of_a_broken_plugin_is_kept(installed: Path) -> None:
-    (broken,) = load_catalog("stranger_absent").broken
+    (broken,) = load_catalog("third_party_absent").broken
     assert "import absent_accelerator" in broken.traceback
 
 
@@ -235,35 +235,35 @@ def test_published_figures_come_with_their_method_and_a_method_may_do_without(pl
 
 
 def test_a_clash_names_both_distributions(installed: Path) -> None:
-    found = load_catalog("rotation,stranger_rotation")
-    with pytest.raises(UsageError, match=r"write repbench:rotation or repbench-stranger:rotation"):
+    found = load_catalog("rotation,third_party_rotation")
+    with pytest.raises(UsageError, match=r"write repbench:rotation or repbench-third-party:rotation"):
         found.find(found.methods, "method", "rotation")
     (sentence,) = found.clashes()
     assert "repbench" in sentence
-    assert "repbench-stranger" in sentence
+    assert "repbench-third-party" in sentence
 
 
 def test_a_name_with_its_distribution_is_found_in_spite_of_a_clash(installed: Path) -> None:
-    found = load_catalog("rotation,stranger_rotation")
-    theirs = found.find(found.methods, "method", "repbench-stranger:rotation")
+    found = load_catalog("rotation,third_party_rotation")
+    theirs = found.find(found.methods, "method", "repbench-third-party:rotation")
     ours = found.find(found.methods, "method", "repbench:rotation")
-    assert theirs.spec.summary == "a stranger's own"
+    assert theirs.spec.summary == "a third-party method"
     assert ours.spec.summary.startswith("RotNet")
 
 
 def test_a_name_without_a_clash_takes_its_distribution_as_well(installed: Path) -> None:
-    found = load_catalog("stranger")
-    assert found.find(found.methods, "method", "repbench-stranger:mean_color").spec.name == "mean_color"
+    found = load_catalog("third_party")
+    assert found.find(found.methods, "method", "repbench-third-party:mean_color").spec.name == "mean_color"
     with pytest.raises(UnknownNameError):
         found.find(found.methods, "method", "repbench:mean_color")
 
 
 def test_a_glob_may_name_the_distribution(installed: Path) -> None:
-    found = load_catalog("rotation,stranger,stranger_rotation")
-    chosen = found.match(found.methods, "method", "repbench-stranger:*")
+    found = load_catalog("rotation,third_party,third_party_rotation")
+    chosen = found.match(found.methods, "method", "repbench-third-party:*")
     assert [(entry.provider.distribution, entry.spec.name) for entry in chosen] == [
-        ("repbench-stranger", "mean_color"),
-        ("repbench-stranger", "rotation"),
+        ("repbench-third-party", "mean_color"),
+        ("repbench-third-party", "rotation"),
     ]
 
 
@@ -287,15 +287,15 @@ def test_two_plugins_of_one_distribution_that_clash_can_be_told_apart_by_blockin
 
 
 def test_bench_plugins_keeps_all_but_the_named_ones_out(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_PLUGINS", "stranger, teacher")
+    monkeypatch.setenv("BENCH_PLUGINS", "third_party, teacher")
     found = load_catalog()
-    assert [provider.plugin for provider in found.plugins] == ["stranger", "teacher"]
-    assert "stranger_absent" in found.blocked
+    assert [provider.plugin for provider in found.plugins] == ["teacher", "third_party"]
+    assert "third_party_absent" in found.blocked
     assert found.broken == ()
 
 
 def test_bench_plugins_with_a_minus_keeps_one_out(installed: Path) -> None:
-    found = load_catalog("-stranger_*,-rotation")
+    found = load_catalog("-third_party_*,-rotation")
     assert found.broken == ()
     assert "rotation" not in names(found)
     assert {"mean_color", "aet"} <= names(found)
@@ -303,10 +303,10 @@ def test_bench_plugins_with_a_minus_keeps_one_out(installed: Path) -> None:
 
 
 def test_a_blocked_plugin_is_not_even_imported(installed: Path) -> None:
-    for name in ("stranger_exit", "stranger_absent"):
+    for name in ("third_party_exit", "third_party_absent"):
         sys.modules.pop(name, None)
-    load_catalog("-stranger_exit,-stranger_absent")
-    assert "stranger_exit" not in sys.modules
+    load_catalog("-third_party_exit,-third_party_absent")
+    assert "third_party_exit" not in sys.modules
 
 
 def test_an_unknown_name_in_bench_plugins_is_an_error_with_the_nearest_one(installed: Path) -> None:
@@ -318,27 +318,27 @@ def test_an_unknown_name_in_bench_plugins_is_an_error_with_the_nearest_one(insta
 
 def test_a_plugin_that_is_found_twice_on_the_path_is_loaded_once(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(site), f"{site}/.", *sys.path])
-    assert len(load_catalog("stranger").methods) == 1
+    assert len(load_catalog("third_party").methods) == 1
 
 
 # --- finding ----------------------------------------------------------------------------------------------------------
 
 
 def test_an_unknown_name_gets_the_nearest_one_and_all_that_exist(installed: Path) -> None:
-    found = load_catalog("stranger,teacher")
-    with pytest.raises(UnknownNameError, match=r"no method called 'mean_color'; there is: byol, mean_color") as caught:
-        found.find(found.methods, "method", "mean_color")
+    found = load_catalog("third_party,teacher")
+    with pytest.raises(UnknownNameError, match=r"no method called 'mean_colour'; there is: byol, mean_color") as caught:
+        found.find(found.methods, "method", "mean_colour")
     assert "did you mean 'mean_color'?" in str(caught.value)
 
 
 def test_an_unknown_name_mentions_plugins_that_are_broken(installed: Path) -> None:
-    found = load_catalog("stranger,stranger_typo")
-    with pytest.raises(UnknownNameError, match=r"stranger_typo \(see bench list plugins\)"):
+    found = load_catalog("third_party,third_party_typo")
+    with pytest.raises(UnknownNameError, match=r"third_party_typo \(see bench list plugins\)"):
         found.find(found.methods, "method", "never_seen")
 
 
 def test_a_glob_gives_all_that_match_in_order_and_must_match_something(installed: Path) -> None:
-    found = load_catalog("stranger,teacher,rotation")
+    found = load_catalog("third_party,teacher,rotation")
     assert [entry.spec.name for entry in found.match(found.methods, "method", "*")] == [
         "byol",
         "mean_color",
@@ -350,16 +350,16 @@ def test_a_glob_gives_all_that_match_in_order_and_must_match_something(installed
 
 
 def test_a_bracket_is_no_glob(installed: Path) -> None:
-    found = load_catalog("stranger")
+    found = load_catalog("third_party")
     with pytest.raises(UnknownNameError):
         found.match(found.methods, "method", "[m]ean_color")
 
 
 def test_the_catalog_is_a_value(installed: Path) -> None:
-    found = load_catalog("stranger")
+    found = load_catalog("third_party")
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.methods = ()  # type: ignore[misc]  # it is the point that it cannot be
-    assert load_catalog("stranger").plugins == found.plugins
+    assert load_catalog("third_party").plugins == found.plugins
 
 
 # --- bench list -------------------------------------------------------------------------------------------------------
@@ -369,7 +369,7 @@ def test_bench_list_shows_name_line_provider_version_and_paper(installed: Path, 
     shown = bench("list").stdout
     (line,) = [line for line in shown.splitlines() if line.startswith("  mean_color")]
     assert " ".join(line.split()) == (
-        "mean_color what color is the part that is hidden? repbench-stranger 0.3.1 A. Stranger, On Hidden Colors, 2024"
+        "mean_color what color is the part that is hidden? repbench-third-party 0.3.1 A. Author, On Hidden Colors, 2024"
     )
 
 
@@ -377,21 +377,21 @@ def test_bench_list_shows_broken_plugins_with_the_reason_and_clashes_with_both(i
     result = bench("list")
     assert result.exit_code == 0
     assert "broken plugins:" in result.stdout
-    assert "  stranger_absent (repbench-stranger 0.3.1): ModuleNotFoundError: No module named 'absent_accelerator'" in (
+    assert "  third_party_absent (repbench-third-party 0.3.1): ModuleNotFoundError: No module named 'absent_accelerator'" in (
         result.stdout
     )
-    assert "clash: method 'rotation' is given by repbench and repbench-stranger" in result.stdout
+    assert "clash: method 'rotation' is given by repbench and repbench-third-party" in result.stdout
     assert "Traceback" not in result.stdout
     assert "Traceback" in bench("list", "-v").stdout
 
 
-def test_bench_list_of_one_kind_shows_that_kind(strangers: Path, bench: Bench) -> None:
+def test_bench_list_of_one_kind_shows_that_kind(third_party: Path, bench: Bench) -> None:
     shown = bench("list", "encoders").stdout
     assert "tiny" in shown
     assert "mean_color" not in shown
 
 
-def test_bench_list_v_shows_parameters_with_default_choice_and_help(strangers: Path, bench: Bench) -> None:
+def test_bench_list_v_shows_parameters_with_default_choice_and_help(third_party: Path, bench: Bench) -> None:
     shown = bench("list", "methods", "-v").stdout
     assert "part=center" in shown
     assert "one of center, left" in shown
@@ -413,12 +413,12 @@ def test_bench_list_v_shows_published_figures_with_all_they_are_for_and_their_so
     assert "published:" not in bench("list", "methods").stdout
 
 
-def test_bench_list_v_of_a_method_without_figures_has_no_line_for_them(strangers: Path, bench: Bench) -> None:
+def test_bench_list_v_of_a_method_without_figures_has_no_line_for_them(third_party: Path, bench: Bench) -> None:
     assert "published:" not in bench("list", "-v").stdout
 
 
 def test_bench_list_plugins_shows_what_bench_plugins_keeps_out(installed: Path, bench: Bench, monkeypatch) -> None:
-    monkeypatch.setenv("BENCH_PLUGINS", "-stranger_*")
+    monkeypatch.setenv("BENCH_PLUGINS", "-third_party_*")
     shown = bench("list", "plugins").stdout
     assert "blocked by BENCH_PLUGINS" in shown
     assert "broken plugins" not in shown
@@ -438,7 +438,7 @@ def test_without_any_plugin_people_are_told_what_to_do(bench: Bench, monkeypatch
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="hatchling is needed to build the wheel")
 @pytest.mark.skipif(importlib.util.find_spec("pip") is None, reason="pip is needed to install the wheel")
-def test_pip_installs_the_stranger_and_its_plugins_are_found(tmp_path: Path) -> None:
+def test_pip_installs_the_third_party_plugin_and_its_plugins_are_found(tmp_path: Path) -> None:
     target = tmp_path / "target"
     options = [
         "--no-deps",
@@ -448,7 +448,7 @@ def test_pip_installs_the_stranger_and_its_plugins_are_found(tmp_path: Path) -> 
         "--target",
         str(target),
     ]
-    for name in ("stranger", "teacher"):
+    for name in ("third_party", "teacher"):
         source = tmp_path / name
         shutil.copytree(DATA / name, source)
         subprocess.run([sys.executable, "-m", "pip", "install", *options, str(source)], check=True, capture_output=True)
@@ -458,7 +458,7 @@ def test_pip_installs_the_stranger_and_its_plugins_are_found(tmp_path: Path) -> 
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(target), "BENCH_PLUGINS": "stranger,teacher"},
+        env={**os.environ, "PYTHONPATH": str(target), "BENCH_PLUGINS": "third_party,teacher"},
     ).stdout
     assert "mean_color" in listed
     assert "repbench-teacher 1.0" in listed

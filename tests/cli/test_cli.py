@@ -31,8 +31,8 @@ STRIPES = ("--encoders", "tiny", "--dataset", "stripes", "--evaluators", "centro
 
 
 @pytest.fixture
-def run(strangers: Path, bench: Bench) -> Bench:
-    """`bench run` inline on the strangers' encoder, dataset and evaluator, and on what is named besides."""
+def run(third_party: Path, bench: Bench) -> Bench:
+    """`bench run` inline on the third-party encoder, dataset and evaluator, and on what is named besides."""
 
     def with_defaults(methods: str, *words: str) -> Result:
         return bench("run", "--methods", methods, *STRIPES, *QUICK, *words)
@@ -53,7 +53,7 @@ def refused(result: Result, *words: str, code: int = 2) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("mean_color",), ("no method called 'mean_color'", "did you mean 'mean_color'?", "byol")),
+        (("mean_colour",), ("no method called 'mean_colour'", "did you mean 'mean_color'?", "byol")),
         (("z*",), ("no method called 'z*'",)),
         (("mean_color", "--encoders", "tinny"), ("no encoder called 'tinny'", "did you mean 'tiny'?")),
         (("mean_color", "--dataset", "stripe"), ("no dataset called 'stripe'", "did you mean 'stripes'?")),
@@ -145,14 +145,14 @@ def test_a_device_that_is_not_there_is_an_error_and_leaves_no_trace(
     assert not (tmp_path / "runs" / "scores.csv").exists()
 
 
-def test_a_method_is_required(bench: Bench, strangers: Path) -> None:
+def test_a_method_is_required(bench: Bench, third_party: Path) -> None:
     refused(bench("run", *QUICK), "--methods")
 
 
 def test_a_clash_wants_the_distribution(run: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_PLUGINS", "stranger,stranger_rotation,rotation,executors")
-    refused(run("rotation"), "write repbench:rotation or repbench-stranger:rotation")
-    assert run("repbench-stranger:rotation").exit_code == 0
+    monkeypatch.setenv("BENCH_PLUGINS", "third_party,third_party_rotation,rotation,executors")
+    refused(run("rotation"), "write repbench:rotation or repbench-third-party:rotation")
+    assert run("repbench-third-party:rotation").exit_code == 0
 
 
 def test_an_unknown_plugin_in_bench_plugins_is_told_of(run: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,8 +161,8 @@ def test_an_unknown_plugin_in_bench_plugins_is_told_of(run: Bench, monkeypatch: 
 
 
 def test_a_broken_plugin_is_mentioned_where_a_name_is_missing(run: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_PLUGINS", "stranger,stranger_absent,executors")
-    refused(run("absent"), "broken plugins: stranger_absent (see bench list plugins)")
+    monkeypatch.setenv("BENCH_PLUGINS", "third_party,third_party_absent,executors")
+    refused(run("absent"), "broken plugins: third_party_absent (see bench list plugins)")
     assert run("mean_color").exit_code == 0
 
 
@@ -170,9 +170,9 @@ def test_a_broken_plugin_is_mentioned_where_a_name_is_missing(run: Bench, monkey
 
 
 @pytest.fixture
-def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strangers: Path) -> Path:
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, third_party: Path) -> Path:
     """Two classes with eight images each, in train and in test."""
-    monkeypatch.setenv("BENCH_PLUGINS", "stranger,executors,images")
+    monkeypatch.setenv("BENCH_PLUGINS", "third_party,executors,images")
     for split in ("train", "test"):
         for label, color in (("blue", (20, 20, 200)), ("red", (200, 20, 20))):
             place = tmp_path / "photos" / split / label
@@ -258,8 +258,8 @@ def test_a_record_of_another_schema_version_stops_the_run_and_stays(run: Bench, 
 @pytest.mark.parametrize(
     ("method", "said"),
     [
-        ("fault_build", "RuntimeError: the stranger's build went wrong"),
-        ("fault_loss", "RuntimeError: the stranger's loss went wrong"),
+        ("fault_build", "RuntimeError: the third-party build failed"),
+        ("fault_loss", "RuntimeError: the third-party loss failed"),
         ("fault_nan", "the loss was not finite in step 3"),
         ("fault_detached", "its loss does not depend on the encoder"),
     ],
@@ -282,7 +282,7 @@ def test_v_shows_tracebacks_of_failed_cells(run: Bench) -> None:
 
 def test_an_evaluator_that_fails_is_named_and_the_others_scores_are_shown(run: Bench) -> None:
     result = run("mean_color", "--evaluators", "fault_raises,centroid")
-    refused(result, "fault_raises at conv: ZeroDivisionError: the stranger's evaluator went wrong", code=3)
+    refused(result, "fault_raises at conv: ZeroDivisionError: the third-party evaluator failed", code=3)
     assert "centroid on stripes" in result.stdout
     assert "not all scores" in result.stdout
 
@@ -349,7 +349,7 @@ nesterov = false
 
 
 def test_a_configuration_file_holds_the_options_of_the_command_line(
-    strangers: Path, bench: Bench, tmp_path: Path
+    third_party: Path, bench: Bench, tmp_path: Path
 ) -> None:
     (tmp_path / "bench.toml").write_text(CONFIG)
     result = bench("run", "--config", "bench.toml")
@@ -369,7 +369,7 @@ def test_a_configuration_file_holds_the_options_of_the_command_line(
 
 
 def test_the_command_line_wins_over_the_file_and_the_file_over_defaults(
-    strangers: Path, bench: Bench, tmp_path: Path
+    third_party: Path, bench: Bench, tmp_path: Path
 ) -> None:
     (tmp_path / "bench.toml").write_text(CONFIG)
     shown = bench("run", "--methods", "mean_color", "--config", "bench.toml", "--seeds", "1", "--dry-run").stdout
@@ -379,7 +379,7 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_defaults(
     assert (row["epochs"], row["seed"], row["tap"]) == ("1", "0", "conv")
 
 
-def test_plan_reads_a_file_that_was_written_for_run(strangers: Path, bench: Bench, tmp_path: Path) -> None:
+def test_plan_reads_a_file_that_was_written_for_run(third_party: Path, bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "bench.toml").write_text(CONFIG)
     planned = bench("plan", "--config", "bench.toml")
     assert planned.exit_code == 0, planned.output
@@ -401,14 +401,14 @@ def test_plan_reads_a_file_that_was_written_for_run(strangers: Path, bench: Benc
     ],
 )
 def test_a_mistake_in_a_file_is_told_of(
-    strangers: Path, bench: Bench, tmp_path: Path, text: str, said: tuple[str, ...]
+    third_party: Path, bench: Bench, tmp_path: Path, text: str, said: tuple[str, ...]
 ) -> None:
     (tmp_path / "bench.toml").write_text(text)
     refused(bench("run", *STRIPES, *QUICK[:4], "--config", "bench.toml"), *said)
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_file_that_is_not_there_or_no_text_is_told_of(strangers: Path, bench: Bench, tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_or_no_text_is_told_of(third_party: Path, bench: Bench, tmp_path: Path) -> None:
     refused(bench("run", "--config", "nowhere.toml"), "--config nowhere.toml", "No such file")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
     refused(bench("run", "--config", "bytes.toml"), "--config bytes.toml")
@@ -744,12 +744,12 @@ def test_python_m_benchmark_is_bench(site: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "benchmark"]
     version = subprocess.run([*words, "--version"], capture_output=True, text=True, cwd=tmp_path, check=True).stdout
     assert version.startswith("repbench, version ")
-    environment = {**os.environ, "PYTHONPATH": str(site), "BENCH_PLUGINS": "stranger"}
+    environment = {**os.environ, "PYTHONPATH": str(site), "BENCH_PLUGINS": "third_party"}
     wrong = subprocess.run(
-        [*words, "plan", "--methods", "mean_color"], capture_output=True, text=True, cwd=tmp_path, env=environment
+        [*words, "plan", "--methods", "mean_colour"], capture_output=True, text=True, cwd=tmp_path, env=environment
     )
     assert wrong.returncode == 2
-    assert wrong.stderr.startswith("bench: no method called 'mean_color'")
+    assert wrong.stderr.startswith("bench: no method called 'mean_colour'")
 
 
 def test_whoever_stops_reading_early_is_no_error(site: Path, tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_an_evaluator_that_cannot_do_with_few_images_is_not_judged() -> None:
 
 
 @pytest.fixture
-def done(strangers: Path, tmp_path: Path) -> Callable[..., Record]:
+def done(third_party: Path, tmp_path: Path) -> Callable[..., Record]:
     """Carries out one cell and gives its record."""
 
     def carry_out(method: str = "mean_color", evaluators: str = "centroid") -> Record:
@@ -271,7 +271,7 @@ def _with_load(catalog: Any, spec: Any, load: Any) -> Any:
 def test_views_that_an_evaluator_encodes_itself_are_told(
     done: Callable[..., Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import bench_stranger.centroid as centroid
+    import bench_third_party.centroid as centroid
 
     real = centroid.nearest_centroid
 
@@ -286,7 +286,7 @@ def test_views_that_an_evaluator_encodes_itself_are_told(
 def test_a_cheating_evaluator_is_told_in_the_record(
     done: Callable[..., Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import bench_stranger.centroid as centroid
+    import bench_third_party.centroid as centroid
 
     real = centroid.nearest_centroid
 

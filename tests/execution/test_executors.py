@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import STRANGERS, Bench, Launch
+from conftest import THIRD_PARTY, Bench, Launch
 
 from bench_executors import child, local
 from benchmark.api.executors import ExecutorContext
@@ -65,7 +65,7 @@ def ended(process: subprocess.Popen[str], folder: Path) -> Ended:
 
 @pytest.fixture(scope="module")
 def environment(site: Path) -> dict[str, str]:
-    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": STRANGERS}
+    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": THIRD_PARTY}
 
 
 # --- a cell that dies -------------------------------------------------------------------------------------------------
@@ -94,9 +94,9 @@ def test_the_signal_or_exit_status_of_a_dead_cell_is_told(crashed: Ended) -> Non
 
 
 def test_what_was_raised_in_a_cells_process_reaches_people(crashed: Ended) -> None:
-    assert "RuntimeError: the stranger's loss went wrong" in crashed.err
+    assert "RuntimeError: the third-party loss failed" in crashed.err
     failure = records(crashed.folder)["fault_loss"].failure or {}
-    assert "stranger_faults" in failure["traceback"]
+    assert "third_party_faults" in failure["traceback"]
 
 
 def test_dead_cells_stand_in_the_table_with_their_reason(crashed: Ended) -> None:
@@ -160,7 +160,7 @@ def stamps(folder: Path) -> dict[str, int]:
 def killed(launch: Launch, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Killed:
     folder = tmp_path_factory.mktemp("killed")
     (folder / "gate").touch()
-    process = launch(command("mean_color,fault_waits"), folder, **environment, STRANGER_GATE=str(folder / "gate"))
+    process = launch(command("mean_color,fault_waits"), folder, **environment, THIRD_PARTY_GATE=str(folder / "gate"))
     child = at_the_gate(process, folder)
     os.kill(process.pid, signal.SIGKILL)
     process.wait(TIMEOUT)
@@ -188,7 +188,7 @@ def test_the_same_command_does_the_rest(killed: Killed) -> None:
 
 
 def test_the_csv_is_that_of_an_uninterrupted_run_but_for_times(
-    killed: Killed, strangers: Path, bench: Bench, tmp_path: Path
+    killed: Killed, third_party: Path, bench: Bench, tmp_path: Path
 ) -> None:
     assert bench(*command("mean_color,fault_waits", "--executor", "inline")).exit_code == 0
 
@@ -219,7 +219,7 @@ def stopped(launch: Launch, environment: dict[str, str], tmp_path_factory: pytes
     folder = tmp_path_factory.mktemp("stopped")
     (folder / "gate").touch()
     words = command("mean_color,fault_waits,byol", "--threads-per-cell", "1", "--executor", "local[patience=2]")
-    process = launch(words, folder, **environment, STRANGER_GATE=str(folder / "gate"))
+    process = launch(words, folder, **environment, THIRD_PARTY_GATE=str(folder / "gate"))
     child = at_the_gate(process, folder)
     start = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everybody
@@ -248,9 +248,9 @@ def test_ctrl_c_lets_a_running_cell_write_down_that_it_was_interrupted(stopped: 
 
 
 def test_ctrl_c_in_the_very_process_ends_with_130_too(
-    strangers: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    third_party: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from bench_stranger.mean_color import MeanColor
+    from bench_third_party.mean_color import MeanColor
 
     assert bench(*command("mean_color", "--executor", "inline")).exit_code == 0
 

@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import STRANGERS, Bench, Launch
+from conftest import THIRD_PARTY, Bench, Launch
 from launched import Ended, bodies, by_label, command, counted, ended, kept, rows, told
 
 from benchmark.records import locks
 from benchmark.records.record import Record
 
-BROKEN = f"{STRANGERS},stranger_absent,stranger_exit"
+BROKEN = f"{THIRD_PARTY},third_party_absent,third_party_exit"
 """Two more plugins that cannot even be imported."""
 
 
 @pytest.fixture(scope="module")
 def environment(site: Path) -> dict[str, str]:
-    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": STRANGERS}
+    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": THIRD_PARTY}
 
 
 Mount = Callable[[Path, str], None]
@@ -95,7 +95,7 @@ SILENCE = "6"
 def all_faults(launch: Launch, environment: dict[str, str], folder: Path) -> Ended:
     """One run of every faulty cell beside healthy ones, two at a time, with broken plugins installed."""
     words = command(",".join(FAULTY), "--per-device", "2", "--timeout", SILENCE, evaluators="centroid,cursed")
-    more = {"BENCH_PLUGINS": BROKEN, "STRANGER_DIARY": str(folder / "diary"), "STRANGER_STEP_SECONDS": "0.05"}
+    more = {"BENCH_PLUGINS": BROKEN, "THIRD_PARTY_DIARY": str(folder / "diary"), "THIRD_PARTY_STEP_SECONDS": "0.05"}
     return ended(launch(words, folder, **{**environment, **more}), folder)
 
 
@@ -134,16 +134,16 @@ def test_healthy_cells_beside_faulty_ones_have_their_scores_and_weights(table: E
 @pytest.mark.parametrize(
     ("label", "words"),
     [
-        ("fault_build", "RuntimeError: the stranger's build went wrong"),
-        ("fault_loss", "RuntimeError: the stranger's loss went wrong"),
+        ("fault_build", "RuntimeError: the third-party build failed"),
+        ("fault_loss", "RuntimeError: the third-party loss failed"),
         ("fault_nan", "the loss was not finite in step 3"),
-        ("fault_gives_up", "the stranger gives up"),
+        ("fault_gives_up", "the third-party method gives up"),
         ("fault_exits", "exit status 7"),
         ("fault_killed", "SIGKILL"),
         ("fault_segfault", "SIGSEGV"),
-        ("fault_segfault", "the stranger reads where nothing is"),
+        ("fault_segfault", "the third-party method reads an invalid address"),
         ("fault_hangs", f"no step and began no stage for {SILENCE} s (--timeout)"),
-        ("fault_hangs", "the stranger sleeps"),
+        ("fault_hangs", "the third-party method sleeps"),
         ("fault_cursed", "ZeroDivisionError: the curse of the evaluator"),
         ("fault_cursed[how=exits]", "the evaluator has had enough"),
         ("fault_cursed[how=dies]", "exit status 9"),
@@ -168,13 +168,13 @@ def test_every_failed_cell_is_told_with_its_reason_at_the_end(table: Ended, foun
 
 def test_what_a_dead_process_printed_is_in_its_folder(found: dict[str, Record]) -> None:
     output = (folder_of(found["fault_segfault/0"]) / "output.txt").read_text(errors="replace")
-    assert "the stranger reads where nothing is" in output
+    assert "the third-party method reads an invalid address" in output
     output = (folder_of(found["fault_hangs/0"]) / "output.txt").read_text(errors="replace")
-    assert "the stranger sleeps" in output
+    assert "the third-party method sleeps" in output
 
 
 def test_what_cells_print_does_not_stand_among_the_tables(table: Ended) -> None:
-    assert "the stranger" not in table.out.partition("fault_")[0]
+    assert "the third-party method" not in table.out.partition("fault_")[0]
 
 
 def test_where_scoring_goes_wrong_the_training_is_kept(found: dict[str, Record]) -> None:
@@ -291,7 +291,7 @@ def damage_and_mend(launch: Launch, environment: dict[str, str], folder: Path, h
     """Checkpoints of four seeds and records of four others are damaged, all but one each; everything dated tomorrow."""
     words = command("mean_color,fault_heals", "--seeds", "4", "--checkpoint-minutes", "0", "--per-device", "2")
     gate = folder / "gate"
-    more = {"STRANGER_GATE": str(gate), "STRANGER_DIARY": str(folder / "diary")}
+    more = {"THIRD_PARTY_GATE": str(gate), "THIRD_PARTY_DIARY": str(folder / "diary")}
     gate.touch()
     first = ended(launch(words, folder, **environment, **more), folder)
     assert first.code == 3, first.tail()
@@ -382,7 +382,7 @@ class Filled:
 def fill(launch: Launch, environment: dict[str, str], mount: Mount, folder: Path) -> Filled:
     """Two cells are done, then the disk gets full under others, then there is room again."""
     mount(folder / "runs", "size=4m")
-    more = {"STRANGER_DISK": str(folder / "runs")}
+    more = {"THIRD_PARTY_DISK": str(folder / "runs")}
     first = ended(launch(command("mean_color", "--seeds", "2"), folder, **environment), folder)
     assert first.code == 0, first.tail()
     before, scores = kept(folder), (folder / "runs" / "scores.csv").read_text()
@@ -441,7 +441,7 @@ def test_once_there_is_room_again_cells_are_done(filled: Filled) -> None:
 
 
 def test_a_read_only_folder_is_refused_with_a_sentence_and_stays_as_it_is(
-    strangers: Path, bench: Bench, mount: Mount, tmp_path: Path
+    third_party: Path, bench: Bench, mount: Mount, tmp_path: Path
 ) -> None:
     mount(tmp_path / "runs", "size=4m")
     assert bench(*command("mean_color", "--executor", "inline")).exit_code == 0

@@ -697,7 +697,7 @@ def test_mirrored_digits_are_not_in_aets_quick_recipe() -> None:
     assert (cell.recipe.augment, cell.recipe.pad, cell.recipe.epochs) == ("crop", 1, 6)
 
 
-# --- strangers --------------------------------------------------------------------------------------------------------
+# --- third-party plugins -----------------------------------------------------------------------------------------------
 
 
 def _with_methods(*given: tuple[MethodSpec, str]) -> Catalog:
@@ -716,7 +716,7 @@ def test_one_name_from_two_distributions_is_refused_in_one_plan_with_both_named(
     assert _titles(_plan("two:twice", catalog=catalog)) == ["twice / net / photos / seed 0"]
 
 
-def test_a_strangers_recipe_that_raises_is_a_skip_and_the_others_are_planned() -> None:
+def test_third_party_recipe_that_raises_is_a_skip_and_the_others_are_planned() -> None:
     def recipe(setting: Setting) -> Recipe:
         raise KeyError("lr")
 
@@ -728,7 +728,7 @@ def test_a_strangers_recipe_that_raises_is_a_skip_and_the_others_are_planned() -
     ]
 
 
-def test_a_strangers_identity_that_raises_is_told_with_its_distribution() -> None:
+def test_third_party_identity_that_raises_is_told_with_its_distribution() -> None:
     def identity(params: object) -> dict[str, object]:
         raise ZeroDivisionError("no images")
 

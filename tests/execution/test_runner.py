@@ -29,8 +29,8 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(strangers: Path, tmp_path: Path) -> Run:
-    """`bench run` as a function: inline, one epoch, on the strangers' encoder and dataset."""
+def run(third_party: Path, tmp_path: Path) -> Run:
+    """`bench run` as a function: inline, one epoch, on the third-party encoder and dataset."""
 
     def carry_out(
         methods: str = "mean_color",
@@ -149,7 +149,7 @@ def test_a_failed_cell_stops_no_other(run: Run) -> None:
     assert [record.cell["method"]["name"] for record in result.records] == ["mean_color", "byol"]
     assert [outcome.folder.partition("-")[0] for outcome in result.failed] == ["fault_loss", "fault_build", "fault_nan"]
     missing = {cell.method: cell.reason for cell in result.missing}
-    assert missing["fault_loss"] == "failed: RuntimeError: the stranger's loss went wrong"
+    assert missing["fault_loss"] == "failed: RuntimeError: the third-party loss failed"
     assert result.summary[0].startswith("2 cells done, 0 finished before, 3 failed")
     assert any(line.startswith("failed: fault_nan-tiny-stripes-s0") and "step 3" in line for line in result.summary)
 
@@ -163,7 +163,7 @@ def test_a_failed_cell_is_tried_again_unless_one_says_not_to(run: Run, trainings
     assert len(trainings) == 2
     assert left.failed == ()
     assert any("failed, left as it is (--rerun failed)" in line for line in left.summary)
-    assert left.missing[0].reason == "failed: RuntimeError: the stranger's loss went wrong"
+    assert left.missing[0].reason == "failed: RuntimeError: the third-party loss failed"
 
 
 def test_a_failed_evaluator_is_tried_again_without_training(run: Run, trainings: list[str]) -> None:
@@ -237,7 +237,7 @@ def standing_of(result: Sequence[runner.PendingCell]) -> dict[str, str]:
 
 
 @pytest.fixture
-def survey(strangers: Path, tmp_path: Path) -> Callable[..., list[runner.PendingCell]]:
+def survey(third_party: Path, tmp_path: Path) -> Callable[..., list[runner.PendingCell]]:
     def look(methods: str = "mean_color", evaluators: str = "centroid", **request: Any) -> list[runner.PendingCell]:
         asked = Request(
             methods=parse_items([methods]),
@@ -335,7 +335,7 @@ def test_a_survey_by_the_index_tells_what_a_survey_of_the_records_tells(
 def test_a_law_that_changed_is_seen_by_the_index_too(
     run: Run, survey: Callable[..., list[runner.PendingCell]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import bench_stranger
+    import bench_third_party
 
     run()
     (folder,) = folders(tmp_path).values()
@@ -343,7 +343,7 @@ def test_a_law_that_changed_is_seen_by_the_index_too(
     index.read(tmp_path / "runs")
     monkeypatch.setattr(runner, "_standing", lambda planned, folder: pytest.fail(f"{folder} was read"))
     assert [errand.standing for errand in survey()] == ["done"]
-    monkeypatch.setattr(bench_stranger, "METHOD_VERSION", 2)
+    monkeypatch.setattr(bench_third_party, "METHOD_VERSION", 2)
     (errand,) = survey()
     assert (errand.standing, errand.detail) == ("stale", "method mean_color had version 1, now 2")
 
@@ -374,10 +374,10 @@ def test_while_cells_run_the_csv_takes_a_twentieth_of_the_time_at_most(
 def test_a_cell_of_another_law_is_shown_kept_and_trained_again_only_when_asked(
     run: Run, trainings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import bench_stranger
+    import bench_third_party
 
     first = run()
-    monkeypatch.setattr(bench_stranger, "METHOD_VERSION", 2)
+    monkeypatch.setattr(bench_third_party, "METHOD_VERSION", 2)
     kept = run()
     assert len(trainings) == 1
     assert kept.records == first.records
@@ -392,10 +392,10 @@ def test_a_cell_of_another_law_is_shown_kept_and_trained_again_only_when_asked(
 
 
 def test_an_encoders_law_counts_too(run: Run, trainings: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    import bench_stranger
+    import bench_third_party
 
     run()
-    monkeypatch.setattr(bench_stranger, "ENCODER_VERSION", 3)
+    monkeypatch.setattr(bench_third_party, "ENCODER_VERSION", 3)
     assert any("encoder tiny had version 1, now 3" in line for line in run().summary)
     assert len(trainings) == 1
 
@@ -403,10 +403,10 @@ def test_an_encoders_law_counts_too(run: Run, trainings: list[str], monkeypatch:
 def test_a_score_of_another_protocol_is_kept_and_joined_by_the_new_one_only_when_asked(
     run: Run, trainings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import bench_stranger
+    import bench_third_party
 
     run(taps=("conv",))
-    monkeypatch.setattr(bench_stranger, "CENTROID_VERSION", 2)
+    monkeypatch.setattr(bench_third_party, "CENTROID_VERSION", 2)
     kept = run(taps=("conv",))
     assert [score.protocol for score in kept.records[0].scores] == ["centroid@1"]
     (line,) = [line for line in kept.summary if line.startswith("stale")]
@@ -420,10 +420,10 @@ def test_a_failed_cell_whose_law_was_raised_to_mend_it_is_tried_again(
     run: Run, survey: Callable[..., list[runner.PendingCell]], monkeypatch: pytest.MonkeyPatch, trainings: list[str]
 ) -> None:
     """Nothing rests on a failed cell, so there is nothing to keep: it is not left alone as stale."""
-    import bench_stranger
+    import bench_third_party
 
     run(evaluators="fault_raises")
-    monkeypatch.setattr(bench_stranger, "METHOD_VERSION", 2)
+    monkeypatch.setattr(bench_third_party, "METHOD_VERSION", 2)
     (errand,) = survey()
     assert (errand.standing, errand.retrain) == ("failed", True)
     assert run().records[0].provenance["versions"]["method"] == 2
@@ -445,7 +445,7 @@ def test_another_distributions_method_of_the_same_name_is_not_taken_for_the_firs
     )
     (errand,) = runner.survey(plan(asked, dataclasses.replace(found, methods=methods)), tmp_path / "runs")
     assert (errand.standing, errand.retrain) == ("stale", True)
-    assert errand.detail == "method mean_color was given by repbench-stranger, now by repbench-other"
+    assert errand.detail == "method mean_color was given by repbench-third-party, now by repbench-other"
 
 
 # --- other versions and folders ---------------------------------------------------------------------------------------
@@ -489,7 +489,7 @@ def test_an_output_folder_that_cannot_be_written_is_refused_before_anything_runs
 
 
 def test_a_plan_without_cells_says_why(run: Run, installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_PLUGINS", "stranger,dim,executors,stranger_faults")
+    monkeypatch.setenv("BENCH_PLUGINS", "third_party,dim,executors,third_party_faults")
     with pytest.raises(UsageError, match=r"nothing to run: .*no tap"):
         run(taps=("nowhere",))
 
@@ -523,8 +523,8 @@ def test_cells_that_an_executor_forgets_have_failed(run: Run, tmp_path: Path) ->
 
 
 def test_an_outcome_that_nobody_asked_for_is_an_error_with_a_name(run: Run) -> None:
-    stranger = Outcome(cell_id="nobody's", folder="nowhere", state="done", seconds=0.0)
-    found = with_executor(lambda jobs: iter([stranger]))
+    unknown = Outcome(cell_id="nobody's", folder="nowhere", state="done", seconds=0.0)
+    found = with_executor(lambda jobs: iter([unknown]))
     with pytest.raises(PluginError, match=r"executor 'planted' gave an outcome that nobody waits for: nowhere"):
         run(executor="planted", catalog=found)
 
@@ -552,7 +552,7 @@ def test_what_was_finished_before_an_interrupt_is_in_the_csv(run: Run, tmp_path:
     assert [row.split(",")[0] for row in rows[1:]] == ["mean_color", "mean_color"]
 
 
-def test_a_job_can_be_written_as_json(strangers: Path, tmp_path: Path) -> None:
+def test_a_job_can_be_written_as_json(third_party: Path, tmp_path: Path) -> None:
     jobs: list[Job] = []
 
     def keep(given: Sequence[Job]) -> Iterator[Outcome]:

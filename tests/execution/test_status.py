@@ -242,7 +242,7 @@ def test_a_run_file_that_is_not_whole_is_passed_over(tmp_path: Path, text: str) 
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt])
 def test_bench_run_announces_what_is_due_while_it_goes_on(
-    strangers: Path, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException] | None
+    third_party: Path, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException] | None
 ) -> None:
     seen: list[RunFile] = []
 
@@ -263,7 +263,7 @@ def test_bench_run_announces_what_is_due_while_it_goes_on(
     assert not (tmp_path / "runs" / RUNS).exists()
 
 
-def test_what_another_run_did_is_counted_apart(strangers: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_another_run_did_is_counted_apart(third_party: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def elsewhere(errands: Any, *_: object, **__: object) -> Iterator[Any]:
         for errand in errands:
             reason = runner.BY_ANOTHER if errand.cell.seed else ""

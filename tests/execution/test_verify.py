@@ -23,8 +23,8 @@ CELL = ("--encoders", "tiny", "--dataset", "stripes", "--evaluators", "centroid"
 
 
 @pytest.fixture
-def runs(strangers: Path, bench: Bench, tmp_path: Path) -> Path:
-    """Two finished cells of a stranger's method, of two seeds and with a recipe of their own."""
+def runs(third_party: Path, bench: Bench, tmp_path: Path) -> Path:
+    """Two finished cells of a third-party method, of two seeds and with a recipe of their own."""
     words = ("run", "--methods", "mean_color", *CELL, "--executor", "inline", "--epochs", "2", "--set", "lr=0.01")
     result = bench(*words, "--seeds", "2", "--quiet", "--out", "runs")
     assert result.exit_code == 0, result.output

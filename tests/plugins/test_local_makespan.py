@@ -69,9 +69,9 @@ def timed(jobs: Sequence[Job], devices: tuple[str, ...]) -> tuple[float, list[Ou
 
 @pytest.mark.slow
 def test_two_hundred_uneven_cells_on_eight_pretended_devices_end_near_the_bound(
-    strangers: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    third_party: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("STRANGER_STEP_SECONDS", str(STEP_SECONDS))
+    monkeypatch.setenv("THIRD_PARTY_STEP_SECONDS", str(STEP_SECONDS))
     chance = random.Random(0)
     jobs = jobs_of(chance.sample(range(2, 24), 20), 10, tmp_path)
     assert len(jobs) == 200
@@ -86,10 +86,10 @@ def test_two_hundred_uneven_cells_on_eight_pretended_devices_end_near_the_bound(
 
 @pytest.mark.slow
 def test_the_harness_costs_less_than_a_fiftieth_of_cells_of_five_seconds(
-    strangers: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    third_party: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Of the time that two slots have, the part in which no cell is at work."""
-    monkeypatch.setenv("STRANGER_STEP_SECONDS", str(STEP_SECONDS))
+    monkeypatch.setenv("THIRD_PARTY_STEP_SECONDS", str(STEP_SECONDS))
     jobs = jobs_of([16], 16, tmp_path)
     makespan, outcomes = timed(jobs, ("cpu:0", "cpu:1"))
     assert [outcome.reason for outcome in outcomes if outcome.state != "done"] == []

@@ -203,7 +203,7 @@ def test_what_is_not_installed_is_told_and_not_invented(catalog: Catalog) -> Non
     _entries(text)
 
 
-def test_no_text_of_a_stranger_can_break_an_entry(catalog: Catalog) -> None:
+def test_no_text_of_a_third_party_plugin_can_break_an_entry(catalog: Catalog) -> None:
     from dataclasses import replace
 
     evil = "Evil: 100 % {of} it} \\input{x} #1 & $2_3^4~, 2020"

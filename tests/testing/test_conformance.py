@@ -1,4 +1,4 @@
-"""All that is built in keeps the contract, strangers' good plugins too; and each check catches what it is there for."""
+"""All that is built in keeps the contract, third-party plugins too; and each check catches what it is there for."""
 
 from __future__ import annotations
 
@@ -127,22 +127,22 @@ def test_a_folder_of_images_keeps_the_contract(tmp_path: Path) -> None:
     check_dataset(entry.spec, params_of(entry, {"path": str(tmp_path / "photos"), "size": 8}), tmp_path / "cache")
 
 
-# --- strangers --------------------------------------------------------------------------------------------------------
+# --- third-party plugins -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", ["center", "left"])
-def test_the_strangers_method_keeps_the_contract(installed: Path, part: str) -> None:
-    entry = entry_of(load_catalog("stranger"), "methods", "mean_color")
+def test_the_third_party_method_keeps_the_contract(installed: Path, part: str) -> None:
+    entry = entry_of(load_catalog("third_party"), "methods", "mean_color")
     check_method(entry.spec, params_of(entry, {"part": part}))
 
 
-def test_the_strangers_method_trains_the_strangers_encoder(installed: Path) -> None:
-    found = load_catalog("stranger")
+def test_the_third_party_method_trains_the_third_party_encoder(installed: Path) -> None:
+    found = load_catalog("third_party")
     check_method(entry_of(found, "methods", "mean_color").spec, encoder=entry_of(found, "encoders", "tiny").spec)
 
 
-def test_the_strangers_encoder_dataset_and_evaluator_keep_the_contract(installed: Path) -> None:
-    found = load_catalog("stranger")
+def test_the_third_party_encoder_dataset_and_evaluator_keep_the_contract(installed: Path) -> None:
+    found = load_catalog("third_party")
     check_encoder(entry_of(found, "encoders", "tiny").spec)
     check_dataset(entry_of(found, "datasets", "stripes").spec)
     check_evaluator(entry_of(found, "evaluators", "centroid").spec)
@@ -163,10 +163,10 @@ def test_a_moving_average_teacher_trains_built_in_encoders(installed: Path) -> N
     )
 
 
-def test_strangers_and_built_ins_make_one_plan(installed: Path, tmp_path: Path) -> None:
+def test_third_party_plugins_and_built_ins_make_one_plan(installed: Path, tmp_path: Path) -> None:
     from benchmark.api.grammar import parse_items
 
-    found = load_catalog("-stranger_*")
+    found = load_catalog("-third_party_*")
     request = Request(
         methods=parse_items(["mean_color,byol,rotation,dim"]),
         encoders=parse_items(["tiny,dim_conv"]),

@@ -274,9 +274,9 @@ JobMaker = Callable[..., Job]
 
 
 @pytest.fixture
-def job(strangers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobMaker:
-    """A job of one method on the strangers' encoder and dataset, in an output folder of its own."""
-    monkeypatch.setenv("BENCH_PLUGINS", "stranger,rotation,dim,probes,heads")
+def job(third_party: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobMaker:
+    """A job of one method on the third-party encoder and dataset, in an output folder of its own."""
+    monkeypatch.setenv("BENCH_PLUGINS", "third_party,rotation,dim,probes,heads")
 
     def make(out: str, method: str = "mean_color", evaluators: str = "centroid", **request: Any) -> Job:
         asked = Request(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 
 def note(word: str, cell: str) -> None:
-    """Appends a line to the file named by STRANGER_DIARY, in one piece; without that, nothing."""
-    path = os.environ.get("STRANGER_DIARY", "")
+    """Appends a line to the file named by THIRD_PARTY_DIARY, in one piece; without that, nothing."""
+    path = os.environ.get("THIRD_PARTY_DIARY", "")
     if not path:
         return
     handle = os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o644)
@@ -28,8 +28,8 @@ def seconds(name: str) -> float:
 
 
 def gate() -> Path | None:
-    """The file named by STRANGER_GATE, if it is there."""
-    named = os.environ.get("STRANGER_GATE", "")
+    """The file named by THIRD_PARTY_GATE, if it is there."""
+    named = os.environ.get("THIRD_PARTY_GATE", "")
     return Path(named) if named and Path(named).exists() else None
 
 

@@ -27,9 +27,9 @@ FAULTS = {
     "fault_segfault": "says a line, then reads where nothing is",
     "fault_hangs": "says a line, then never comes back from its first step",
     "fault_stubborn": "never comes back from its first step, and will not be interrupted",
-    "fault_heals": "raises in its fifth step, as long as the file named by STRANGER_GATE is there",
-    "fault_fills": "fills the disk of the folder named by STRANGER_DISK in its last step",
-    "fault_waits": "is right, but waits in each step as long as the file named by STRANGER_GATE is there",
+    "fault_heals": "raises in its fifth step, as long as the file named by THIRD_PARTY_GATE is there",
+    "fault_fills": "fills the disk of the folder named by THIRD_PARTY_DISK in its last step",
+    "fault_waits": "is right, but waits in each step as long as the file named by THIRD_PARTY_GATE is there",
 }
 STEADY = {
     "steady": "mean colors, slowly",
@@ -107,44 +107,44 @@ def _recipe(setting: benchmark.Setting) -> benchmark.Recipe:
 
 def _build(name: str, context: benchmark.MethodContext) -> nn.Module:
     if name == "fault_build":
-        raise RuntimeError("the stranger's build went wrong")
-    from stranger_faults.methods import Faulty
+        raise RuntimeError("the third-party build failed")
+    from third_party_faults.methods import Faulty
 
     return Faulty(name, context.encoder, context.layout, context.image_shape)
 
 
 def _steady(name: str, context: benchmark.MethodContext) -> nn.Module:
-    from stranger_faults.steady import Steady
+    from third_party_faults.steady import Steady
 
     return Steady(name, context)
 
 
 def _hungry(context: benchmark.MethodContext) -> nn.Module:
-    from stranger_faults.methods import Hungry
+    from third_party_faults.methods import Hungry
 
     return Hungry(context)
 
 
 def _cursed(context: benchmark.MethodContext) -> nn.Module:
-    from stranger_faults.methods import Cursed
+    from third_party_faults.methods import Cursed
 
     return Cursed(context)
 
 
 def _curse(probe: benchmark.Probe, params: benchmark.NoParams) -> benchmark.Evaluation:
-    from stranger_faults.scoring import cursed
+    from third_party_faults.scoring import cursed
 
     return cursed(probe)
 
 
 def _score_slowly(probe: benchmark.Probe, params: benchmark.NoParams) -> benchmark.Evaluation:
-    from stranger_faults.scoring import slow_centroid
+    from third_party_faults.scoring import slow_centroid
 
     return slow_centroid(probe)
 
 
 def _raise(*arguments: object) -> benchmark.Evaluation:
-    raise ZeroDivisionError("the stranger's evaluator went wrong")
+    raise ZeroDivisionError("the third-party evaluator failed")
 
 
 def _train(probe: benchmark.Probe, params: benchmark.NoParams) -> benchmark.Evaluation:

@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 import torch
-from bench_stranger.mean_color import MeanColor
+from bench_third_party.mean_color import MeanColor
 from torch import Tensor
 
 import benchmark
-from stranger_faults.diary import gate, note, wait_at_the_gate
+from third_party_faults.diary import gate, note, wait_at_the_gate
 
 STEPS = 6
 """Of all these methods' trainings: 2 epochs of 48 images in batches of 16."""
@@ -76,7 +76,7 @@ class Hungry(MeanColor):
 
     def _runs_out(self) -> bool:
         """Whether it has done so less often than it is to, in all processes together."""
-        folder = Path(f"{os.environ['STRANGER_DIARY']}.{self.params.kind}-{self.params.times}")
+        folder = Path(f"{os.environ['THIRD_PARTY_DIARY']}.{self.params.kind}-{self.params.times}")
         folder.mkdir(exist_ok=True)
         before = len(list(folder.iterdir()))
         (folder / f"{os.getpid()}-{before}").touch()
@@ -97,7 +97,7 @@ class Cursed(MeanColor):
 
 
 def _raise(step: int) -> None:
-    raise RuntimeError("the stranger's loss went wrong")
+    raise RuntimeError("the third-party loss failed")
 
 
 def _be_killed(step: int) -> None:
@@ -109,18 +109,18 @@ def _exit(step: int) -> None:
 
 
 def _give_up(step: int) -> None:
-    sys.exit("the stranger gives up")
+    sys.exit("the third-party method gives up")
 
 
 def _segfault(step: int) -> None:
-    sys.stdout.write("the stranger reads where nothing is\n")
+    sys.stdout.write("the third-party method reads an invalid address\n")
     sys.stdout.flush()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ctypes.string_at(0)
 
 
 def _hang(step: int) -> None:
-    sys.stderr.write("the stranger sleeps\n")
+    sys.stderr.write("the third-party method sleeps\n")
     sys.stderr.flush()
     while True:
         time.sleep(3600)
@@ -136,7 +136,7 @@ def _be_stubborn(step: int) -> None:
 def _raise_unless_healed(step: int) -> None:
     note("step", "fault_heals")
     if step == 5 and gate() is not None:
-        raise RuntimeError("the stranger is ill")
+        raise RuntimeError("the third-party method fails for now")
 
 
 def _fill_the_disk(step: int) -> None:
@@ -145,7 +145,7 @@ def _fill_the_disk(step: int) -> None:
     block = b"\0" * 4096
     # Twice: what the first one leaves of the last block, the second one takes byte by byte.
     for name, piece in (("fill-1", block), ("fill-2", b"\0")):
-        handle = os.open(Path(os.environ["STRANGER_DISK"]) / name, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+        handle = os.open(Path(os.environ["THIRD_PARTY_DISK"]) / name, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
         try:
             while True:
                 os.write(handle, piece)

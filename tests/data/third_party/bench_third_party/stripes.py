@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import benchmark
-from bench_stranger import CLASSES
+from bench_third_party import CLASSES
 
 
 def stripes(count: int, size: int, seed: int) -> benchmark.Split:

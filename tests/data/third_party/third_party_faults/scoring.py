@@ -6,17 +6,17 @@ import os
 import sys
 import time
 
-from bench_stranger.centroid import nearest_centroid
+from bench_third_party.centroid import nearest_centroid
 
 import benchmark
-from stranger_faults import methods
-from stranger_faults.diary import note, seconds
+from third_party_faults import methods
+from third_party_faults.diary import note, seconds
 
 
 def slow_centroid(probe: benchmark.Probe) -> benchmark.Evaluation:
     """Notes `score` before and `scored` after; of which cell, only the process tells."""
     note("score", probe.tap)
-    time.sleep(seconds("STRANGER_SCORE_SECONDS"))
+    time.sleep(seconds("THIRD_PARTY_SCORE_SECONDS"))
     found = nearest_centroid(probe)
     note("scored", probe.tap)
     return found

@@ -16,13 +16,13 @@ def bench_methods() -> Iterator[benchmark.MethodSpec]:
     """Another `rotation`, which is really mean colors."""
     yield benchmark.MethodSpec(
         name="rotation",
-        summary="a stranger's own",
+        summary="a third-party method",
         build=_build,
         recipe=lambda setting: benchmark.Recipe(epochs=1, batch=16, augment="none"),
     )
 
 
 def _build(context: benchmark.MethodContext) -> nn.Module:
-    from bench_stranger.mean_color import MeanColor
+    from bench_third_party.mean_color import MeanColor
 
     return MeanColor(context.encoder, context.layout, context.image_shape, "left")

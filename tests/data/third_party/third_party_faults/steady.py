@@ -6,11 +6,11 @@ import time
 
 import torch
 import torch.nn.functional as F
-from bench_stranger.mean_color import MeanColor
+from bench_third_party.mean_color import MeanColor
 from torch import Tensor
 
 import benchmark
-from stranger_faults.diary import note, seconds, wait_at_the_gate
+from third_party_faults.diary import note, seconds, wait_at_the_gate
 
 
 class Steady(MeanColor):
@@ -33,7 +33,7 @@ class Steady(MeanColor):
             note("start", self.cell)
             self.started = True
             wait_at_the_gate()
-        time.sleep(seconds("STRANGER_STEP_SECONDS"))
+        time.sleep(seconds("THIRD_PARTY_STEP_SECONDS"))
         losses = super().loss(self._noisy(batch) if self.name == "steady_noise" else batch)
         if self.name == "steady_teacher":
             far = (self.head.weight - self.average).square().mean() / (1 + self.epochs)

@@ -1,4 +1,4 @@
-"""A stranger's good plugin: a method, an encoder, a dataset and an evaluator, each as small as a real one can be."""
+"""A valid third-party plugin: a method, an encoder, a dataset and an evaluator, each as small as a real one can be."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def bench_methods() -> Iterator[benchmark.MethodSpec]:
     yield benchmark.MethodSpec(
         name="mean_color",
         summary="what color is the part that is hidden?",
-        paper="A. Stranger, On Hidden Colors, 2024",
+        paper="A. Author, On Hidden Colors, 2024",
         params=MeanColorParams,
         build=_mean_color,
         version=METHOD_VERSION,
@@ -89,13 +89,13 @@ def bench_evaluators() -> Iterator[benchmark.EvaluatorSpec]:
 
 
 def _mean_color(context: benchmark.MethodContext) -> nn.Module:
-    from bench_stranger.mean_color import MeanColor
+    from bench_third_party.mean_color import MeanColor
 
     return MeanColor(context.encoder, context.layout, context.image_shape, context.params.part)
 
 
 def _tiny(context: benchmark.EncoderContext) -> nn.Module:
-    from bench_stranger.tiny import Tiny
+    from bench_third_party.tiny import Tiny
 
     return Tiny(context.image_shape[0])
 
@@ -119,7 +119,7 @@ def _describe(params: StripesParams, data_dir: Path) -> benchmark.DatasetInfo:
 
 
 def _load(params: StripesParams, data_dir: Path) -> benchmark.Dataset:
-    from bench_stranger.stripes import stripes
+    from bench_third_party.stripes import stripes
 
     return benchmark.Dataset(
         train=stripes(params.train, params.size, seed=1),
@@ -129,6 +129,6 @@ def _load(params: StripesParams, data_dir: Path) -> benchmark.Dataset:
 
 
 def _evaluate(probe: benchmark.Probe, params: benchmark.NoParams) -> benchmark.Evaluation:
-    from bench_stranger.centroid import nearest_centroid
+    from bench_third_party.centroid import nearest_centroid
 
     return nearest_centroid(probe)
