@@ -1,15 +1,18 @@
-"""Load the trained encoder of a finished cell."""
+"""Build the encoder of a cell, and load the trained encoder of a finished one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 
 from benchmark.api.catalog import Catalog, load_catalog
-from benchmark.api.cells import Item
+from benchmark.api.cells import Cell, Item
+from benchmark.api.encoders import EncoderSpec, ImageShape
 from benchmark.api.parameters import bind
 from benchmark.encoder import NormalizedEncoder, build_encoder
 from benchmark.errors import RecordError
@@ -17,40 +20,77 @@ from benchmark.records.record import MODEL, read_record
 
 
 def entry_of(catalog: Catalog, kind: str, singular: str, item: Item) -> Any:
-    """The catalog's entry for a job's item, from the provider that the plan chose."""
-    return catalog.find(
-        getattr(catalog, kind), singular, f"{item.provider}:{item.name}" if item.provider else item.name
-    )
+    """The catalog entry of a job's item, from the provider that the plan chose.
+
+    Args:
+        catalog: the installed plugins.
+        kind: `methods`, `encoders`, `datasets` or `evaluators`.
+        singular: the same in singular, for messages.
+        item: the item.
+    """
+    name = f"{item.provider}:{item.name}" if item.provider else item.name
+    return catalog.find(getattr(catalog, kind), singular, name)
 
 
-def encoder_of(method: Item, encoder: Item, catalog: Catalog) -> tuple[Any, Any]:
-    """(spec, bound parameters) of a cell's encoder, be it the method's own or one that was asked for."""
+def encoder_of(method: Item, encoder: Item, catalog: Catalog) -> tuple[EncoderSpec, Any]:
+    """(spec, bound parameters) of a cell's encoder: the method's own encoder if it has one, else the requested one."""
     own = entry_of(catalog, "methods", "method", method).spec.own_encoder
-    spec = own or entry_of(catalog, "encoders", "encoder", encoder).spec
+    spec: EncoderSpec = own or entry_of(catalog, "encoders", "encoder", encoder).spec
     return spec, bind(spec.params, encoder.params, f"encoder '{spec.name}'")
 
 
+def new_encoder(
+    cell: Cell,
+    catalog: Catalog,
+    *,
+    image_shape: ImageShape,
+    num_images: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device,
+) -> NormalizedEncoder:
+    """The untrained encoder of a cell, on the device. On a GPU that has bfloat16 its network runs in it.
+
+    Args:
+        cell: the method, the encoder and the seed.
+        catalog: the installed plugins.
+        image_shape: (C, H, W).
+        num_images: number of training images.
+        mean: per channel, for images in [0, 1].
+        std: per channel.
+        device: where to put it.
+    """
+    spec, params = encoder_of(cell.method, cell.encoder, catalog)
+    encoder = build_encoder(spec, params, image_shape, num_images=num_images, seed=cell.seed, mean=mean, std=std)
+    encoder.low_precision = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return encoder.to(device)
+
+
 def load_encoder(folder: Path, device: str = "cpu", catalog: Catalog | None = None) -> NormalizedEncoder:
-    """The trained encoder of a cell's folder: see `benchmark.load_encoder`."""
+    """The trained encoder of a cell's folder, in eval mode: see `benchmark.load_encoder`."""
     record = read_record(folder)
     if not record.trained:
         raise RecordError(f"{folder} holds no trained weights (state {record.state}); run the cell again")
     cell = record.cell
-    catalog = catalog or load_catalog()
     method = Item(name=cell["method"]["name"], provider=cell["method"]["provider"])
     encoder = Item(name=cell["encoder"]["name"], provider=cell["encoder"]["provider"], params=cell["encoder"]["params"])
-    spec, params = encoder_of(method, encoder, catalog)
+    spec, params = encoder_of(method, encoder, catalog or load_catalog())
     channels, height, width = cell["image_shape"]
-    ones = [1.0] * channels
+    ones = [1.0] * channels  # mean and std are loaded with the weights
     module = build_encoder(spec, params, (channels, height, width), num_images=0, seed=0, mean=ones, std=ones)
-    _load_weights(module, folder)
+    load_weights(module, folder)
     return module.to(device).eval()
 
 
-def _load_weights(encoder: NormalizedEncoder, folder: Path) -> None:
+def load_weights(encoder: NormalizedEncoder, folder: Path) -> None:
+    """Loads the weights that a cell's folder holds into an encoder.
+
+    Raises:
+        RecordError: the file is missing, damaged or of another encoder.
+    """
     path = folder / MODEL
     try:
         encoder.load_state_dict(safetensors.torch.load_file(path))
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         reason = " ".join(str(error).split())
-        raise RecordError(f"{path} cannot be loaded ({reason}); train the cell again with --rerun all") from error
+        raise RecordError(f"cannot load {path} ({reason}); train the cell again with --rerun all") from error
