@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from benchmark.api.catalog import Catalog, Entry
-from benchmark.api.cells import SMOKE_STEPS, Cell, Item, ScoreRequest
+from benchmark.api.cells import Cell, Item, ScoreRequest
 from benchmark.api.datasets import DatasetSpec
 from benchmark.api.encoders import Layout, Pool
+from benchmark.api.identity import canonical_json, cell_id
 from benchmark.api.methods import MethodSpec, Setting
 from benchmark.api.parameters import as_dict, bind
 from benchmark.api.recipes import Recipe, stretched
@@ -26,7 +26,6 @@ from benchmark.execution.selection import (
     Chosen,
     ChosenDataset,
     _encoder,
-    canonical_json,
     check_providers,
     choose_dataset,
     choose_evaluator,
@@ -222,15 +221,17 @@ def _cells(
     smoke: bool,
     seeds: Sequence[int | None],
 ) -> Iterator[Cell]:
-    """One cell a seed. Hashed is the JSON of all settings, keys sorted; what comes before the seed only once for all."""
-    texts = {"dataset": dataset.text, "encoder": encoder.text, "method": method.text, "recipe": recipe_text}
-    before = hashlib.sha256(("{" + ",".join(f'"{key}":{text}' for key, text in texts.items()) + ',"seed":').encode())
-    after = f',"smoke":{canonical_json(SMOKE_STEPS)}}}' if smoke else "}"
+    """One cell for each seed."""
     for seed in seeds:
-        hashed = before.copy()
-        hashed.update(f"{'null' if seed is None else seed}{after}".encode())
         yield Cell(
-            id=hashed.hexdigest(),
+            id=cell_id(
+                method=method.text,
+                encoder=encoder.text,
+                dataset=dataset.text,
+                recipe=recipe_text,
+                seed=seed,
+                smoke=smoke,
+            ),
             method=method.item,
             encoder=encoder.item,
             dataset=dataset.item,

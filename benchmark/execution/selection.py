@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from benchmark.api.datasets import DatasetInfo, DatasetSpec
 from benchmark.api.encoders import EncoderSpec, Pool
 from benchmark.api.evaluators import EvaluatorSpec
 from benchmark.api.grammar import Selection
+from benchmark.api.identity import dataset_json, plugin_json
 from benchmark.api.methods import MethodSpec
 from benchmark.api.parameters import as_dict, bind, label
 from benchmark.errors import BenchError, DataError, UsageError
@@ -108,9 +108,7 @@ def _encoder(entry: Entry[EncoderSpec], given: dict[str, object]) -> Chosen:
 
 
 def _chosen_one(spec: Any, params: Any, item: Item) -> Chosen:
-    return Chosen(
-        spec=spec, params=params, item=item, text=canonical_json({"name": item.name, "params": item.identity})
-    )
+    return Chosen(spec=spec, params=params, item=item, text=plugin_json(item.name, item.identity))
 
 
 def encoders_for(method: Chosen, encoders: list[Chosen]) -> list[Chosen]:
@@ -156,7 +154,7 @@ def choose_dataset(entry: Entry[DatasetSpec], given: dict[str, object], data_dir
         raise UsageError(f"dataset '{info.label}': subset={subset} is fewer than its {len(info.class_names)} classes")
     shown = info.label if subset is None else f"{info.label}[subset={subset}]"
     item = dataclasses.replace(_item(entry, as_dict(params), {}), label=shown)
-    text = canonical_json({"fingerprint": info.fingerprint, "subset": subset})
+    text = dataset_json(info.fingerprint, subset)
     return ChosenDataset(spec=spec, info=info, item=item, subset=subset, text=text)
 
 
@@ -183,8 +181,3 @@ def _shortened(identity: Mapping[str, object]) -> dict[str, object]:
         key: value[:12] if isinstance(value, str) and len(value) >= 32 and value.isalnum() else value
         for key, value in identity.items()
     }
-
-
-def canonical_json(value: object) -> str:
-    """As it is hashed: one way of writing for each value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
