@@ -17,9 +17,9 @@ from benchmark.api.grammar import parse_items
 from benchmark.api.parameters import bind
 from benchmark.encoder import NormalizedEncoder
 from benchmark.errors import UsageError
+from benchmark.evaluation.cell_data import CellData, load_data
 from benchmark.evaluation.features import FrozenFeatures
 from benchmark.evaluation.trained_encoder import load_encoder
-from benchmark.images import stratified_subset
 from benchmark.records.atomic import replaced
 from benchmark.records.record import Record
 
@@ -89,14 +89,15 @@ def read_frozen_cell(
         encoder.layout.tap(name)
     except KeyError as error:
         raise UsageError(str(error.args[0])) from None
-    splits, class_names = _dataset(record, data_dir, dataset, catalog)
+    data = _dataset(record, data_dir, dataset, catalog)
+    splits = {"train": data.train, "test": data.test}
     return FrozenCell(
         title=_title(record),
         encoder=encoder,
         tap=name,
-        images={split: images for split, (images, _) in splits.items()},
-        labels={split: labels for split, (_, labels) in splits.items()},
-        class_names=class_names,
+        images={split: labeled.images for split, labeled in splits.items()},
+        labels={split: labeled.labels for split, labeled in splits.items()},
+        class_names=data.class_names,
     )
 
 
@@ -127,9 +128,7 @@ def _title(record: Record) -> str:
     return " / ".join(labels if seed is None else [*labels, f"seed {seed}"])
 
 
-def _dataset(
-    record: Record, data_dir: Path, dataset: str | None, catalog: Catalog
-) -> tuple[dict[str, tuple[Tensor, Tensor]], tuple[str, ...]]:
+def _dataset(record: Record, data_dir: Path, dataset: str | None, catalog: Catalog) -> CellData:
     stored = record.cell["dataset"]
     asked = parse_items([dataset or stored["name"]])[0]
     given_by = stored.get("provider")
@@ -143,13 +142,4 @@ def _dataset(
             f"dataset '{info.label}' is not the one that this cell was trained on (fingerprint {info.fingerprint[:12]}, "
             f"then {stored['fingerprint'][:12]}); name it with --dataset 'name[key=value]'"
         )
-    data = spec.load(params, data_dir)
-    found = {
-        split: (torch.from_numpy(np.array(part.images)), torch.from_numpy(np.array(part.labels)).long())
-        for split, part in (("train", data.train), ("test", data.test))
-    }
-    if stored["subset"] is not None:
-        images, labels = found["train"]
-        chosen = stratified_subset(labels, stored["subset"])
-        found["train"] = (images[chosen], labels[chosen])
-    return found, tuple(data.class_names)
+    return load_data(spec, params, data_dir, subset=stored["subset"], device=torch.device("cpu"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
 import statistics
 import time
@@ -19,12 +20,12 @@ from benchmark.api.catalog import Catalog, load_catalog
 from benchmark.api.cells import Accelerate, Cell
 from benchmark.api.methods import Batch, Losses
 from benchmark.api.parameters import bind
-from benchmark.encoder import NormalizedEncoder, build_encoder
+from benchmark.encoder import NormalizedEncoder
 from benchmark.errors import TrainingError, UsageError
 from benchmark.evaluation import trained_encoder
+from benchmark.evaluation.cell_data import load_cell_data
 from benchmark.execution import devices
 from benchmark.execution.request import Plan
-from benchmark.images import channel_statistics, stratified_subset
 from benchmark.progress import silent
 from benchmark.speed import timing
 from benchmark.speed.reference import PlainEncoder, PlainImages, plain_batches
@@ -130,13 +131,15 @@ class TimedTraining:
 
     def encoder(self) -> NormalizedEncoder:
         """A fresh one on the device, as a cell has it."""
-        spec, params = trained_encoder.encoder_of(self.cell.method, self.cell.encoder, self.catalog)
-        shape = (self.images.shape[1], self.images.shape[2], self.images.shape[3])
-        encoder = build_encoder(
-            spec, params, shape, num_images=len(self.images), seed=0, mean=self.mean, std=self.std
-        ).to(self.settings.device)
-        encoder.low_precision = self.settings.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return encoder
+        return trained_encoder.new_encoder(
+            dataclasses.replace(self.cell, seed=0),
+            self.catalog,
+            image_shape=(self.images.shape[1], self.images.shape[2], self.images.shape[3]),
+            num_images=len(self.images),
+            mean=self.mean,
+            std=self.std,
+            device=self.settings.device,
+        )
 
     def loop(self, kind: type[Loop], encoder: NormalizedEncoder, accelerate: Accelerate) -> Loop:
         """The training loop, or a part of it, with a method of its own."""
@@ -160,25 +163,17 @@ def training_of(cell: Cell, catalog: Catalog, data_dir: Path, settings: Training
     spec = trained_encoder.entry_of(catalog, "methods", "method", cell.method).spec
     if not spec.trains:
         return None
-    dataset = trained_encoder.entry_of(catalog, "datasets", "dataset", cell.dataset).spec
-    data = dataset.load(bind(dataset.params, cell.dataset.params, f"dataset '{dataset.name}'"), data_dir)
-    images = torch.from_numpy(data.train.images.copy())
-    labels = torch.from_numpy(data.train.labels.copy()).long()
-    if cell.subset is not None:
-        chosen = stratified_subset(labels, cell.subset)
-        images, labels = images[chosen], labels[chosen]
-    mean, std = channel_statistics(images)
-    if spec.labels == "none" and data.unlabeled is not None:
-        images = torch.cat([images, torch.from_numpy(data.unlabeled.copy())])
+    data = load_cell_data(cell, catalog, data_dir, device=settings.device)
+    mean, std = data.normalization(cell.recipe)
     return TimedTraining(
         cell=cell,
         spec=spec,
         params=bind(spec.params, cell.method.params, f"method '{spec.name}'"),
-        images=images.to(settings.device),
-        labels=labels.to(settings.device) if spec.labels == "all" else None,
+        images=data.images_to_train_on(spec.labels),
+        labels=data.train.labels if spec.labels == "all" else None,
         num_classes=len(data.class_names),
-        mean=cell.recipe.mean or mean,
-        std=cell.recipe.std or std,
+        mean=mean,
+        std=std,
         settings=settings,
         catalog=catalog,
     )
