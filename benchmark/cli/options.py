@@ -1,0 +1,127 @@
+"""Options that several commands share, and the --config file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from benchmark.errors import UnknownNameError, UsageError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Command], Command]
+
+
+class OutputFormat(click.ParamType):
+    """A choice of `benchmark.reports.render.FORMATS`, which is imported only when the option is used or described."""
+
+    name = "format"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return self._choice().convert(value, param, ctx)
+
+    def get_metavar(self, *context: Any) -> str | None:
+        return self._choice().get_metavar(*context)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
+        return self._choice().shell_complete(ctx, param, incomplete)
+
+    def _choice(self) -> click.Choice[str]:
+        from benchmark.reports.render import FORMATS
+
+        return click.Choice(FORMATS)
+
+
+def combined(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Several options as one decorator; the help lists them in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+format_option = click.option(
+    "--format",
+    "form",
+    type=OutputFormat(),
+    default="table",
+    show_default=True,
+    help="Output format. csv and json hold unrounded values.",
+)
+records_argument = click.argument("out", type=click.Path(path_type=Path, exists=True), default=Path("runs"))
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    envvar="BENCH_DATA",
+    show_envvar=True,
+    default=Path("data"),
+    show_default=True,
+    help="Folder of downloaded datasets.",
+)
+
+
+def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Makes the keys of a TOML file the defaults of a command's options."""
+    if value is None:
+        return
+    try:
+        settings = tomllib.loads(Path(value).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--config {value}: {error}") from error
+    options = {**_options_of_run(ctx), **_options(ctx.command)}
+    defaults: dict[str, Any] = {}
+    for key, setting in settings.items():
+        option = options.get(key.replace("_", "-"))
+        if option is None:
+            raise UnknownNameError("key", key, options, f"in {value}")
+        try:
+            defaults[str(option.name)] = _as_option(str(option.name), setting, bool(getattr(option, "multiple", False)))
+        except ValueError:
+            raise UsageError(f"--config {value}: {key} = {setting!r} cannot be; write it as for --{key}") from None
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+def _options_of_run(ctx: click.Context) -> Mapping[str, click.Parameter]:
+    """The options of `bench run`: every command reads a file that was written for it, and ignores what it does not have."""
+    group = ctx.parent.command if ctx.parent else None
+    run = group.get_command(ctx, "run") if isinstance(group, click.Group) else None
+    return _options(run) if run else {}
+
+
+def _options(command: click.Command) -> Mapping[str, click.Parameter]:
+    """Each long option of a command without its dashes -> the option."""
+    return {
+        word.removeprefix("--"): option
+        for option in command.params
+        for word in option.opts
+        if word.startswith("--") and option.name != "config"
+    }
+
+
+def _as_option(name: str, setting: Any, multiple: bool) -> Any:
+    """A TOML value as the option takes it from a command line; ValueError where it cannot be."""
+    if name == "settings" and isinstance(setting, dict):
+        return [f"{key}={_as_word(value)}" for key, value in setting.items()]
+    if multiple:
+        return [_as_word(each) for each in (setting if isinstance(setting, list) else [setting])]
+    if name == "seeds" and isinstance(setting, list):
+        return ",".join(_as_word(seed) for seed in setting) + ","
+    if name == "taps" and isinstance(setting, list):
+        return ",".join(_as_word(tap) for tap in setting)
+    if isinstance(setting, list | dict):
+        raise ValueError
+    return setting
+
+
+def _as_word(value: Any) -> str:
+    if isinstance(value, dict):
+        raise ValueError
+    if isinstance(value, list):
+        return ";".join(_as_word(each) for each in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
