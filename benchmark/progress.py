@@ -1,25 +1,20 @@
-"""Telling people how far things are: a line for each slot on a terminal, plain lines elsewhere, nothing in tests.
+"""Progress of a run: a live display on a terminal or in a notebook, plain lines elsewhere.
 
-Everything that happens to a cell is one frozen `Event`, so that it can cross a process boundary as it is.
+Everything that happens to a cell is one frozen `Event`, so that an executor can send it from another process.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Literal, Protocol
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 EventKind = Literal["started", "stage", "step", "epoch", "finished", "note"]
 
@@ -29,39 +24,61 @@ class Event:
     """Something that happened to a cell."""
 
     kind: EventKind
+    """`step` only shows that the cell is alive; no reporter prints it."""
     cell: str
-    """The cell's title; empty for a note about the whole run."""
+    """The cell's title; empty in a note about the whole run."""
     stage: str = ""
-    """`train`, `features`, `evaluate knn`; for `finished` the state it ended in."""
+    """`train`, `features` or `evaluate knn`; in `finished`, the state in which the cell ended."""
     done: int = 0
-    """Steps of the stage that are behind (epochs in training; of a `step`, which only shows that things move, likewise)."""
+    """Units of the stage that are complete: epochs in training, steps in a `step` event."""
     total: int = 0
-    """Steps of the stage; 0 where that is not known."""
+    """Units of the stage; 0 if unknown."""
     values: Mapping[str, float] = field(default_factory=dict)
     """`loss`, `images/s`, `seconds`."""
     text: str = ""
-    """A reason, a remark."""
+    """In `started`, the device; in `finished`, the reason of a failure; in `note`, the note."""
 
 
 class Reporter(Protocol):
-    """Somebody who wants to know."""
+    """Receives the events of a run."""
 
     def __call__(self, event: Event) -> None:
-        """Takes note of one event; must not raise."""
+        """Handles one event; must not raise."""
         ...
 
 
 def silent(event: Event) -> None:
-    """A reporter for tests and for `-q`."""
+    """Reporter that prints nothing."""
+
+
+@contextlib.contextmanager
+def reporter_for(cells: int, slots: int, quiet: bool = False) -> Iterator[Reporter]:
+    """The reporter that fits the output: live display on a terminal or in a notebook, else plain lines.
+
+    In a notebook, the live display needs ipywidgets; without it, plain lines go to standard output.
+
+    Args:
+        cells: number of cells to run.
+        slots: number of cells that run at once.
+        quiet: print nothing.
+    """
+    in_notebook = Console().is_jupyter
+    if quiet:
+        yield silent
+    elif sys.stderr.isatty() or (in_notebook and importlib.util.find_spec("ipywidgets") is not None):
+        with RichReporter(cells, slots=slots) as reporter:
+            yield reporter
+    else:
+        yield PlainReporter(cells, sys.stdout if in_notebook else None)
 
 
 class PlainReporter:
-    """One line for each thing worth a line: for pipes and log files.
+    """Prints one line for each start, end, note and for some epochs: for pipes and log files.
 
     Args:
-        stream: where to; default standard error, so that tables can be piped.
-        cells: how many cells there are to do.
-        interval: seconds between two lines about the epochs of one cell.
+        cells: number of cells to run.
+        stream: where lines go; default: standard error, so that tables can be piped.
+        interval: least number of seconds between two epoch lines of a cell. The last epoch is always printed.
     """
 
     def __init__(self, cells: int, stream: IO[str] | None = None, interval: float = 10.0) -> None:
@@ -69,10 +86,10 @@ class PlainReporter:
         self._cells = cells
         self._finished = 0
         self._interval = interval
-        self._last: dict[str, float] = {}
+        self._printed_at: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:
-        """Prints the event if it is worth a line."""
+        """Prints the event if it deserves a line."""
         line = self._line(event)
         if line:
             self._stream.write(line + "\n")
@@ -82,43 +99,42 @@ class PlainReporter:
         if event.kind == "note":
             return event.text
         if event.kind == "started":
-            return f"{event.cell}: started{_on(event.text)}"
+            return f"{event.cell}: started" + (f" on {event.text}" if event.text else "")
         if event.kind == "finished":
             self._finished += 1
-            seconds = event.values.get("seconds", 0.0)
-            reason = f": {event.text}" if event.text else ""
-            return f"[{self._finished}/{self._cells}] {event.cell}: {event.stage} after {seconds:.1f} s{reason}"
-        now = time.monotonic()
-        if event.kind == "epoch" and (
-            event.done == event.total or now - self._last.get(event.cell, 0.0) >= self._interval
-        ):
-            self._last[event.cell] = now
-            return f"{event.cell}: epoch {event.done}/{event.total}{_values(event.values)}"
+            return f"[{self._finished}/{self._cells}] {_end_line(event)}"
+        if event.kind == "epoch" and self._is_due(event):
+            self._printed_at[event.cell] = time.monotonic()
+            return f"{event.cell}: epoch {event.done}/{event.total}{_in_parentheses(event.values)}"
         return ""
+
+    def _is_due(self, event: Event) -> bool:
+        elapsed = time.monotonic() - self._printed_at.get(event.cell, 0.0)
+        return event.done == event.total or elapsed >= self._interval
 
 
 @dataclass
 class _Slot:
-    """A line of the live view."""
+    """A row of the live display."""
 
     task: TaskID
     device: str = ""
     cell: str = ""
-    """Empty while it is free."""
+    """Title of the cell that the row shows; empty while the slot is idle."""
 
 
 class RichReporter:
-    """Lines on a terminal: one for all cells, one for each slot. A context manager.
+    """Live display: one row for all cells, one for each slot. A context manager; rich can render it.
 
     Args:
-        cells: how many cells there are to do.
-        console: where to; default standard error, so that tables can be piped.
-        slots: how many cells run at once; None: as many lines as there ever were cells at once.
+        cells: number of cells to run.
+        console: where the display goes; default: standard error, so that tables can be piped.
+        slots: number of cells that run at once; None: a row is added for each further cell that runs at the same time.
     """
 
     def __init__(self, cells: int, console: Console | None = None, slots: int | None = None) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),  # the brackets of aet[transform=affine] are no markup
+            TextColumn("{task.description}", markup=False),  # without markup, aet[transform=affine] keeps its brackets
             BarColumn(bar_width=24),
             TextColumn("{task.fields[count]}", markup=False),
             TextColumn("{task.fields[detail]}", markup=False),
@@ -141,53 +157,58 @@ class RichReporter:
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
 
+    def __rich__(self) -> RenderableType:
+        return self._progress.get_renderable()
+
     def __call__(self, event: Event) -> None:
-        """Shows the event on the line of its cell."""
+        """Shows the event in the row of its cell."""
         if event.kind == "note":
             self._print(event.text)
         elif event.kind == "started":
-            self._finished.discard(event.cell)  # tried once more
-            self._take(event.cell, event.text)
+            self._finished.discard(event.cell)  # an executor runs a failed cell a second time
+            self._assign(event.cell, event.text)
         elif event.kind == "finished":
             self._finish(event)
         elif event.kind != "step":
-            self._move(event)
+            self._advance(event)
         self._count()
 
-    def _move(self, event: Event) -> None:
-        slot = self._line_of(event.cell) or self._take(event.cell, "")
+    def _advance(self, event: Event) -> None:
+        slot = self._slot_of(event.cell) or self._assign(event.cell, "")
         count = f"{event.done}/{event.total}" if event.total else ""
-        detail = event.stage + _values(event.values)
+        detail = event.stage + _in_parentheses(event.values)
         self._progress.update(slot.task, completed=event.done, total=event.total or None, count=count, detail=detail)
 
     def _finish(self, event: Event) -> None:
-        slot = self._line_of(event.cell)
+        slot = self._slot_of(event.cell)
         if slot is not None:
             slot.cell = ""
-            self._progress.reset(slot.task, total=1, description=_line("idle", slot.device), count="", detail="")
+            self._reset(slot, "idle", total=1)
         self._finished.add(event.cell)
-        seconds = event.values.get("seconds", 0.0)
-        reason = f": {event.text}" if event.text else ""
-        self._print(f"{event.cell}: {event.stage} after {seconds:.1f} s{reason}")
+        self._print(_end_line(event))
 
     def _count(self) -> None:
         done = len(self._finished)
         if self._progress.tasks[0].completed != done:
             self._progress.update(self._all, completed=done, count=f"{done}/{self._cells}")
 
-    def _line_of(self, cell: str) -> _Slot | None:
+    def _slot_of(self, cell: str) -> _Slot | None:
         return next((slot for slot in self._slots if slot.cell == cell), None)
 
-    def _take(self, cell: str, device: str) -> _Slot:
-        """A free line, of the same device if there is one; a new one where none is free."""
-        slot = self._line_of(cell)
+    def _assign(self, cell: str, device: str) -> _Slot:
+        """The row for a cell: its own, else an idle one of the same device, else any idle one, else a new one."""
+        slot = self._slot_of(cell)
         if slot is None:
-            free = [slot for slot in self._slots if not slot.cell]
-            free.sort(key=lambda slot: (slot.device != device, slot.device != ""))  # then one that had no device yet
-            slot = free[0] if free else self._new_slot()
+            idle = [slot for slot in self._slots if not slot.cell]
+            idle.sort(key=lambda slot: (slot.device != device, slot.device != ""))
+            slot = idle[0] if idle else self._new_slot()
         slot.cell, slot.device = cell, device
-        self._progress.reset(slot.task, total=None, description=_line(cell, device), count="", detail="")
+        self._reset(slot, cell, total=None)
         return slot
+
+    def _reset(self, slot: _Slot, name: str, total: float | None) -> None:
+        description = f"{slot.device}  {name}" if slot.device else name
+        self._progress.reset(slot.task, total=total, description=description, count="", detail="")
 
     def _new_slot(self) -> _Slot:
         self._slots.append(_Slot(task=self._progress.add_task("idle", total=1, detail="", count="")))
@@ -197,19 +218,16 @@ class RichReporter:
         self._progress.console.print(text, highlight=False, markup=False)
 
 
-def _line(cell: str, device: str) -> str:
-    return f"{device}  {cell}" if device else cell
-
-
-def values_as_words(values: Mapping[str, float]) -> str:
+def values_as_text(values: Mapping[str, float]) -> str:
     """`loss 0.5000, images/s 1,234`."""
-    shown = [f"{name} {value:,.0f}" if name == "images/s" else f"{name} {value:.4f}" for name, value in values.items()]
-    return ", ".join(shown)
+    parts = [f"{name} {value:,.0f}" if name == "images/s" else f"{name} {value:.4f}" for name, value in values.items()]
+    return ", ".join(parts)
 
 
-def _values(values: Mapping[str, float]) -> str:
-    return f" ({values_as_words(values)})" if values else ""
+def _in_parentheses(values: Mapping[str, float]) -> str:
+    return f" ({values_as_text(values)})" if values else ""
 
 
-def _on(device: str) -> str:
-    return f" on {device}" if device else ""
+def _end_line(event: Event) -> str:
+    reason = f": {event.text}" if event.text else ""
+    return f"{event.cell}: {event.stage} after {event.values.get('seconds', 0.0):.1f} s{reason}"

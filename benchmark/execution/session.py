@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +21,7 @@ from benchmark.execution.plan import plan
 from benchmark.execution.request import Plan, Request
 from benchmark.execution.run_files import QueuedCell, announce
 from benchmark.execution.summary import Result, result_of
-from benchmark.progress import PlainReporter, Reporter, RichReporter, silent
+from benchmark.progress import reporter_for
 from benchmark.records import dataframe, index
 from benchmark.records.atomic import replaced
 
@@ -121,7 +119,7 @@ def run(request: Request, where: RunOptions, *, quiet: bool = False, catalog: Ca
             slots = place.slots * len(place.devices)
             with (
                 announce(where.out, slots, _cells(todo, where.out, estimates)),
-                _reporter(len(todo), slots, quiet) as tell,
+                reporter_for(len(todo), slots, quiet) as tell,
             ):
                 for outcome in runner.run(todo, catalog, place, tell, guess=estimates.guess):
                     outcomes.append(outcome)
@@ -205,17 +203,6 @@ def _memory(devices: Sequence[str]) -> dict[str, int]:
         )
         for device in devices
     }
-
-
-@contextlib.contextmanager
-def _reporter(cells: int, slots: int, quiet: bool) -> Iterator[Reporter]:
-    if quiet:
-        yield silent
-    elif sys.stderr.isatty():
-        with RichReporter(cells, slots=slots) as rich:
-            yield rich
-    else:
-        yield PlainReporter(cells)
 
 
 class Scores:

@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmark.api.cells import Json
 from benchmark.execution.estimates import as_words, on_slots
 from benchmark.execution.run_files import QueuedCell, RunFile, read_runs
-from benchmark.progress import values_as_words
+from benchmark.progress import values_as_text
 from benchmark.records import index
 from benchmark.records.columns import RecordSummary
 from benchmark.records.locks import HEARTBEAT_SECONDS, LockInfo, read_lock
@@ -203,7 +203,7 @@ def _running_row(each: Running) -> tuple[str, ...]:
     since = time.strftime("%Y-%m-%d %H:%M", time.localtime(sign.since))
     done = f"{sign.done}/{sign.total}" if sign.total else ""
     left, remark = ("", "left behind") if each.left else (_expected(each.rest), "")
-    return (sign.title, sign.device, sign.stage, done, values_as_words(sign.values), since, left, _owner(sign), remark)
+    return (sign.title, sign.device, sign.stage, done, values_as_text(sign.values), since, left, _owner(sign), remark)
 
 
 def _waiting_rows(found: Status) -> list[tuple[str, ...]]:
