@@ -10,29 +10,10 @@ from typing import Any, TypeVar
 import click
 
 from benchmark.errors import UnknownNameError, UsageError
+from benchmark.reports.render import FORMATS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
-
-
-class OutputFormat(click.ParamType):
-    """A choice of `benchmark.reports.render.FORMATS`, which is imported only when the option is used or described."""
-
-    name = "format"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return self._choice().convert(value, param, ctx)
-
-    def get_metavar(self, *context: Any) -> str | None:
-        return self._choice().get_metavar(*context)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
-        return self._choice().shell_complete(ctx, param, incomplete)
-
-    def _choice(self) -> click.Choice[str]:
-        from benchmark.reports.render import FORMATS
-
-        return click.Choice(FORMATS)
 
 
 def combined(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
@@ -49,7 +30,7 @@ def combined(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
 format_option = click.option(
     "--format",
     "form",
-    type=OutputFormat(),
+    type=click.Choice(FORMATS),
     default="table",
     show_default=True,
     help="Output format. csv and json hold unrounded values.",

@@ -26,13 +26,15 @@ def print_report(report: Report, form: str) -> None:
 
 def print_tables(tables: Sequence[Table], form: str) -> None:
     """Prints tables to standard output: with the width and colors of the terminal if it is one."""
-    from benchmark.reports import render
-
     if form == "table" and sys.stdout.isatty():
         from rich.console import Console
 
-        render.print_tables(tables, Console())
+        from benchmark.reports import terminal
+
+        terminal.print_tables(tables, Console())
     else:
+        from benchmark.reports import render
+
         click.echo(render.render(tables, form), nl=False)  # type: ignore[arg-type]  # a choice of FORMATS
 
 

@@ -19,7 +19,7 @@ from sample_records import sample_record, sample_score
 
 from benchmark.records.dataframe import CSV_COLUMNS, records_as_json, to_frame, write_csv
 from benchmark.records.record import Record
-from benchmark.reports import render as formats
+from benchmark.reports import terminal as formats
 from benchmark.reports.render import render
 from benchmark.reports.score_tables import score_tables
 from benchmark.reports.table import MissingCell, Table
