@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from benchmark.cli.options import format_option
-from benchmark.cli.output import print_tables
+from benchmark.cli.output import print_report
 
 
 @click.command(name="speed")
@@ -53,15 +53,9 @@ def speed_command(form: str, to: Path, **options: Any) -> None:
     bench speed --methods aet --datasets 'folder[path=photos]' --batch 64
     bench speed --methods '*' --encoders '*' --device cuda:0 --budget paper --together 3
     """
-    from benchmark.speed import measure
-    from benchmark.speed.report import add, as_csv, as_json, speed_tables
+    from benchmark.speed.measure import SpeedOptions, measure_speed
+    from benchmark.speed.report import append_csv, speed_report
 
-    report = measure.measure(measure.SpeedOptions(**options))
-    conditions, found = report
-    if form == "json":
-        click.echo(as_json(found, conditions), nl=False)
-    elif form == "csv":
-        click.echo(as_csv(found, conditions), nl=False)
-    else:
-        print_tables(speed_tables(found, conditions), form)
-    click.echo(f"{add(found, conditions, to)}: {len(found)} numbers added", err=True)
+    results = measure_speed(SpeedOptions(**options))
+    print_report(speed_report(results), form)
+    click.echo(f"{append_csv(results, to)}: {len(results.measurements)} rows added", err=True)

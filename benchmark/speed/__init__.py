@@ -1,4 +1,4 @@
-"""Speed measurements as ratios measured side by side: `bench speed`.
+"""Speed measurements, for `bench speed`: training, evaluators, start-up and the limits of the device.
 
-May import execution, training, evaluation, reports, records, api.
+May import execution, training, evaluation, reports, records and api.
 """

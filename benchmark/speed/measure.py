@@ -1,4 +1,4 @@
-"""What `bench speed` does from its options to numbers with their conditions."""
+"""Run `bench speed`: from its options to measurements with their conditions."""
 
 from __future__ import annotations
 
@@ -14,96 +14,133 @@ from benchmark.api.catalog import Catalog, load_catalog
 from benchmark.api.cells import Accelerate, Json
 from benchmark.api.parameters import as_dict, bind, label
 from benchmark.errors import UnknownNameError, UsageError
-from benchmark.execution import devices as cell_room
-from benchmark.execution.devices import cores, resolve_devices
+from benchmark.execution.devices import cores, resolve_devices, threads
 from benchmark.execution.plan import plan
 from benchmark.execution.provenance import environment
 from benchmark.execution.request import Plan, Request
-from benchmark.speed import evaluators as speed
-from benchmark.speed import timing, training
-from benchmark.speed.evaluators import Size, Timed, start_up
+from benchmark.speed.device_limits import cpu_name, measure_device
+from benchmark.speed.evaluators import FeatureSize, TimedEvaluator, measure_evaluators
+from benchmark.speed.measurement import Measurement, MeasurementSettings, SpeedResults
+from benchmark.speed.startup import measure_startup
+from benchmark.speed.training import check_any_trains, measure_trainings
 
 PARTS = ("training", "evaluators", "start-up")
+"""What `--parts` can name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedOptions:
-    """The command line's options, as typed."""
+    """The options of `bench speed`, unparsed."""
 
     methods: Sequence[str] = ("aet,rotation,dim",)
     encoders: Sequence[str] = ("blocknet",)
     datasets: Sequence[str] = ("digits",)
     evaluators: Sequence[str] = ("linear,knn,retrieval",)
     parts: str = ",".join(PARTS)
+    """Names out of `PARTS`, separated by commas."""
     batch: int | None = None
+    """Images per step; None: the recipe's batch size."""
     budget: Literal["quick", "paper"] = "quick"
     settings: Sequence[str] = ()
+    """Recipe settings, as `--set` takes them."""
     features: str = "50000,10000,512"
     """Training images, test images and dimensions of the features that evaluators are timed on."""
     device: str = "auto"
     threads: int | None = None
-    """None: all cores."""
+    """CPU threads; None: all cores."""
     accelerate: Accelerate = "auto"
     workers: int = 1
+    """Worker processes of the plain data loader."""
     no_plain: bool = False
+    """Do not measure the plain PyTorch pipeline."""
     profile: bool = False
+    """Report the operations that take most of a step's time."""
     together: int = 1
+    """Number of processes that train the same cell at once; 1: not measured."""
     rounds: int = 5
+    """Number of measurements of each call; the median is reported."""
     seconds: float = 0.5
+    """Shortest duration of one training measurement."""
     data_dir: Path = Path("data")
 
 
-def measure(asked: SpeedOptions, catalog: Catalog | None = None) -> tuple[Json, list[training.TrainingTimes]]:
-    """Measures what was asked for.
-
-    Returns:
-        The conditions, and every number.
+def measure_speed(options: SpeedOptions, catalog: Catalog | None = None) -> SpeedResults:
+    """Measures what the options name.
 
     Raises:
-        UsageError: something asked for does not exist or cannot be; nothing was measured.
+        UsageError: an option names something that does not exist or cannot be measured. Nothing was measured then.
     """
     catalog = catalog or load_catalog()
-    parts = _parts(asked.parts)
-    size = _size(asked.features)
-    devices = resolve_devices(asked.device)
-    settings = training.TrainingSettings(
-        device=torch.device(devices[0]),
-        threads=asked.threads or cores(),
-        rounds=asked.rounds,
-        least_seconds=asked.seconds,
-        accelerate=asked.accelerate,
-        workers=asked.workers,
-        plain=not asked.no_plain,
-        profile=asked.profile,
-        together=asked.together,
-    )
-    planned = _plan(asked, catalog) if "training" in parts else Plan(cells=(), skips=())
-    if "training" in parts:
-        training.check_trains(planned, catalog)
-    requests = _evaluators(asked, catalog) if "evaluators" in parts else []
-    with cell_room.threads(settings.threads):
-        ceilings, found = speed.device(settings)
-        if "training" in parts:
-            for numbers in training.trainings(planned, catalog, asked.data_dir.expanduser(), settings, ceilings):
-                found += numbers
-        if requests:
-            found += speed.evaluators(requests, size, settings)
+    parts = _parse_parts(options.parts)
+    size = _parse_size(options.features)
+    settings = _settings(options)
+    planned = plan_trainings(options, catalog) if "training" in parts else None
+    if planned is not None:
+        check_any_trains(planned, catalog)
+    evaluators = _selected_evaluators(options, catalog) if "evaluators" in parts else []
+    measurements: list[Measurement] = []
+    with threads(settings.threads):
+        limits, entries = measure_device(settings)
+        measurements += entries
+        if planned is not None:
+            for entries in measure_trainings(planned, catalog, options.data_dir.expanduser(), settings, limits):
+                measurements += entries
+        if evaluators:
+            measurements += measure_evaluators(evaluators, size, settings)
     if "start-up" in parts:
-        found += start_up(catalog, settings)
-    shared = {
+        measurements += measure_startup(catalog, settings)
+    return SpeedResults(conditions=_conditions(options, settings), measurements=tuple(measurements))
+
+
+def plan_trainings(options: SpeedOptions, catalog: Catalog) -> Plan:
+    """The cells whose training the options name."""
+    overrides = dict(grammar.parse_assignments(options.settings))
+    if options.batch is not None:
+        overrides["batch"] = options.batch
+    return plan(
+        Request(
+            methods=grammar.parse_items(options.methods),
+            encoders=grammar.parse_items(options.encoders),
+            datasets=grammar.parse_items(options.datasets),
+            evaluators=(),
+            budget=options.budget,
+            overrides=overrides,
+            floors=False,
+            data_dir=options.data_dir.expanduser(),
+        ),
+        catalog,
+    )
+
+
+def _settings(options: SpeedOptions) -> MeasurementSettings:
+    return MeasurementSettings(
+        device=torch.device(resolve_devices(options.device)[0]),
+        threads=options.threads or cores(),
+        rounds=options.rounds,
+        min_seconds=options.seconds,
+        accelerate=options.accelerate,
+        workers=options.workers,
+        with_plain=not options.no_plain,
+        with_profile=options.profile,
+        processes=options.together,
+    )
+
+
+def _conditions(options: SpeedOptions, settings: MeasurementSettings) -> Json:
+    conditions = {
         "rounds": settings.rounds,
-        "seconds": settings.least_seconds,
+        "seconds": settings.min_seconds,
         "workers": settings.workers,
         "accelerate": settings.accelerate,
-        "budget": asked.budget,
+        "budget": options.budget,
+        **environment(settings.device, settings.threads),
     }
-    there = environment(settings.device, settings.threads)
     if settings.device.type == "cpu":
-        there["device_name"] = timing.cpu_name()
-    return {**shared, **there}, found
+        conditions["device_name"] = cpu_name()
+    return conditions
 
 
-def _parts(text: str) -> tuple[str, ...]:
+def _parse_parts(text: str) -> tuple[str, ...]:
     parts = tuple(part.strip() for part in text.split(",") if part.strip())
     for part in parts:
         if part not in PARTS:
@@ -111,49 +148,26 @@ def _parts(text: str) -> tuple[str, ...]:
     return parts
 
 
-def _size(text: str) -> Size:
+def _parse_size(text: str) -> FeatureSize:
     try:
         train, test, width = (int(number) for number in text.split(","))
     except ValueError:
         train = test = width = 0
     if min(train, test) < 20 or width < 1:
         raise UsageError(
-            f"--features {text}: three numbers are wanted, training images and test images (20 or more) and dimensions, "
-            "such as 50000,10000,512"
+            f"--features {text}: must be three numbers: training images (20 or more), test images (20 or more) and "
+            "dimensions (1 or more), such as 50000,10000,512"
         )
-    return Size(train=train, test=test, width=width)
+    return FeatureSize(train=train, test=test, width=width)
 
 
-def _plan(asked: SpeedOptions, catalog: Catalog) -> Plan:
-    overrides = dict(grammar.parse_assignments(asked.settings))
-    if asked.batch is not None:
-        overrides["batch"] = asked.batch
-    return plan(
-        Request(
-            methods=grammar.parse_items(asked.methods),
-            encoders=grammar.parse_items(asked.encoders),
-            datasets=grammar.parse_items(asked.datasets),
-            evaluators=(),
-            budget=asked.budget,
-            overrides=overrides,
-            floors=False,
-            data_dir=asked.data_dir.expanduser(),
-        ),
-        catalog,
-    )
-
-
-def _evaluators(asked: SpeedOptions, catalog: Catalog) -> list[Timed]:
-    found = []
-    for selection in grammar.parse_items(asked.evaluators):
+def _selected_evaluators(options: SpeedOptions, catalog: Catalog) -> list[TimedEvaluator]:
+    """The evaluators that the options name, each once."""
+    selected = {}
+    for selection in grammar.parse_items(options.evaluators):
         for entry in catalog.match(catalog.evaluators, "evaluator", selection.name):
-            given = dict(selection.params)
-            params = bind(entry.spec.params, given, f"evaluator '{entry.spec.name}'")
-            found.append(
-                Timed(
-                    label=label(entry.spec.name, as_dict(params), as_dict(entry.spec.params())),
-                    spec=entry.spec,
-                    params=params,
-                )
-            )
-    return list({each.label: each for each in found}.values())
+            spec = entry.spec
+            params = bind(spec.params, dict(selection.params), f"evaluator '{spec.name}'")
+            name = label(spec.name, as_dict(params), as_dict(spec.params()))
+            selected[name] = TimedEvaluator(label=name, spec=spec, params=params)
+    return list(selected.values())

@@ -1,7 +1,8 @@
-"""The plain way to train, which `bench speed` compares with: one image at a time by Pillow in a worker process, float32
-tensors laid out as they come, an unfused optimizer, two forwards where the method makes two.
+"""A plain PyTorch training pipeline, the baseline of `bench speed`.
 
-Meant to be what a careful person would write without this project; nothing in it is slowed down.
+Pillow augments one image at a time in a worker process. The step runs in float32 with contiguous (channels-first) tensors
+and an unfused optimizer. A method with two views makes two forward passes. This is what a careful author writes without
+this project; nothing in it is slowed down on purpose.
 """
 
 from __future__ import annotations
@@ -24,49 +25,49 @@ Views = Callable[[Any, Image.Image, random.Random], tuple[Sequence[Image.Image],
 
 
 class PlainImages(Dataset[tuple[Tensor, ...]]):
-    """Images as a map-style dataset: crop, flip, the method's views, ToTensor; one at a time.
+    """A map-style dataset: crop, flip, the method's views, conversion to tensors; one image at a time.
 
     Args:
         images: (N, C, H, W) uint8.
-        augment: the recipe's.
+        augment: augmentation of the recipe.
         pad: black border of the crop in pixels.
-        views: the method's, or None for the image alone.
-        params: the method's.
+        views: makes the method's views of an image; None: the image itself.
+        params: parameters of the method.
     """
 
     def __init__(self, images: NDArray[np.uint8], augment: Augment, pad: int, views: Views | None, params: Any) -> None:
-        self._pictures = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+        self._images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
         self._augment, self._pad, self._views, self._params = augment, pad, views, params
-        self._chance: random.Random | None = None
+        self._worker_rng: random.Random | None = None
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        chance = self._own_chance()
-        picture = self._pictures[index]
-        image = Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
+        rng = self._rng()
+        pixels = self._images[index]
+        image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
         if self._augment in ("crop", "crop-flip") and self._pad:
-            image = self._cropped(image, chance)
-        if self._augment in ("flip", "crop-flip") and chance.random() < 0.5:
+            image = self._crop(image, rng)
+        if self._augment in ("flip", "crop-flip") and rng.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        images, numbers = ([image], []) if self._views is None else self._views(self._params, image, chance)
-        return (*(_tensor(each) for each in images), torch.tensor(numbers, dtype=torch.float32))
+        images, targets = ([image], []) if self._views is None else self._views(self._params, image, rng)
+        return (*(_to_tensor(view) for view in images), torch.tensor(targets, dtype=torch.float32))
 
-    def _own_chance(self) -> random.Random:
-        """Each worker process draws on its own."""
-        if self._chance is None:
+    def _rng(self) -> random.Random:
+        """The generator of this worker process; each worker has another seed."""
+        if self._worker_rng is None:
             worker = get_worker_info()
-            self._chance = random.Random(0 if worker is None else worker.seed)
-        return self._chance
+            self._worker_rng = random.Random(0 if worker is None else worker.seed)
+        return self._worker_rng
 
-    def _cropped(self, image: Image.Image, chance: random.Random) -> Image.Image:
-        """A window of the image in its black border; Pillow's crop gives black outside."""
-        left, top = (chance.randint(-self._pad, self._pad) for _ in range(2))
+    def _crop(self, image: Image.Image, rng: random.Random) -> Image.Image:
+        """A random window of the image with a black border. Pillow fills pixels outside the image with black."""
+        left, top = (rng.randint(-self._pad, self._pad) for _ in range(2))
         return image.crop((left, top, left + image.width, top + image.height))
 
 
-def _tensor(image: Image.Image) -> Tensor:
+def _to_tensor(image: Image.Image) -> Tensor:
     """(C, H, W) float32 in [0, 1]."""
     pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
     pixels = pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
@@ -74,7 +75,7 @@ def _tensor(image: Image.Image) -> Tensor:
 
 
 def plain_batches(dataset: PlainImages, batch: int, workers: int) -> Iterator[list[Tensor]]:
-    """Batches without end, shuffled, from worker processes that live on between epochs."""
+    """An infinite sequence of shuffled batches. Worker processes stay alive between epochs."""
     loader = DataLoader(
         dataset,
         batch_size=min(batch, len(dataset)),
@@ -88,7 +89,7 @@ def plain_batches(dataset: PlainImages, batch: int, workers: int) -> Iterator[li
 
 
 class PlainEncoder(NormalizedEncoder):
-    """The encoder in float32 with its images and weights laid out as torch makes them (channels first)."""
+    """The encoder in float32 with contiguous (channels-first) images and weights."""
 
     def __init__(self, encoder: NormalizedEncoder) -> None:
         super().__init__(
