@@ -139,6 +139,8 @@ class EvaluatorSpec:
     """Of the protocol (`knn@1`): raised whenever a default or the computation changes."""
     params: type = NoParams
     paper: str = ""
+    bibtex: str = ""
+    """BibTeX entries of `paper`, separated by blank lines. Entries with the same key must be the same."""
     pools: tuple[Pool, ...] = ("average", "flat")
     """What `pool` may be; the first is the default. `("none",)`: features are taken in the tap's own shape."""
     labels: Literal["none", "all"] = "all"

@@ -171,6 +171,8 @@ class MethodSpec:
     params: type = NoParams
     """A frozen dataclass with a default for every field; `field(metadata={"help": ...})` is shown by `bench list -v`."""
     paper: str = ""
+    bibtex: str = ""
+    """BibTeX entries of `paper`, separated by blank lines. Entries with the same key must be the same."""
     version: int = 1
     """Raised whenever the same settings give other numbers than before."""
     recipe: Callable[[Setting], Recipe] = default_recipe
