@@ -1,12 +1,11 @@
-"""From frozen features to numbers: each evaluator, at each tap that was asked for.
+"""Score frozen features: run one evaluator at one tap and check its evaluation.
 
-Evaluators see features, labels and a way to encode more images; where features come from is handed in.
+Evaluators see features, labels and a function that encodes further images. They never see the encoder itself.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,11 +21,11 @@ from benchmark.seeding import derived_seed
 
 
 class FeatureSource(Protocol):
-    """Where features are read: see `benchmark.features.FrozenFeatures`."""
+    """Where features are read: see `benchmark.evaluation.features.FrozenFeatures`."""
 
     @property
     def layout(self) -> Layout:
-        """The encoder's taps."""
+        """The taps of the encoder."""
         ...
 
     def read(self, split: str, tap: str, pool: Pool) -> Tensor:
@@ -34,35 +33,39 @@ class FeatureSource(Protocol):
         ...
 
     def encode(self, images: Tensor, tap: str) -> Tensor:
-        """The tap's own shape for float32 images in [0, 1]."""
+        """The features of float32 images in [0, 1] in the tap's own shape."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledImages:
-    """One split."""
+    """One split of a dataset."""
 
     images: Tensor
-    """(N, C, H, W) uint8: on the device, or on the CPU if they are too many for it."""
+    """(N, C, H, W) uint8, on the device, or on the CPU if they do not fit there."""
     labels: Tensor
-    """(N,) int64 on the device."""
+    """(N,) int64, on the device."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is scored."""
+    """Frozen features and labels to score."""
 
     source: FeatureSource
+    """Reads the features."""
     train: LabeledImages
+    """What heads are fitted on."""
     test: LabeledImages
+    """What is scored."""
     class_names: tuple[str, ...]
+    """Index = label."""
     fingerprint: str
-    """The dataset's: evaluators' chance is fixed by it, not by the cell's seed."""
+    """The dataset's. It seeds the evaluators' generator, so that every cell on one dataset gets the same draws."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Split:
-    """A split as an evaluator sees it (see `benchmark.ProbeSplit`)."""
+    """Implements `benchmark.ProbeSplit`."""
 
     images: Tensor
     labels: Tensor
@@ -72,13 +75,13 @@ class _Split:
     pool: Pool
 
     def features(self, tap: str | None = None, pool: Pool | None = None) -> Tensor:
-        """(N, D) float32, (N, *tap.shape) without pooling; default: the tap and pooling that are being scored."""
+        """(N, D) float32; (N, *tap.shape) without pooling. Default: the tap and the pooling of the request."""
         return self.source.read(self.name, tap or self.tap, pool or self.pool)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Probe:
-    """What an evaluator is given (see `benchmark.Probe`)."""
+    """Implements `benchmark.Probe`."""
 
     train: _Split
     test: _Split
@@ -91,33 +94,25 @@ class _Probe:
     source: FeatureSource
 
     def encode(self, images: Tensor, tap: str | None = None, pool: Pool = "none") -> Tensor:
-        """A tap of float32 images in [0, 1], in its own shape or pooled: frozen, no graph."""
+        """The features of float32 images in [0, 1], in the tap's own shape or pooled; frozen, without a graph."""
         name = tap or self.tap
         return pooled(self.source.encode(images, name), self.layout.tap(name), pool)
 
 
-def evaluate(
-    subject: Subject,
-    requests: Iterable[ScoreRequest],
-    resolve: Callable[[ScoreRequest], tuple[EvaluatorSpec, Any]],
-) -> Iterator[tuple[ScoreRequest, EvaluatorSpec, Evaluation]]:
-    """Each request with what was found, as soon as it is found.
+def evaluate(subject: Subject, request: ScoreRequest, spec: EvaluatorSpec, params: Any) -> Evaluation:
+    """Runs an evaluator at a tap.
 
     Args:
         subject: features and labels.
-        requests: evaluators at taps.
-        resolve: request -> the evaluator's spec and bound parameters.
+        request: the tap, the pooling and the protocol.
+        spec: the evaluator.
+        params: an instance of its `params` dataclass.
 
     Raises:
-        PluginError: an evaluator does not keep its contract. What it raises itself passes unchanged.
+        PluginError: the evaluator violates its contract. An exception of the evaluator passes unchanged.
     """
-    for request in requests:
-        spec, params = resolve(request)
-        yield (
-            request,
-            spec,
-            check_evaluation(spec, spec.evaluate(_probe(subject, request), params), len(subject.test.labels)),
-        )
+    evaluation = spec.evaluate(_probe(subject, request), params)
+    return check_evaluation(spec, evaluation, len(subject.test.labels))
 
 
 def _probe(subject: Subject, request: ScoreRequest) -> _Probe:
@@ -146,36 +141,40 @@ def _probe(subject: Subject, request: ScoreRequest) -> _Probe:
 
 
 def check_evaluation(spec: EvaluatorSpec, evaluation: object, num_test: int) -> Evaluation:
-    """The evaluation, if it is what the spec declares.
+    """Returns the evaluation if it is what the spec declares.
 
     Raises:
-        PluginError: not an Evaluation, none or an undeclared metric, a value that is not finite, outcomes of another length.
+        PluginError: it is no Evaluation, it has no measurement or an undeclared metric, a value is not finite, or the
+            number of outcomes is not `num_test`.
     """
     if not isinstance(evaluation, Evaluation):
         raise PluginError(
-            f"evaluator '{spec.name}' gave {type(evaluation).__name__}, but must give benchmark.Evaluation"
+            f"evaluator '{spec.name}': evaluate returned {type(evaluation).__name__}, but must return "
+            "benchmark.Evaluation"
         )
     if not evaluation.measurements:
-        raise PluginError(f"evaluator '{spec.name}' gave no measurement; where there is none to give, raise instead")
+        raise PluginError(
+            f"evaluator '{spec.name}': the evaluation has no measurement; raise UnsupportedError where there is none"
+        )
     declared = {metric.name for metric in spec.metrics}
     seen: set[str] = set()
     for measurement in evaluation.measurements:
         _check_measurement(spec, measurement, declared, num_test)
         if measurement.metric in seen:
-            raise PluginError(f"evaluator '{spec.name}' gave '{measurement.metric}' twice")
+            raise PluginError(f"evaluator '{spec.name}': the metric '{measurement.metric}' is measured twice")
         seen.add(measurement.metric)
     return evaluation
 
 
 def _check_measurement(spec: EvaluatorSpec, measurement: Measurement, declared: set[str], num_test: int) -> None:
-    name = measurement.metric.partition("@")[0]
-    if name not in declared:
+    metric = measurement.metric
+    if metric.partition("@")[0] not in declared:
         raise PluginError(
-            f"evaluator '{spec.name}' gave the metric '{measurement.metric}', but declares {', '.join(sorted(declared))}"
+            f"evaluator '{spec.name}': the metric '{metric}' is not declared; declared: {', '.join(sorted(declared))}"
         )
     if not math.isfinite(measurement.value):
-        raise PluginError(f"evaluator '{spec.name}': {measurement.metric} is {measurement.value}, not a finite number")
+        raise PluginError(f"evaluator '{spec.name}': {metric} is {measurement.value}, but must be finite")
     if measurement.outcomes is not None and len(measurement.outcomes) != num_test:
         raise PluginError(
-            f"evaluator '{spec.name}': {measurement.metric} has {len(measurement.outcomes)} outcomes for {num_test} test images"
+            f"evaluator '{spec.name}': {metric} has {len(measurement.outcomes)} outcomes for {num_test} test images"
         )

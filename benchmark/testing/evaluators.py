@@ -73,8 +73,7 @@ def _evaluated(spec: EvaluatorSpec, params: Any, subject: Subject) -> Evaluation
     request = ScoreRequest(tap="conv2", pool=spec.pools[0], evaluator=Item(name=spec.name), protocol=spec.protocol)
     assert isinstance(subject.source, FrozenFeatures)
     with frozen_features(subject.source.encoder):
-        (found,) = evaluate(subject, [request], lambda _: (spec, params))
-    return found[2]
+        return evaluate(subject, request, spec, params)
 
 
 def _check_values(spec: EvaluatorSpec, found: Evaluation) -> None:

@@ -90,8 +90,7 @@ def scored(name: str, on: Subject, **params: Any) -> benchmark.Evaluation:
     request = ScoreRequest(
         tap=on.source.layout.probe, pool=spec.pools[0], evaluator=Item(name=name), protocol=spec.protocol
     )
-    (found,) = evaluate(on, [request], lambda _: (spec, spec.params(**params)))
-    return found[2]
+    return evaluate(on, request, spec, spec.params(**params))
 
 
 def probe_of(on: Subject) -> Any:
@@ -103,7 +102,7 @@ def probe_of(on: Subject) -> Any:
 
     spec = dataclasses.replace(SPECS["fc1"], evaluate=keep)
     request = ScoreRequest(tap=on.source.layout.probe, pool="none", evaluator=Item(name="fc1"), protocol="fc1@1")
-    list(evaluate(on, [request], lambda _: (spec, None)))
+    evaluate(on, request, spec, None)
     return kept[0]
 
 
