@@ -629,8 +629,8 @@ def test_an_evaluator_that_moves_the_global_stream_is_caught() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"metric": "f1"}, benchmark.PluginError, r"the metric 'f1', but declares accuracy"),
-        ({"value": float("nan"), "outcomes": None}, benchmark.PluginError, r"accuracy is nan, not a finite number"),
+        ({"metric": "f1"}, benchmark.PluginError, r"the metric 'f1' is not declared; declared: accuracy"),
+        ({"value": float("nan"), "outcomes": None}, benchmark.PluginError, r"accuracy is nan, but must be finite"),
         ({"outcomes": np.ones(3, dtype=bool)}, benchmark.PluginError, r"3 outcomes for 40 test images"),
         ({"value": 87.5, "outcomes": None}, ConformanceError, r"accuracy is 87\.5, but its unit is a fraction"),
         ({"value": 0.25}, ConformanceError, r"accuracy is 0\.25, but the mean of its outcomes is 1\.0"),
@@ -646,11 +646,11 @@ def test_a_score_that_cannot_be_is_caught(change: dict[str, Any], error: type[Ex
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (None, r"gave NoneType, but must give benchmark\.Evaluation"),
-        (benchmark.Evaluation(measurements=()), r"gave no measurement"),
+        (None, r"returned NoneType, but must return benchmark\.Evaluation"),
+        (benchmark.Evaluation(measurements=()), r"has no measurement"),
         (
             benchmark.Evaluation(measurements=(benchmark.Measurement(metric="accuracy", value=1.0, n=40),) * 2),
-            r"gave 'accuracy' twice",
+            r"metric 'accuracy' is measured twice",
         ),
     ],
     ids=["none", "empty", "twice"],
