@@ -1,4 +1,4 @@
-"""The plugin API: specs of each kind, hooks, cells, and the catalog of installed plugins. Imports no torch.
+"""The plugin API: one file of specs per kind of plugin, hooks, cells, and the catalog of installed plugins.
 
-May import errors, seeding, progress.
+May import errors, seeding, progress and stats. Imports no torch.
 """

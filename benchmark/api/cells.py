@@ -1,43 +1,44 @@
-"""What plugins give to the core, and what the core's rooms hand to each other.
+"""Cells, the jobs that executors receive, and the outcomes that they return.
 
-Everything here is a frozen value or a Protocol; nothing imports torch, so that `bench list` answers at once.
-Shapes: N images, C channels, H x W pixels, D features. Images are uint8 NCHW at rest and float32 NCHW in [0, 1] in motion.
+Everything here is a frozen value made of plain data, so that it can be written as JSON and sent to another machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from benchmark.api.encoders import Pool
 from benchmark.api.recipes import Recipe
 
-if TYPE_CHECKING:
-    pass
 Json = dict[str, Any]
 SMOKE_STEPS = 4
-"""Training steps of a cell under --smoke."""
-
-
+"""Training steps of a cell under `--smoke`."""
 Accelerate = Literal["auto", "off", "compile"]
-"""Of training steps. `auto`: what pays on the device; `off`: the plain step; `compile`: compile the network in any case."""
+"""Acceleration of training steps: `auto` uses what is faster on the device, `off` nothing, `compile` torch.compile."""
+State = Literal["done", "failed", "interrupted", "smoke"]
+"""State of a record. `smoke`: the cell was trained for a few steps only."""
+Cause = Literal["", "memory", "silence", "crash"]
+"""Why a cell failed, if an executor reacts to it: out of memory, timeout without progress, or its process died."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """A named thing with its resolved parameters."""
+    """A plugin's method, encoder, dataset, evaluator or executor with its resolved parameters."""
 
     name: str
+    """Name of the spec."""
     params: Mapping[str, object] = field(default_factory=dict)
-    """Every parameter with its value, as needed to run: may hold a path."""
+    """Every parameter with its value, as needed to run; may hold a path."""
     identity: Mapping[str, object] = field(default_factory=dict)
-    """What is hashed and recorded instead of `params`: no path."""
+    """What is hashed and recorded instead of `params`; holds no path."""
     label: str = ""
-    """As shown: the name with its non-default parameters, sorted."""
+    """Name in tables: the name with its non-default parameters, sorted: `aet[transform=affine]`."""
     provider: str = ""
-    """Distribution that gives it; needed only where two give the same name."""
+    """Distribution that provides it; needed only if two provide the same name."""
     version: int = 1
+    """Version of the spec."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,19 +46,20 @@ class Cell:
     """The unit that is trained, skipped and resumed: method x encoder x dataset x seed x recipe."""
 
     id: str
-    """Hash of the training settings alone: 64 hexadecimal digits."""
+    """Hash of the training settings, 64 hexadecimal digits; see `benchmark.api.identity`."""
     method: Item
     encoder: Item
     dataset: Item
     fingerprint: str
-    """The dataset's."""
+    """Identifies the content of the dataset."""
     subset: int | None
-    """Stratified number of training images; None: all."""
+    """Number of training images, with the same share of each class; None: all."""
     seed: int | None
-    """None where chance plays no part."""
+    """0 or more; None for a method without randomness."""
     recipe: Recipe
+    """Every number resolved."""
     smoke: bool = False
-    """A few batches only: not a result."""
+    """Trained for `SMOKE_STEPS` steps only; not a result."""
 
     @property
     def title(self) -> str:
@@ -71,52 +73,53 @@ class ScoreRequest:
     """One evaluator at one tap."""
 
     tap: str
+    """Name of the tap."""
     pool: Pool
+    """How the tap becomes features."""
     evaluator: Item
     protocol: str
+    """Evaluator and version: `knn@1`."""
 
     def key(self) -> dict[str, str]:
-        """Under which its scores stand in a record."""
+        """The fields that identify its scores in a record."""
         return {"tap": self.tap, "pool": self.pool, "evaluator": self.evaluator.label, "protocol": self.protocol}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One cell's errand, made of plain values: it can be written as JSON and carried out on another machine."""
+    """What an executor runs: one cell with its scores and settings."""
 
     cell: Cell
     scores: tuple[ScoreRequest, ...]
-    """Asked for; those that the record already has are not computed again."""
+    """Requested scores. Those that the record has already are not computed again."""
     data_dir: str
+    """Folder of datasets."""
     out_dir: str
+    """Folder of records."""
     folder: str
-    """Name of the cell's folder under `out_dir`."""
+    """Name of the cell's folder in `out_dir`."""
     threads: int = 1
-    """CPU threads, recorded: another number gives other sums."""
+    """CPU threads. Recorded, because another number gives other sums."""
     rerun: bool = False
-    """Train again even though there is a finished record."""
+    """Train again although a finished record exists."""
     accelerate: Accelerate = "auto"
-    """How training steps may be made faster; recorded, no part of a cell's identity."""
+    """Acceleration of training steps. Recorded, not part of the cell's identity."""
     checkpoint_seconds: float = 60.0
-    """Least time between two checkpoints."""
+    """Least number of seconds between two checkpoints."""
     checkpoint_epochs: int | None = None
-    """Also after every so many epochs; None: by time alone."""
+    """Write a checkpoint after every so many epochs as well; None: by time only."""
     timeout: float | None = None
-    """Seconds of silence (no step, no stage) after which the cell counts as hung; None: never."""
+    """Seconds without progress (no step, no stage) after which the cell is stopped; None: never."""
     expected_seconds: float | None = None
-    """As past records have it; None where there are none. Jobs come longest first."""
+    """Duration estimated from earlier records; None if there are none. Jobs come longest first."""
     memory: int | None = None
-    """Bytes that it is expected to hold, of the GPU or of the host, as past records have it."""
-    alone: bool = False
-    """Second try of a cell that ran out of memory, with the device to itself: if it does again, the batch that would fit
-    is looked for."""
+    """Bytes that the cell is expected to use on its device, estimated from earlier records; None if there are none."""
+    exclusive: bool = False
+    """Second attempt after running out of memory, with no other cell on the device.
+
+    If it runs out of memory again, the failure names the largest batch that fits."""
     left_token: str = ""
-    """Of another run's claim on the cell which was seen to be left behind: it may be taken."""
-
-
-State = Literal["done", "failed", "interrupted", "smoke"]
-Cause = Literal["", "memory", "silence", "crash"]
-"""Why a cell failed, where an executor does something about it: it ran out of memory, hung, or its process died."""
+    """Token of a lock that a dead run left on the cell; the job may replace that lock."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,12 +127,16 @@ class Outcome:
     """How one job ended."""
 
     cell_id: str
+    """Id of the cell."""
     folder: str
+    """Name of the cell's folder in `out_dir`."""
     state: State | Literal["elsewhere"]
-    """`elsewhere`: another run works on the cell; nothing was done."""
+    """State of the record; `elsewhere`: another run holds the cell, and nothing was done."""
     seconds: float
+    """Wall-clock duration."""
     reason: str = ""
     """Why it failed, one line."""
     traceback: str = ""
-    """What was caught, whole; kept in the record and in log.txt."""
+    """The whole traceback, also kept in the record and in log.txt."""
     cause: Cause = ""
+    """Kind of failure, if an executor reacts to it."""

@@ -1,4 +1,4 @@
-"""Datasets: what a plugin provides and what the core passes on."""
+"""Datasets: the spec that a plugin provides, and the images and labels that it loads."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
-    """What a plan must know of a dataset, found out without decoding an image."""
+    """What a plan needs to know about a dataset, determined without decoding images."""
 
     label: str
-    """How it is shown and filed: `digits`, or a folder's `name`. Never a path."""
+    """Name in tables and folder names: `digits`, or the `name` of an image folder. Never a path."""
     fingerprint: str
-    """Changes whenever an image, a label or their order changes."""
+    """Identifies the content: it changes when an image, a label or their order changes."""
     image_shape: ImageShape
     """(C, H, W) of every image."""
     num_train: int
-    """Number of training images before any subset."""
+    """Number of labeled training images, before any subset."""
     num_test: int
     """Number of test images."""
     class_names: tuple[str, ...]
-    """Index = label."""
+    """Class names; the position is the label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,28 +44,40 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A dataset in memory."""
+    """A loaded dataset."""
 
     train: Split
+    """Training images: methods train on them, evaluators fit on them."""
     test: Split
+    """Test images: only scored."""
     class_names: tuple[str, ...]
-    """Index = label."""
+    """Class names; the position is the label."""
     unlabeled: NDArray[np.uint8] | None = None
-    """More training images without labels, (N, C, H, W) uint8; methods train on train + unlabeled."""
+    """More training images without labels, (N, C, H, W) uint8. Methods train on train + unlabeled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
-    """A dataset that a plugin provides. The core adds the parameter `subset=N` to each: N training images, stratified."""
+    """A dataset that a plugin provides.
+
+    The core adds the parameter `subset=N`: N training images with the same share of each class.
+    """
 
     name: str
+    """Name on the command line: lower case, unique among installed datasets."""
     summary: str
     """One line for `bench list`."""
     describe: Callable[[Any, Path], DatasetInfo]
-    """(params, data_dir) -> info; no torch, no decoding. Raises DataError with what to do when it cannot be had."""
+    """(params, data_dir) -> description, without torch and without decoding images.
+
+    Raises DataError with what to do if the dataset is not available."""
     load: Callable[[Any, Path], Dataset]
     """(params, data_dir) -> images and labels. May download into `data_dir` and cache there."""
     params: type = NoParams
+    """Frozen dataclass with a default for every field."""
     paper: str = ""
-    """Author, title, year; the source."""
+    """`Authors: Title, VENUE year` of the dataset."""
+    bibtex: str = ""
+    """BibTeX entries of `paper`, separated by blank lines. Entries with the same key must be the same."""
     version: int = 1
+    """Raise it when the same settings give other images or labels than before."""

@@ -1,7 +1,8 @@
-"""Encoders and their taps: what a plugin provides and what methods and evaluators see."""
+"""Encoders and their taps: the spec that a plugin provides, and the interface that methods and evaluators use."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -9,92 +10,89 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-
 ImageShape = tuple[int, int, int]
-"""(channels, height, width) of every image of a dataset."""
-
+"""(C, H, W): channels, height and width in pixels."""
 TapKind = Literal["map", "vector", "tokens"]
+"""`map` (N, C, H, W), `vector` (N, D) or `tokens` (N, T, D)."""
 Pool = Literal["average", "flat", "none"]
-"""How a tap's features are read: averaged over places, flattened, or left in the tap's own shape."""
+"""How a tap becomes features: averaged over positions, flattened, or kept in its own shape."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoParams:
-    """The parameters of something that has none."""
+    """The parameters of a plugin that has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tap:
-    """A named place in an encoder where features are read."""
+    """A named layer of an encoder where features are read."""
 
     name: str
-    """Unique within the encoder, in the field's words: `conv2`, `layer4`, `fc`."""
+    """Unique within the encoder: `conv2`, `layer4`, `fc`."""
     kind: TapKind
     """`map` (N, C, H, W), `vector` (N, D) or `tokens` (N, T, D)."""
     shape: tuple[int, ...]
-    """The shape without N: (C, H, W), (D,) or (T, D)."""
+    """Shape of one image's features: (C, H, W), (D,) or (T, D)."""
 
     def width(self, pool: Pool) -> int:
-        """Number of features per image: averaged over places, or (`flat`, `none`) all of them."""
+        """Number of features of one image: per position for `average`, all of them for `flat` and `none`."""
         if pool != "average" or self.kind == "vector":
-            size = 1
-            for length in self.shape:
-                size *= length
-            return size
+            return math.prod(self.shape)
         return self.shape[0] if self.kind == "map" else self.shape[-1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where an encoder can be read, for one image shape."""
+    """The taps of an encoder for one image shape."""
 
     taps: tuple[Tap, ...]
-    """In order of depth, shallowest first. At least one."""
+    """At least one, shallowest first."""
     output: str
-    """The tap that is the encoder's representation: what methods train and the deepest of them."""
+    """Name of the tap that is the representation: methods train it, and no other tap is deeper."""
     probe: str
-    """The tap that is scored by default, beside the output. May be the output itself."""
+    """Name of the tap that is scored by default besides the output. May be the output."""
     local: str | None = None
-    """The map that local objectives (DIM) contrast with the output; None if the encoder has none."""
+    """Name of the map that local objectives (DIM) compare with the output; None if there is none."""
 
     def tap(self, name: str) -> Tap:
         """The tap of that name.
 
         Raises:
-            KeyError: no such tap; the message lists those that exist.
+            KeyError: the encoder has no such tap; the message lists its taps.
         """
         for tap in self.taps:
             if tap.name == name:
                 return tap
-        raise KeyError(f"no tap called '{name}'; there is: {', '.join(tap.name for tap in self.taps)}")
+        raise KeyError(f"no tap called '{name}'; taps: {', '.join(tap.name for tap in self.taps)}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderContext:
-    """What an encoder is built from. May grow: read fields by name."""
+    """What an encoder is built from. Later versions may add fields."""
 
     params: Any
-    """An instance of the spec's `params` dataclass."""
+    """Instance of the spec's `params` dataclass."""
     image_shape: ImageShape
-    """(C, H, W) of the images that it will see."""
+    """(C, H, W) of the images."""
     num_images: int = 0
     """Number of training images."""
 
 
 class Encoder(Protocol):
-    """An encoder as methods and evaluators see it: normalization in front, float32 out, taps computed lazily.
+    """An encoder as methods and evaluators see it.
 
-    The harness wraps what `EncoderSpec.build` returns into this, so `images` are always float32 in [0, 1].
+    The harness wraps the module of `EncoderSpec.build` into this interface: images are float32 in [0, 1], normalization
+    is the first operation, features are float32, and no layer deeper than the requested taps is computed.
     """
 
     layout: Layout
 
     def __call__(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
-        """Features (float32) of `images` (N, C, H, W) at each named tap, in the tap's own shape."""
+        """Features at each named tap, in the tap's own shape, float32. `images` is (N, C, H, W), float32 in [0, 1]."""
         ...
 
     def vector(self, images: Tensor) -> Tensor:
-        """The output tap, averaged over places: (N, D) float32."""
+        """The output tap averaged over positions: (N, D), float32."""
         ...
 
 
@@ -102,23 +100,25 @@ class Encoder(Protocol):
 class EncoderSpec:
     """An encoder that a plugin provides.
 
-    `build` returns a module with `forward(images, taps) -> {tap: Tensor}` that computes no deeper than the deepest tap
-    asked for. Its images are already normalized.
+    `build` returns a module with `forward(images, taps) -> {tap: Tensor}`. It computes no layer deeper than the deepest
+    requested tap. It receives normalized images.
     """
 
     name: str
-    """What people type: lower case, unique among the installed encoders."""
+    """Name on the command line: lower case, unique among installed encoders."""
     summary: str
     """One line for `bench list`."""
     build: Callable[[EncoderContext], nn.Module]
-    """Makes the module with fresh weights. The global torch seed is set by the caller."""
+    """context -> module with new weights. The caller seeds torch's global generator."""
     layout: Callable[[Any, ImageShape], Layout]
-    """(params, image_shape) -> taps, without torch. Raises UnsupportedError for shapes that it cannot take."""
+    """(params, image_shape) -> taps, without torch. Raises UnsupportedError for an unsupported shape."""
     params: type = NoParams
-    """A frozen dataclass with a default for every field."""
+    """Frozen dataclass with a default for every field."""
     paper: str = ""
-    """Author, title, year; where the architecture is described."""
+    """`Authors: Title, VENUE year` of the architecture."""
+    bibtex: str = ""
+    """BibTeX entries of `paper`, separated by blank lines. Entries with the same key must be the same."""
     version: int = 1
-    """Raised whenever the same settings give other numbers than before."""
+    """Raise it when the same settings give other numbers than before."""
     min_side: int = 8
-    """Smallest image side, in pixels, that it takes."""
+    """Smallest image side in pixels."""

@@ -1,4 +1,4 @@
-"""Evaluators: what a plugin provides, and the frozen features that it scores."""
+"""Evaluators: the spec that a plugin provides, and the frozen features that it scores."""
 
 from __future__ import annotations
 
@@ -16,49 +16,52 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One kind of number that an evaluator gives."""
+    """One kind of score that an evaluator computes."""
 
     name: str
-    """Without its setting: `accuracy`, `map`, `recall`. A score may be called `recall@k=10`."""
+    """Without a setting: `accuracy`, `map`, `recall`. A measurement may add one: `recall@k=10`."""
     higher_is_better: bool = True
+    """False for a score where smaller is better."""
     unit: str = "fraction"
-    """`fraction` in [0, 1], `nats`, `count`, ..."""
+    """`fraction` (in [0, 1]), `nats`, `count`, ..."""
     headline: str | None = None
-    """Full name of the score that stands for this evaluator where there is room for one; None: not it."""
+    """Full name of the score that represents the evaluator in a table, such as `accuracy@k=20`; None: not this metric."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One number with what it is the mean of."""
+    """One score of one tap."""
 
     metric: str
-    """`accuracy` or, with its setting, `accuracy@k=20`; the part before `@` is declared in the spec."""
+    """`accuracy`, or with a setting `accuracy@k=20`. The part before `@` is the name of a `Metric` of the spec."""
     value: float
-    """Raw, never a percentage."""
+    """Raw fraction, never a percentage."""
     n: int
-    """Number of test images (queries) behind it."""
+    """Number of test images (queries) that it is computed from."""
     outcomes: NDArray[Any] | None = None
-    """(number of test images,) bool or float32: one value per test image, whose mean is `value`; NaN where an image
-    has none. None where the number is no mean over images."""
+    """(number of test images,) bool or float32: one value for each test image; their mean is `value`.
+
+    NaN for an image without a value. None for a score that is no mean over images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What an evaluator found at one tap."""
+    """What an evaluator returns for one tap."""
 
     measurements: tuple[Measurement, ...]
+    """At least one."""
     predictions: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    """Named arrays aligned to the test index that do not depend on test labels: predicted classes, neighbor ids."""
+    """Name -> array with one row for each test image that does not depend on test labels: classes, neighbor indices."""
     details: Mapping[str, object] = field(default_factory=dict)
-    """What was chosen on the way, JSON: the L2 strength, the number of iterations."""
+    """Values selected on the way, as JSON: the L2 strength, the number of iterations."""
 
 
 class ProbeSplit(Protocol):
-    """Frozen features of one split, computed when first asked for."""
+    """Frozen features of one split, computed on first use."""
 
     @property
     def images(self) -> Tensor:
-        """(N, C, H, W) uint8 on the device; on the CPU, mapped from a file perhaps, if they are too many for it."""
+        """(N, C, H, W) uint8 on the device, or on the CPU (perhaps memory-mapped) if they do not fit there."""
         ...
 
     @property
@@ -67,34 +70,34 @@ class ProbeSplit(Protocol):
         ...
 
     def features(self, tap: str | None = None, pool: Pool | None = None) -> Tensor:
-        """(N, D) float32 on the device, or (N, *tap.shape) where the pooling is `none`.
+        """(N, D) float32 on the device, or (N, *tap.shape) for the pooling `none`.
 
-        Default: the tap and the pooling that are being scored.
+        Default: the tap and the pooling that are scored.
         """
         ...
 
 
 class Probe(Protocol):
-    """What an evaluator is given: frozen features, labels, and the means to encode more views."""
+    """What an evaluator receives: frozen features, labels, and a way to encode more images."""
 
     @property
     def train(self) -> ProbeSplit:
-        """The gallery: what heads are fitted on."""
+        """Training split: heads are fitted on it, and it is the gallery of neighbor search."""
         ...
 
     @property
     def test(self) -> ProbeSplit:
-        """What is scored; its labels choose nothing."""
+        """Test split: it is scored; its labels select nothing."""
         ...
 
     @property
     def tap(self) -> str:
-        """The tap that is being scored."""
+        """Name of the tap that is scored."""
         ...
 
     @property
     def pool(self) -> Pool:
-        """How it is pooled."""
+        """Pooling of the tap that is scored."""
         ...
 
     @property
@@ -104,49 +107,60 @@ class Probe(Protocol):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Index = label."""
+        """Class names; the position is the label."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where images and features are."""
+        """Device of images and features."""
         ...
 
     @property
     def generator(self) -> torch.Generator:
-        """CPU generator fixed by the dataset and the protocol, not by the cell's seed."""
+        """CPU generator, seeded by dataset and protocol, not by the cell's seed."""
         ...
 
     def encode(self, images: Tensor, tap: str | None = None, pool: Pool = "none") -> Tensor:
-        """A tap of more images, float32 in [0, 1] (N, C, H, W): frozen, eval mode, no graph.
+        """Frozen features of more images, in eval mode and without a graph.
 
-        In the tap's own shape; with `pool=probe.pool` as `features` gives it: (N, D).
+        Args:
+            images: (N, C, H, W) float32 in [0, 1].
+            tap: default: the tap that is scored.
+            pool: `none` keeps the tap's own shape; `probe.pool` gives (N, D), like `features`.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatorSpec:
-    """An evaluator that a plugin provides. The core adds the parameter `pool` to those that have a choice."""
+    """An evaluator that a plugin provides.
+
+    The core adds the parameter `pool` if the spec allows more than one pooling.
+    """
 
     name: str
+    """Name on the command line: lower case, unique among installed evaluators."""
     summary: str
+    """One line for `bench list`."""
     evaluate: Callable[[Probe, Any], Evaluation]
-    """(probe, params) -> evaluation. Test labels may score, never choose. Raises UnsupportedError where the evaluator
-    makes no sense (one class only): the score is left out, with that reason, and the cell goes on."""
+    """(probe, params) -> evaluation. Test labels may score, but select nothing.
+
+    Raises UnsupportedError if it makes no sense for the data (only one class, say): the score is left out with that
+    reason, and the cell continues."""
     metrics: tuple[Metric, ...]
+    """Every kind of score that it computes."""
     version: int = 1
-    """Of the protocol (`knn@1`): raised whenever a default or the computation changes."""
+    """Version of the protocol (`knn@1`). Raise it when a default or the computation changes."""
     params: type = NoParams
+    """Frozen dataclass with a default for every field."""
     paper: str = ""
-    bibtex: str = ""
-    """BibTeX entries of `paper`, separated by blank lines. Entries with the same key must be the same."""
+    """`Authors: Title, VENUE year` of the protocol."""
     pools: tuple[Pool, ...] = ("average", "flat")
-    """What `pool` may be; the first is the default. `("none",)`: features are taken in the tap's own shape."""
+    """Allowed poolings, the default first. `("none",)`: the evaluator uses features in the tap's own shape."""
     labels: Literal["none", "all"] = "all"
-    """`none`: no label plays any part in its numbers. `bench correlate` sets those against accuracies."""
+    """`none`: no label influences its scores. `bench correlate` compares such scores with accuracies."""
 
     @property
     def protocol(self) -> str:
-        """The name under which numbers are comparable, such as `knn@1`."""
+        """Evaluator and version, `knn@1`. Scores are comparable only within one protocol."""
         return f"{self.name}@{self.version}"

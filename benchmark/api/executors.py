@@ -1,4 +1,4 @@
-"""Executors: what a plugin provides and the context it is built from."""
+"""Executors: the spec that a plugin provides, and the interface through which cells run."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorContext:
-    """What an executor is built from. May grow."""
+    """What an executor is built from. Later versions may add fields."""
 
     params: Any
+    """Instance of the spec's `params` dataclass."""
     devices: tuple[str, ...]
-    """`("cpu",)` or one name for each visible GPU: `("cuda:0", "cuda:1")`."""
+    """`("cpu",)`, or one name for each GPU: `("cuda:0", "cuda:1")`."""
     slots: int
-    """Cells at once on the CPU; on GPUs: per device."""
+    """Number of cells that may run at once on each device."""
     threads: int
     """CPU threads for each cell."""
     memory: Mapping[str, int] = field(default_factory=dict)
-    """Device -> bytes that cells may hold there together; none for a device of which that is not known."""
+    """Device -> bytes that its cells may use together; a device without an entry has no known limit."""
 
 
 class Executor(Protocol):
-    """Where cells run."""
+    """Runs cells. It handles jobs and outcomes, never tensors."""
 
     def run(self, jobs: Sequence[Job], reporter: Reporter) -> Iterator[Outcome]:
-        """Carries out each job with `benchmark.executors.run_cell` and yields its outcome as soon as it is there."""
+        """Runs each job with `benchmark.executors.run_cell` and yields its outcome as soon as the job ends."""
         ...
 
 
@@ -41,7 +42,14 @@ class ExecutorSpec:
     """An executor that a plugin provides."""
 
     name: str
+    """Name on the command line: lower case, unique among installed executors."""
     summary: str
+    """One line for `bench list`."""
     build: Callable[[ExecutorContext], Executor]
+    """context -> executor."""
     params: type = NoParams
+    """Frozen dataclass with a default for every field."""
+    exclusive: bool = False
+    """True: every job has its device to itself, so a job that runs out of memory is not tried a second time."""
     paper: str = ""
+    """Reference; `bench list -v` shows it."""

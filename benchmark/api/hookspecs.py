@@ -1,17 +1,19 @@
-"""The hooks that a plugin may implement: each a noun that yields typed specs.
+"""The hooks that a plugin may implement, one for each kind of spec.
 
 A plugin is an installed package with an entry point in the group `bench`:
 
     [project.entry-points.bench]
     mine = "bench_mine"
 
-and in `bench_mine/__init__.py` one or more functions of the names below, marked with `@benchmark.hookimpl`.
+`bench_mine/__init__.py` defines one or more of the functions below, decorated with `@benchmark.hookimpl`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar, cast
+
+import pluggy
 
 from benchmark.api.datasets import DatasetSpec
 from benchmark.api.encoders import EncoderSpec
@@ -19,14 +21,7 @@ from benchmark.api.evaluators import EvaluatorSpec
 from benchmark.api.executors import ExecutorSpec
 from benchmark.api.methods import MethodSpec
 
-if TYPE_CHECKING:
-    pass
-
-
-from typing import TypeVar, cast
-
-import pluggy
-
+Spec = MethodSpec | EncoderSpec | DatasetSpec | EvaluatorSpec | ExecutorSpec
 PROJECT = "bench"
 """Entry-point group, hook prefix and pluggy project name."""
 
@@ -36,13 +31,13 @@ _hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 def hookimpl(function: _Function) -> _Function:
-    """Marks a function of a plugin as the implementation of the hook of its name."""
+    """Decorator: the function implements the hook of the same name."""
     return cast(_Function, _hookimpl(cast(Any, function)))
 
 
 @_hookspec
 def bench_methods() -> Iterable[MethodSpec]:
-    """Methods: what trains an encoder.
+    """Yields methods, which train an encoder.
 
     Example:
         >>> import benchmark
@@ -60,7 +55,7 @@ def bench_methods() -> Iterable[MethodSpec]:
 
 @_hookspec
 def bench_encoders() -> Iterable[EncoderSpec]:
-    """Encoders: networks with named taps.
+    """Yields encoders: networks with named taps.
 
     Example:
         >>> import benchmark
@@ -81,7 +76,7 @@ def bench_encoders() -> Iterable[EncoderSpec]:
 
 @_hookspec
 def bench_datasets() -> Iterable[DatasetSpec]:
-    """Datasets: uint8 images with int64 labels, in train and test.
+    """Yields datasets: uint8 images with int64 labels, split into train and test.
 
     Example:
         >>> import benchmark
@@ -105,7 +100,7 @@ def bench_datasets() -> Iterable[DatasetSpec]:
 
 @_hookspec
 def bench_evaluators() -> Iterable[EvaluatorSpec]:
-    """Evaluators: what scores frozen features.
+    """Yields evaluators, which score frozen features.
 
     Example:
         >>> import benchmark
@@ -126,7 +121,7 @@ def bench_evaluators() -> Iterable[EvaluatorSpec]:
 
 @_hookspec
 def bench_executors() -> Iterable[ExecutorSpec]:
-    """Executors: where cells run.
+    """Yields executors, which run cells.
 
     Example:
         >>> import benchmark
@@ -151,7 +146,4 @@ HOOKS: dict[str, type] = {
     "bench_evaluators": EvaluatorSpec,
     "bench_executors": ExecutorSpec,
 }
-"""Hook name -> the type that it must yield."""
-
-
-Spec = MethodSpec | EncoderSpec | DatasetSpec | EvaluatorSpec | ExecutorSpec
+"""Hook name -> the type of spec that it yields."""

@@ -1,4 +1,4 @@
-"""Methods: what a plugin provides, and the batches and losses of a training step."""
+"""Methods: the spec that a plugin provides, and the batches and losses of a training step."""
 
 from __future__ import annotations
 
@@ -16,139 +16,152 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
     from torch import Tensor, nn
 
+Batches = Iterable["Tensor"]
+"""Batches of training images without augmentation, each (N, C, H, W) float32 in [0, 1]."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What is known of a cell before anything is built: what `supports` and `recipe` decide on."""
+    """A combination before anything is built: the argument of a method's `supports` and `recipe`."""
 
     method_params: Any
+    """Instance of the method's `params` dataclass."""
     encoder: str
-    """Name of the encoder."""
+    """Name of the encoder's spec."""
     encoder_params: Any
+    """Instance of the encoder's `params` dataclass."""
     layout: Layout
+    """The encoder's taps."""
     dataset: str
     """Name of the dataset's spec, not its label."""
     image_shape: ImageShape
+    """(C, H, W) of the images."""
     num_images: int
-    """Training images, after the subset."""
+    """Number of labeled training images, after any subset."""
     num_classes: int
     budget: Literal["quick", "paper"]
+    """`quick` for minutes on a CPU, `paper` for the published setting."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodContext:
-    """What a method is built from. May grow: read fields by name."""
+    """What a method is built from. Later versions may add fields."""
 
     params: Any
-    """An instance of the spec's `params` dataclass."""
+    """Instance of the spec's `params` dataclass."""
     encoder: Encoder
-    """An `nn.Module`; keep it as a submodule. Its parameters are trained with the method's own."""
+    """An `nn.Module`. Keep it as a submodule; it is trained with the method's own parameters."""
     layout: Layout
-    """The encoder's taps with their shapes."""
+    """The encoder's taps."""
     image_shape: ImageShape
+    """(C, H, W) of the images."""
     num_images: int
-    """Training images."""
+    """Number of training images."""
     num_classes: int | None
     """None unless the spec declares `labels="all"`."""
     total_steps: int
-    """Optimization steps of the whole training."""
+    """Number of optimization steps of the whole training."""
     mean: tuple[float, ...]
-    """Normalization in front of the encoder, per channel, images in [0, 1]."""
+    """Mean of the encoder's normalization, per channel, for images in [0, 1]."""
     std: tuple[float, ...]
+    """Standard deviation of the encoder's normalization, per channel, for images in [0, 1]."""
     generator: torch.Generator
-    """CPU generator, seeded from the cell's seed: for draws made while building."""
+    """CPU generator, seeded from the cell's seed, for random draws in `build`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One step's images, on the device."""
+    """The images of one step, on the device."""
 
     images: Tensor
-    """(N, C, H, W) float32 in [0, 1], after the recipe's one crop and flip (or none)."""
+    """(N, C, H, W) float32 in [0, 1], after the recipe's augmentation."""
     raw: Tensor
-    """(N, C, H, W) uint8, before it: for methods that make their own views with `benchmark.images`."""
+    """(N, C, H, W) uint8, before augmentation: for methods that make their own views with `benchmark.images`."""
     index: Tensor
-    """(N,) int64: position in the training images."""
+    """(N,) int64: positions in the training images."""
     progress: float
-    """Part of training that is behind, in [0, 1)."""
+    """Completed fraction of training, in [0, 1)."""
     generator: torch.Generator
-    """On the device of `images`. Every random draw of a step comes from it."""
+    """Generator on the device of `images`. Every random draw of a step uses it."""
     labels: Tensor | None = None
-    """(N,) int64, and None unless the spec declares `labels="all"`."""
+    """(N,) int64; None unless the spec declares `labels="all"`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """What a step minimizes."""
+    """The loss of one step."""
 
     total: Tensor
-    """Scalar float32."""
+    """Scalar float32 that the step minimizes."""
     parts: Mapping[str, Tensor] = field(default_factory=dict)
-    """Named scalars to log, such as `mutual_information` and `prior`."""
+    """Name -> scalar to log, such as `mutual_information` and `prior`."""
 
 
 @runtime_checkable
 class Method(Protocol):
     """A method as the training loop sees it: an `nn.Module` whose whole state is in `state_dict()`.
 
-    Optional, found by name:
-        parameter_groups() -> list[dict]: optimizer groups (default: every parameter that wants a gradient).
-        before_training(batches): once, before the first step; `batches` yields float32 images in [0, 1], not augmented.
-        before_step(progress), after_step(progress): progress in [0, 1]; a moving-average teacher, an annealed weight.
-        after_epoch(progress, batches): a memory bank, clustering; `batches` as above.
-        step(batch, optimizer) -> Losses: does forward, backward and the optimizer's steps itself, for what is not one loss.
-        trained_encoder() -> Encoder: the module to be scored, if not the one given (a teacher, say).
-        views(batch), loss_of(batch, views): the two halves of `loss`, what is made of the images before the encoder sees
-            them and the loss of that; `bench speed` times them apart.
-        trivial_losses() -> {part: value}: what a predictor that ignores the image reaches; a cell that does not
-            get below is marked "did not learn". The key `total` means the total.
+    Optional methods, called if they exist:
+        parameter_groups() -> list[dict]: optimizer groups; default: all parameters with `requires_grad`.
+        before_training(batches): called once before the first step. `batches` are `Batches`.
+        before_step(progress), after_step(progress): progress in [0, 1]; to update a moving-average teacher, say.
+        after_epoch(progress, batches): for a memory bank or clustering.
+        step(batch, optimizer) -> Losses: forward, backward and optimizer steps, for methods with more than one loss.
+        trained_encoder() -> Encoder: the module to score, if it is not the context's encoder (a teacher, say).
+        views(batch) and loss_of(batch, views): the two halves of `loss`. `views` makes what the encoder sees from the
+            images; `bench speed` measures the halves separately.
+        trivial_losses() -> {part: value}: the loss of a predictor that ignores the image. A cell whose loss stays above
+            it is marked "did not learn". The key `total` stands for the total loss.
     """
 
     def loss(self, batch: Batch) -> Losses:
-        """The loss of one batch; gradients flow into the encoder."""
+        """The loss of one batch, with a graph from the encoder's parameters."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A figure that was published for a method: what its `paper` recipe should reach, and where that was found.
+    """A published score of a method, with its conditions.
 
-    Shown beside ours by `bench list methods -v` and `bench table --expected`, which lists every condition that differs.
+    Shown by `bench list methods -v`, and beside measured scores by `bench table --expected`, which lists every
+    condition that differs.
     """
 
     value: float
-    """Raw: an accuracy as a fraction, so 1 - error where the source gives errors."""
+    """Raw fraction: 1 - error if the source reports an error."""
     encoder: str
-    """As typed: `blocknet[blocks=3]`."""
+    """As on the command line: `blocknet[blocks=3]`."""
     tap: str
+    """Name of the tap."""
     evaluator: str
-    """As typed: `conv`, `conv[per_class=20]`. Parameters that are not named are at their defaults."""
+    """As on the command line: `conv`, `conv[per_class=20]`. Parameters that are not named have their defaults."""
     source: str
-    """Where the figure stands, such as "Gidaris et al. 2018, Table 3"."""
+    """Where it was published: "Gidaris et al. 2018, Table 3"."""
     status: Literal["read", "recalled"]
-    """`read` there, or in a text that quotes it; `recalled`: from memory, not yet looked up."""
+    """`read`: read in the source or in a text that quotes it; `recalled`: from memory, not yet checked."""
     method: Mapping[str, object] = field(default_factory=dict)
-    """Parameters of the method that the figure is for; those that are not named are at their defaults."""
+    """The method's parameters. Parameters that are not named have their defaults."""
     dataset: str = "cifar10"
     """Name of the dataset."""
     image_shape: ImageShape = (3, 32, 32)
     """(C, H, W) of the images."""
     metric: str = "accuracy"
+    """Name of the metric."""
     recipe: Recipe | None = None
-    """How the encoder was trained; None: it was not, or that is not known."""
+    """How the encoder was trained; None if it was not trained or the recipe is unknown."""
     spread: float | None = None
-    """Standard deviation over runs, where one was published."""
+    """Published standard deviation over runs, as a fraction; None if there is none."""
     note: str = ""
-    """What is not in the other fields: "best epoch on test", another classifier."""
+    """Any other condition: "best epoch on test", another classifier."""
 
 
 def supports_everything(setting: Setting) -> str | None:
-    """The default of `MethodSpec.supports`: no combination is refused."""
+    """Default of `MethodSpec.supports`: every combination is possible."""
     return None
 
 
 def default_recipe(setting: Setting) -> Recipe:
-    """The default of `MethodSpec.recipe`: Adam, six epochs, crop and flip with a border of an eighth of the side."""
+    """Default of `MethodSpec.recipe`: six epochs of Adam; crop and flip with a border of an eighth of the height."""
     return Recipe(pad=max(1, setting.image_shape[1] // 8))
 
 
@@ -164,46 +177,47 @@ class MethodSpec:
     """
 
     name: str
+    """Name on the command line: lower case, unique among installed methods."""
     summary: str
     """One line for `bench list`."""
     build: Callable[[MethodContext], nn.Module]
-    """Makes the module (see `Method`). Import torch inside, so that listing stays fast."""
+    """context -> module (see `Method`). Import torch inside this function, so that `bench list` stays fast."""
     params: type = NoParams
-    """A frozen dataclass with a default for every field; `field(metadata={"help": ...})` is shown by `bench list -v`."""
+    """Frozen dataclass with a default for every field. `bench list -v` shows `field(metadata={"help": ...})`."""
     paper: str = ""
-    bibtex: str = ""
-    """BibTeX entries of `paper`, separated by blank lines. Entries with the same key must be the same."""
+    """`Authors: Title, VENUE year` of the method."""
     version: int = 1
-    """Raised whenever the same settings give other numbers than before."""
+    """Raise it when the same settings give other numbers than before."""
     recipe: Callable[[Setting], Recipe] = default_recipe
-    """Setting -> how to train. Raises UnsupportedError where the asked budget has no recipe."""
+    """setting -> how to train. Raises UnsupportedError if there is no recipe for the requested budget."""
     supports: Callable[[Setting], str | None] = supports_everything
-    """Setting -> why not, or None. The plan skips the cell with that reason."""
+    """setting -> None, or why the combination is impossible. The plan skips the cell with that reason."""
     trains: bool = True
-    """False: no steps are made (floors, weights from elsewhere)."""
+    """False: no training steps (floors, weights from a file)."""
     labels: Literal["none", "all"] = "none"
-    """`all`: training labels are handed to `loss`. Everything else never sees one."""
+    """`all`: `loss` receives training labels. `none`: training never sees a label."""
     seeded: bool = True
-    """False: chance plays no part, so there is one cell whatever the seeds."""
+    """False: the method has no randomness, so it has one cell for all seeds."""
     floor: bool = False
-    """True: joins every plan unless `--no-floors`."""
+    """True: a lower bound that is added to every plan, unless `--no-floors` is set."""
     own_encoder: EncoderSpec | None = None
-    """For methods that bring features of their own (raw pixels): used instead of the encoders asked for, shown as `-`."""
+    """For methods with features of their own (raw pixels): used instead of the requested encoders, shown as `-`."""
     capturable: bool = False
-    """True: on a GPU, a step may be recorded once and replayed (a CUDA graph). `loss` must then compute the same in every
-    step but for tensors: no Python number that changes, no `batch.progress`, nothing read back from the device."""
+    """True: on a GPU, a step may be recorded once as a CUDA graph and replayed.
+
+    Then only tensors may change from step to step: `loss` must not use changing Python numbers or `batch.progress`,
+    and must not read values back from the device."""
     plain_views: Callable[[Any, PillowImage, Random], tuple[Sequence[PillowImage], Sequence[float]]] | None = None
-    """(params, image, chance) -> the views of one image and what describes them, made with Pillow as an ordinary data
-    loader would: what `bench speed` compares the method's batched views with. None: the image alone."""
+    """(params, image, random) -> the views of one image and the numbers that describe them, made with Pillow as in an
+    ordinary data loader.
+
+    `bench speed` compares the method's batched views with it. None: the only view is the image."""
     published: tuple[Published, ...] = ()
-    """Figures that others give for it, to read ours against."""
+    """Published scores of the method."""
     identity: Callable[[Any], Mapping[str, object]] | None = None
-    """params -> what is hashed and shown, where that is not the parameters themselves (a file's checksum, not its path)."""
+    """params -> what is hashed and recorded, if not the parameters themselves: a file's checksum instead of its path."""
 
     @property
     def uses_encoder(self) -> bool:
-        """Whether the encoders that were asked for play a part."""
+        """Whether the method trains or uses the requested encoders."""
         return self.own_encoder is None
-
-
-Batches = Iterable["Tensor"]

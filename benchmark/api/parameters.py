@@ -79,7 +79,7 @@ def _hints(params: type) -> dict[str, Any]:
 
 
 def _defaults(params: type, hints: Mapping[str, Any]) -> dict[str, object]:
-    """Whole numbers that stand as the default of a number, as numbers: `gamma: float = 1` and gamma=1 are one cell."""
+    """Integers numbers that stand as the default of a number, as numbers: `gamma: float = 1` and gamma=1 are one cell."""
     return {
         field.name: float(field.default)
         for field in dataclasses.fields(params)

@@ -19,7 +19,7 @@ from benchmark.api.encoders import Layout, Pool
 from benchmark.api.identity import canonical_json, cell_id
 from benchmark.api.methods import MethodSpec, Setting
 from benchmark.api.parameters import as_dict, bind
-from benchmark.api.recipes import Recipe, stretched
+from benchmark.api.recipes import Recipe, with_epochs
 from benchmark.errors import BenchError, UnknownNameError, UnsupportedError, UsageError
 from benchmark.execution.request import Plan, PlannedCell, Request, Skip
 from benchmark.execution.selection import (
@@ -153,7 +153,7 @@ def _recipe(shared: _Shared, spec: MethodSpec, setting: Setting) -> tuple[Recipe
 
     What is not trained has no schedule: only normalization is left of the overrides.
     """
-    recipe = stretched(spec.recipe(setting), shared.request.epochs) if spec.trains else Recipe(epochs=0)
+    recipe = with_epochs(spec.recipe(setting), shared.request.epochs) if spec.trains else Recipe(epochs=0)
     key = (repr(recipe), spec.trains, setting.image_shape[0])  # not the recipe itself: True and 1 are equal
     if key not in shared.recipes:
         overrides = dict(shared.request.overrides)
