@@ -81,7 +81,7 @@ def subject(
         train=LabeledImages(images=train_images, labels=train_labels),
         test=LabeledImages(images=test_images, labels=test_labels),
         class_names=tuple(f"class {label}" for label in range(names or classes)),
-        fingerprint="colored",
+        fingerprint="coloured",  # seeds the draws of the heads
     )
 
 
