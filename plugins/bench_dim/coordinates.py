@@ -1,10 +1,11 @@
-"""Coordinate prediction: from Y, where does a place of the map lie, and how do two places lie to each other?
+"""Coordinate prediction: classify the position of a location, and the offset between two locations, from Y.
 
-Hjelm et al. 2019, section 4.3: cross-entropies of (row, column) given Y and a place's features, and of (row - row', column -
-column') given Y and two places' features, both used together. Rows and columns are two classifications whose losses are
-added, averaged over places: so in the authors' code, which has the absolute task alone. Recalled from the paper's
-appendix, not at hand: two hidden layers of 512 with batch norm (the released code has one residual block instead). One
-partner for each place, drawn anew from all places of the image, is this project's choice.
+Hjelm et al. 2019, section 4.3: the cross-entropies of (row, column) given Y and a location's features, and of (row - row',
+column - column') given Y and the features of two locations; both are used together. Rows and columns are two
+classifications whose losses are added and averaged over locations, as in the authors' code, which has only the absolute
+task. Recalled from the paper's appendix, not read: two hidden layers of 512 units with batch normalization (the released
+code has one residual block instead). Each location has one partner, drawn in every step from all locations of the image;
+this is a choice of this project.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ HIDDEN = 512
 
 
 class Coordinates(nn.Module):
-    """Both tasks for maps of one size.
+    """The absolute and the relative task for maps of one size.
 
     Args:
         width: D, length of Y.
@@ -33,30 +34,34 @@ class Coordinates(nn.Module):
         self.absolute = _network(width + channels, self.height + self.columns)
         self.relative = _network(width + 2 * channels, 2 * self.height - 1 + 2 * self.columns - 1)
 
-    def forward(self, vectors: Tensor, maps: Tensor, most: int | None, generator: torch.Generator) -> dict[str, Tensor]:
-        """`absolute` and `relative`: each the cross-entropy of the row plus that of the column, in nats.
+    def forward(
+        self, vectors: Tensor, maps: Tensor, max_locations: int | None, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """`absolute` and `relative`: the cross-entropy of the row plus that of the column, in nats.
 
         Args:
             vectors: Y, (N, D).
             maps: (N, C, H, W).
-            most: places of an image that take part, drawn without replacement; None for all of them.
-            generator: on the maps' device; draws these and every place's partner.
+            max_locations: locations per image that are used, drawn without replacement; None: all.
+            generator: on the maps' device; draws the locations and the partner of each.
         """
         count, length = len(maps), self.height * self.columns
-        where, partner = _drawn(count, length, most, generator, maps.device)
-        places = maps.flatten(2).transpose(1, 2)
-        own, other = _at(places, where), _at(places, partner)
-        summary = vectors[:, None].expand(-1, where.shape[1], -1)
-        row, column = where // self.columns, where % self.columns
-        rows_off = row - partner // self.columns + self.height - 1
-        columns_off = column - partner % self.columns + self.columns - 1
+        index, partner = _draw_locations(count, length, max_locations, generator, maps.device)
+        locations = maps.flatten(2).transpose(1, 2)
+        own, other = _gather(locations, index), _gather(locations, partner)
+        expanded = vectors[:, None].expand(-1, index.shape[1], -1)
+        row, column = index // self.columns, index % self.columns
+        row_offset = row - partner // self.columns + self.height - 1
+        column_offset = column - partner % self.columns + self.columns - 1
         return {
-            "absolute": _error(self.absolute, [summary, own], row, column, self.height),
-            "relative": _error(self.relative, [summary, own, other], rows_off, columns_off, 2 * self.height - 1),
+            "absolute": _cross_entropy(self.absolute, [expanded, own], row, column, self.height),
+            "relative": _cross_entropy(
+                self.relative, [expanded, own, other], row_offset, column_offset, 2 * self.height - 1
+            ),
         }
 
     def trivial_losses(self) -> dict[str, float]:
-        """The best answer that looks at nothing: log H + log W, and the entropy of differences of two uniform draws."""
+        """Losses of the best constant prediction: log H + log W, and the entropy of the difference of two uniform draws."""
         return {
             "absolute": math.log(self.height) + math.log(self.columns),
             "relative": _difference_entropy(self.height) + _difference_entropy(self.columns),
@@ -70,29 +75,30 @@ def _network(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(HIDDEN, outputs))
 
 
-def _drawn(
-    count: int, length: int, most: int | None, generator: torch.Generator, device: torch.device
+def _draw_locations(
+    count: int, length: int, max_locations: int | None, generator: torch.Generator, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Places (N, K) int64 of each image, and a partner for each: any place of the same image, itself included."""
-    if most is None or most >= length:
-        where = torch.arange(length, device=device).expand(count, length)
+    """Indices (N, K) int64 of locations, and of a partner for each: any location of the same image, possibly itself."""
+    if max_locations is None or max_locations >= length:
+        index = torch.arange(length, device=device).expand(count, length)
     else:
-        where = torch.rand((count, length), generator=generator, device=device).topk(most, dim=1).indices
-    return where, torch.randint(length, where.shape, generator=generator, device=device)
+        index = torch.rand((count, length), generator=generator, device=device).topk(max_locations, dim=1).indices
+    return index, torch.randint(length, index.shape, generator=generator, device=device)
 
 
-def _at(places: Tensor, where: Tensor) -> Tensor:
+def _gather(locations: Tensor, index: Tensor) -> Tensor:
     """(N, L, C) at (N, K) -> (N, K, C)."""
-    return places.gather(1, where[:, :, None].expand(-1, -1, places.shape[2]))
+    return locations.gather(1, index[:, :, None].expand(-1, -1, locations.shape[2]))
 
 
-def _error(network: nn.Module, inputs: list[Tensor], row: Tensor, column: Tensor, rows: int) -> Tensor:
-    """Cross-entropy of (N, K) rows plus that of columns; the first `rows` logits are for the row."""
+def _cross_entropy(network: nn.Module, inputs: list[Tensor], row: Tensor, column: Tensor, num_rows: int) -> Tensor:
+    """Cross-entropy of (N, K) rows plus that of columns. The first `num_rows` logits are for the row."""
     logits = network(torch.cat(inputs, dim=2).flatten(0, 1))
-    return F.cross_entropy(logits[:, :rows], row.flatten()) + F.cross_entropy(logits[:, rows:], column.flatten())
+    row_loss = F.cross_entropy(logits[:, :num_rows], row.flatten())
+    return row_loss + F.cross_entropy(logits[:, num_rows:], column.flatten())
 
 
 def _difference_entropy(length: int) -> float:
-    """Entropy in nats of i - j for i and j uniform in 0..length - 1: differences d have chance (length - |d|) / length^2."""
-    chances = [(length - abs(difference)) / length**2 for difference in range(1 - length, length)]
-    return -sum(chance * math.log(chance) for chance in chances)
+    """Entropy in nats of i - j for i, j uniform in 0..length - 1: difference d has probability (length - |d|) / length^2."""
+    probabilities = [(length - abs(difference)) / length**2 for difference in range(1 - length, length)]
+    return -sum(probability * math.log(probability) for probability in probabilities)

@@ -1,12 +1,12 @@
 """Lower bounds on mutual information, as losses of a table of scores.
 
-Convention: `scores` is float32 (N, N, L); `scores[i, j, l]` is the critic's score u of image i's vector with place l of
-image j's map. So `scores[i, i]` holds the L positives of image i, everything else negatives (N - 1 other images times
-L places); L = 1 where whole images are compared. Every loss is a scalar to minimize; its bound is `trivial - loss`, where
-`trivial` is the loss of a critic that gives all pairs one score.
+Convention: `scores` is float32 (N, N, L); `scores[i, j, l]` is the critic's score u of image i's vector with location l of
+image j's map. `scores[i, i]` holds the L positives of image i; all others are negatives (N - 1 other images times L
+locations). L = 1 for whole images. Every loss is a scalar to minimize; its bound is `trivial - loss`, where `trivial` is the
+loss of a critic that gives all pairs the same score.
 
-Sources: Hjelm et al. 2019, eqs. 2-5. The authors' later code hides a vector's own image from infoNCE by scores of -10
-instead of leaving it out, which wins as soon as real scores fall below -10; here the diagonal is cut out.
+Sources: Hjelm et al. 2019, eqs. 2-5. The authors' later code masks a vector's own image in infoNCE with scores of -10
+instead of removing it, which dominates as soon as real scores fall below -10; here the diagonal is removed.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ import torch.nn.functional as F
 from torch import Tensor
 
 NWJ_TANGENT = 11.0
-"""Score above which NWJ's exponential goes on as its tangent; e^(11-1) is a ratio of densities of 22,026."""
+"""Score above which NWJ's exponential is replaced by its tangent; e^(11-1) is a density ratio of 22,026."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimator:
-    """A bound: its loss and what that is worth."""
+    """A lower bound on mutual information."""
 
     loss: Callable[[Tensor], Tensor]
     """Scores (N, N, L), N of 2 or more -> scalar."""
     trivial: Callable[[int], float]
-    """Number of negatives of each positive, (N - 1) L -> the loss of one constant score (NWJ: the best constant)."""
+    """Number of negatives per positive, (N - 1) L -> the loss of a constant score (NWJ: of the best constant)."""
 
 
 def positives(scores: Tensor) -> Tensor:
-    """Scores of what belongs together: (N, L)."""
+    """(N, L): scores of each vector with the locations of its own image."""
     return scores.diagonal(dim1=0, dim2=1).transpose(0, 1)
 
 
 def negatives(scores: Tensor) -> Tensor:
-    """Scores of each vector with all places of all other images: (N, (N - 1) L).
+    """(N, (N - 1) L): scores of each vector with all locations of all other images.
 
-    The diagonal is cut out, not filled: whatever it holds, even infinities, has no part in value or gradient.
+    The diagonal is removed, not masked: its values, even infinities, affect neither the result nor the gradient.
     """
     count = len(scores)
     rows = scores.flatten(0, 1)[1:]  # without entry (0, 0) each diagonal entry ends a block of N + 1
@@ -54,7 +54,7 @@ def jsd(scores: Tensor) -> Tensor:
 
 
 def dv(scores: Tensor) -> Tensor:
-    """Donsker-Varadhan (eq. 2): log mean exp(u-) - mean u+. Biased in small batches; unmoved by a constant added to u."""
+    """Donsker-Varadhan (eq. 2): log mean exp(u-) - mean u+. Biased in small batches; invariant to a constant added to u."""
     others = negatives(scores)
     return torch.logsumexp(others.flatten(), dim=0) - math.log(others.numel()) - positives(scores).mean()
 
@@ -62,21 +62,21 @@ def dv(scores: Tensor) -> Tensor:
 def nce(scores: Tensor) -> Tensor:
     """InfoNCE (eq. 5): -mean log softmax of u+ among itself and the (N - 1) L negatives of its vector.
 
-    Written as softplus(logsumexp(u-) - u+), which neither overflows nor loses digits.
+    Computed as softplus(logsumexp(u-) - u+), which neither overflows nor loses precision.
     """
     others = torch.logsumexp(negatives(scores), dim=1, keepdim=True)
     return F.softplus(others - positives(scores)).mean()
 
 
 def nwj(scores: Tensor) -> Tensor:
-    """Nguyen-Wainwright-Jordan: mean e^(u- - 1) - mean u+, least where u = 1 + log ratio of densities.
+    """Nguyen-Wainwright-Jordan: mean e^(u- - 1) - mean u+, minimal at u = 1 + log density ratio.
 
-    Above `NWJ_TANGENT` the exponential goes on as its tangent, so that a far too high score gives a finite gradient;
-    below it nothing is changed. A critic that scores unrelated pairs above it is far from a useful bound anyway.
+    Above `NWJ_TANGENT` the exponential is replaced by its tangent, so that a score that is far too high has a finite
+    gradient; below it the loss is exact. A critic that scores negatives above it is far from a useful bound.
     """
     others = negatives(scores)
-    bend = others.clamp_max(NWJ_TANGENT)
-    return (torch.exp(bend - 1) * (1 + others - bend)).mean() - positives(scores).mean()
+    clamped = others.clamp_max(NWJ_TANGENT)
+    return (torch.exp(clamped - 1) * (1 + others - clamped)).mean() - positives(scores).mean()
 
 
 ESTIMATORS: dict[str, Estimator] = {
@@ -85,3 +85,4 @@ ESTIMATORS: dict[str, Estimator] = {
     "nce": Estimator(loss=nce, trivial=lambda negatives: math.log1p(negatives)),
     "nwj": Estimator(loss=nwj, trivial=lambda _: 0.0),
 }
+"""Value of the parameter `estimator` -> the bound."""

@@ -1,4 +1,4 @@
-"""Deep InfoMax as one loss: mutual information of the output with a map, the game against the prior, and added tasks."""
+"""The loss of Deep InfoMax: mutual information between output and map, the adversarial prior, and the added tasks."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from bench_dim import DimParams
 from bench_dim.coordinates import Coordinates
 from bench_dim.critics import global_critic, local_critic
 from bench_dim.estimators import ESTIMATORS
-from bench_dim.occlusion import occluded
+from bench_dim.occlusion import occlude
 from bench_dim.prior import Discriminator, discriminator_loss, encoder_loss
 
 Part = Literal["local", "global"]
 
 
 class DeepInfoMax(nn.Module):
-    """The encoder with its critics and, where they have weight, a discriminator and predictors of coordinates.
+    """The encoder with its critics and, if they have weight, a discriminator and predictors of coordinates.
 
-    Y is the encoder's output tap itself, averaged over places if it is a map or tokens: no head is added, so what is
-    trained is what is scored. Y goes into the critics as it is and through a sigmoid into the prior's branch alone. With
-    occlusion there is one Y, that of the occluded image, for all of them.
+    Y is the encoder's output tap, averaged over locations if it is a map or tokens. No head is added, so the trained
+    representation is the scored one. The critics take Y unchanged; only the prior's branch applies a sigmoid. With
+    occlusion, all parts use the Y of the occluded image.
 
     Raises:
         UnsupportedError: the encoder has no local map.
@@ -32,13 +32,13 @@ class DeepInfoMax(nn.Module):
     largest_batch: Tensor
     """int64 scalar: images in the largest batch so far; infoNCE's trivial loss depends on it."""
     color: Tensor
-    """(1, C, 1, 1) float32: the normalization's mean."""
+    """(1, C, 1, 1) float32: the normalization's mean, which fills occluded pixels."""
 
     def __init__(self, context: benchmark.MethodContext) -> None:
         super().__init__()
         layout = context.layout
         if layout.local is None:
-            raise benchmark.UnsupportedError("this encoder names no local map, which DIM contrasts with the output")
+            raise benchmark.UnsupportedError("this encoder has no local map, which DIM contrasts with the output")
         self.params: DimParams = context.params
         self.encoder = context.encoder
         self.local_tap = layout.tap(layout.local)
@@ -53,7 +53,7 @@ class DeepInfoMax(nn.Module):
         self.discriminator = Discriminator(width) if self.params.prior_weight > 0 else None
         self.coordinates = Coordinates(width, shape) if self.params.coordinates > 0 else None
         color = torch.tensor(context.mean, dtype=torch.float32).view(1, -1, 1, 1)
-        self.register_buffer("color", color, persistent=False)  # of what hides; the recipe has it already
+        self.register_buffer("color", color, persistent=False)  # the recipe stores it
         self.register_buffer("largest_batch", torch.zeros((), dtype=torch.int64))
 
     def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
@@ -64,12 +64,13 @@ class DeepInfoMax(nn.Module):
         gamma) and `discriminator`; `absolute` and `relative` (cross-entropies of coordinates, before their weight).
 
         Raises:
-            TrainingError: a batch of one image, which has nothing to be told from.
+            TrainingError: a batch of one image, which has no negatives.
         """
         count = len(batch.images)
         if count < 2:
             raise benchmark.TrainingError(
-                "a batch of one image came to DIM, which contrasts images with each other; keep drop_last=true"
+                "DIM contrasts images with each other and needs batches of 2 or more, but this batch has one image; "
+                "set drop_last=true"
             )
         self.largest_batch.clamp_(min=count)
         vectors, maps = self._features(batch)
@@ -93,8 +94,9 @@ class DeepInfoMax(nn.Module):
         return benchmark.Losses(total=total, parts=parts)
 
     def trivial_losses(self) -> dict[str, float]:
-        """Part -> the loss of a critic that gives every pair one score, or of the best constant answer about coordinates;
-        empty before the first batch.
+        """Part -> loss of a critic with one score for all pairs, or of the best constant prediction of coordinates.
+
+        Empty before the first batch.
         """
         count = int(self.largest_batch)
         if not count:
@@ -103,15 +105,15 @@ class DeepInfoMax(nn.Module):
         return trivial if self.coordinates is None else trivial | self.coordinates.trivial_losses()
 
     def _features(self, batch: benchmark.Batch) -> tuple[Tensor, Tensor]:
-        """Y (N, D), of the occluded images if so asked, and the local map (N, C, H, W) of the whole ones."""
+        """Y (N, D), of the occluded images if occlusion is on, and the local map (N, C, H, W) of the full images."""
         if self.params.occlude == 0:
-            return self._encoded(batch.images)
-        partly = occluded(batch.images, self.color, self.params.occlude, batch.generator)
+            return self._encode(batch.images)
+        occluded = occlude(batch.images, self.color, self.params.occlude, batch.generator)
         maps: Tensor = self.encoder(batch.images, [self.local_tap.name])[self.local_tap.name]
-        return self.encoder.vector(partly), maps
+        return self.encoder.vector(occluded), maps
 
-    def _encoded(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Y (N, D) and the local map (N, C, H, W), from one forward."""
+    def _encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Y (N, D) and the local map (N, C, H, W), from one forward pass."""
         taps = self.encoder(images, list(dict.fromkeys([self.local_tap.name, self.output_tap.name])))
         output = taps[self.output_tap.name]
         if self.output_tap.kind == "map":
@@ -123,31 +125,33 @@ class DeepInfoMax(nn.Module):
     def _scores(self, part: Part, vectors: Tensor, maps: Tensor, generator: torch.Generator) -> Tensor:
         """(N, N, L) with L = 1 for the global part."""
         if part == "local":
-            maps = sampled(maps.flatten(2).transpose(1, 2), self.params.local_samples, generator)
+            maps = sample_locations(maps.flatten(2).transpose(1, 2), self.params.local_samples, generator)
         scores: Tensor = self.critics[part](vectors, maps)
         return scores
 
     def _trivial(self, part: Part, count: int) -> float:
-        places = 1
+        locations = 1
         if part == "local":
             _, height, width = self.local_tap.shape
-            places = min(height * width, self.params.local_samples or height * width)
-        return self.estimator.trivial((count - 1) * places)
+            locations = min(height * width, self.params.local_samples or height * width)
+        return self.estimator.trivial((count - 1) * locations)
 
 
-def sampled(places: Tensor, most: int | None, generator: torch.Generator) -> Tensor:
-    """At most `most` places of each image, drawn without replacement, for each image its own.
+def sample_locations(locations: Tensor, max_locations: int | None, generator: torch.Generator) -> Tensor:
+    """Locations of each image, drawn without replacement and independently for each image.
 
     Args:
-        places: (N, L, C).
-        most: None for all of them, in order.
-        generator: on the device of `places`.
+        locations: (N, L, C).
+        max_locations: how many to draw; None: all of them, in order.
+        generator: on the device of `locations`.
 
     Returns:
-        (N, min(L, most), C).
+        (N, min(L, max_locations), C).
     """
-    count, length, channels = places.shape
-    if most is None or most >= length:
-        return places
-    chosen = torch.rand((count, length), generator=generator, device=places.device).topk(most, dim=1).indices
-    return places.gather(1, chosen[:, :, None].expand(-1, -1, channels))
+    count, length, channels = locations.shape
+    if max_locations is None or max_locations >= length:
+        return locations
+    chosen = (
+        torch.rand((count, length), generator=generator, device=locations.device).topk(max_locations, dim=1).indices
+    )
+    return locations.gather(1, chosen[:, :, None].expand(-1, -1, channels))

@@ -1,9 +1,9 @@
-"""Occlusion: a block of each image is hidden from what the output is computed of, and from nothing else.
+"""Occlusion: a rectangle of each image is hidden from the forward pass that computes Y.
 
-Hjelm et al. 2019, section 4.3: Y comes from the occluded image, places come from the whole one, so that Y has to hold what
-the hidden part shares with the rest. The law of the blocks is not in the released code; the paper's appendix (recalled,
-not at hand) calls its own ad hoc, under the constraint kept here: of 32 x 32 pixels, at least one block of 10 x 10 is
-hidden and at least one is left. The rectangle's distribution and its color are this project's choice.
+Hjelm et al. 2019, section 4.3: Y comes from the occluded image, locations come from the full image, so Y has to encode what
+the hidden part shares with the rest. The released code does not contain the distribution of the rectangles. The paper's
+appendix (recalled, not read) calls its own ad hoc, under a constraint that is kept here: of 32 x 32 pixels, at least one
+block of 10 x 10 is hidden and at least one is visible. The rectangle's distribution and color are choices of this project.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ import torch
 from torch import Tensor
 
 BLOCK = 10 / 32
-"""Side of the block that is hidden for certain, and of the one that is left, as a part of the image's shorter side."""
+"""Side of the block that is certainly hidden, and of the block that is certainly visible, relative to the shorter side."""
 
 
 def block_side(height: int, width: int) -> int:
-    """That side in whole pixels: 10 of 32, 2 of 8, at least 1."""
+    """Side of that block in whole pixels: 10 of 32, 2 of 8, at least 1."""
     return max(1, round(BLOCK * min(height, width)))
 
 
-def hidden(
-    count: int, height: int, width: int, share: float, generator: torch.Generator, device: torch.device
+def occlusion_mask(
+    count: int, height: int, width: int, probability: float, generator: torch.Generator, device: torch.device
 ) -> Tensor:
-    """What is hidden of each image: one rectangle, with each side uniform from a block's to the image's less a block.
+    """Which pixels are hidden: one rectangle per image, each side uniform from a block's to the image's minus a block's.
 
-    Its place is uniform, too; but where it leaves no whole block on any of its four sides, it is moved to the top.
+    The rectangle's position is uniform. If no side of it leaves a whole visible block, it is moved to the top.
 
     Args:
         count: N.
         height: of the images, in pixels.
         width: in pixels.
-        share: chance that an image is occluded at all, in [0, 1].
+        probability: that an image is occluded, in [0, 1].
         generator: on `device`.
         device: of the images.
 
@@ -44,28 +44,28 @@ def hidden(
     wide = block + (wide * (width - 2 * block + 1)).floor()
     top = (down * (height - tall + 1)).floor()
     left = (across * (width - wide + 1)).floor()
-    room = torch.stack([top, height - top - tall, left, width - left - wide]).amax(dim=0)
-    top = torch.where(room < block, 0, top)
-    rows = _inside(height, top, tall)[:, None, :, None]
-    columns = _inside(width, left, wide)[:, None, None, :]
-    mask: Tensor = rows & columns & (chosen < share)[:, None, None, None]
+    largest_margin = torch.stack([top, height - top - tall, left, width - left - wide]).amax(dim=0)
+    top = torch.where(largest_margin < block, 0, top)
+    rows = _in_range(height, top, tall)[:, None, :, None]
+    columns = _in_range(width, left, wide)[:, None, None, :]
+    mask: Tensor = rows & columns & (chosen < probability)[:, None, None, None]
     return mask
 
 
-def occluded(images: Tensor, color: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """The images with a rectangle of one color over each, or over a share of them.
+def occlude(images: Tensor, color: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Fills a rectangle of each image, or of a random part of the images, with one color.
 
     Args:
         images: (N, C, H, W) float32.
-        color: what hides, such as the normalization's mean, which the encoder sees as 0; fits (N, C, H, W).
-        share: chance that an image is occluded, in [0, 1].
+        color: fill color, such as the normalization's mean, which the encoder sees as 0; broadcasts to (N, C, H, W).
+        probability: that an image is occluded, in [0, 1].
         generator: on the images' device.
     """
     count, _, height, width = images.shape
-    return torch.where(hidden(count, height, width, share, generator, images.device), color, images)
+    return torch.where(occlusion_mask(count, height, width, probability, generator, images.device), color, images)
 
 
-def _inside(length: int, start: Tensor, size: Tensor) -> Tensor:
-    """(N, length) bool: positions from `start`, `size` of them."""
-    position = torch.arange(length, device=start.device)
-    return (position >= start[:, None]) & (position < (start + size)[:, None])
+def _in_range(length: int, start: Tensor, size: Tensor) -> Tensor:
+    """(N, length) bool: whether an index is in start..start + size - 1."""
+    index = torch.arange(length, device=start.device)
+    return (index >= start[:, None]) & (index < (start + size)[:, None])
