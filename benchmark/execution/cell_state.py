@@ -1,4 +1,4 @@
-"""The state of each planned cell in an output folder."""
+"""Compare a plan with an output folder: the state of each planned cell, and which cells have to run."""
 
 from __future__ import annotations
 
@@ -13,26 +13,33 @@ from benchmark.errors import RecordError, UsageError
 from benchmark.execution.plan import cell_folder
 from benchmark.execution.request import Plan, PlannedCell
 from benchmark.records import index
-from benchmark.records.columns import REFUSAL, Columns
-from benchmark.records.record import CHECKPOINT, RECORD, Record, SchemaError, read_record
+from benchmark.records.columns import NOT_APPLICABLE_KEY, Columns
+from benchmark.records.record import CHECKPOINT, KINDS, RECORD, Record, SchemaError, read_record
 
 Rerun = Literal["none", "failed", "stale", "all"]
 CellState = Literal["new", "done", "failed", "interrupted", "scores missing", "stale", "unreadable"]
-NEW: tuple[CellState, str, bool] = ("new", "", False)
-"""What is said of a cell that has left nothing."""
+ALWAYS_RUN: frozenset[CellState] = frozenset({"new", "interrupted", "scores missing", "unreadable"})
+RERUN: Mapping[Rerun, frozenset[CellState]] = {
+    "none": frozenset(),
+    "failed": frozenset({"failed"}),
+    "stale": frozenset({"failed", "stale"}),
+    "all": frozenset({"failed", "stale", "done"}),
+}
+"""Value of --rerun -> states that run again in addition to `ALWAYS_RUN`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PendingCell:
-    """A planned cell with what the output folder has of it."""
+    """A planned cell with its state in the output folder."""
 
     planned: PlannedCell
     folder: str
-    standing: CellState
+    """Name of its folder in the output folder."""
+    state: CellState
     detail: str = ""
-    """Why it failed, what is missing, which version changed."""
+    """Why it failed, which scores are missing, or which version changed."""
     retrain: bool = False
-    """Whether doing it again starts with training: finished cells, other versions and providers, not other protocols."""
+    """Whether a run starts with training: for finished cells and changed versions or providers, not changed protocols."""
 
     @property
     def cell(self) -> Cell:
@@ -40,28 +47,39 @@ class PendingCell:
         return self.planned.cell
 
 
+_Found = tuple[CellState, str, bool]
+"""state, detail, retrain"""
+
+
 def survey(plan: Plan, out: Path) -> list[PendingCell]:
-    """What the output folder has of each planned cell; nothing is changed.
+    """The state of each planned cell in an output folder. Nothing is changed.
 
     Raises:
-        RecordError: a record of another schema version is in the way.
+        UsageError: a record has another schema version.
     """
-    errands = []
-    there = _folder_names(out)
-    known = index.opened(out)
+    cells = []
+    names = _folder_names(out)
+    known = index.read_index(out)
     for planned in plan.cells:
         folder = cell_folder(planned.cell)
-        place = known.place(folder) if folder in there else None
-        if place is not None:
-            standing, detail, retrain = _state_of(_of_summary(known.columns, place), planned)
-        else:
-            standing, detail, retrain = _cell_state(planned, out / folder) if folder in there else NEW
-        errands.append(PendingCell(planned=planned, folder=folder, standing=standing, detail=detail, retrain=retrain))
-    return errands
+        position = known.position(folder) if folder in names else None
+        state: _Found = ("new", "", False)
+        if position is not None:
+            state = _state_of(_evidence_of_summary(known.columns, position), planned)
+        elif folder in names:
+            state = _state_of_folder(planned, out / folder)
+        cells.append(PendingCell(planned=planned, folder=folder, state=state[0], detail=state[1], retrain=state[2]))
+    return cells
+
+
+def cells_to_run(cells: Sequence[PendingCell], rerun: Rerun) -> list[PendingCell]:
+    """The cells that have to run under a value of --rerun."""
+    states = ALWAYS_RUN | RERUN[rerun]
+    return [cell for cell in cells if cell.state in states]
 
 
 def _folder_names(out: Path) -> set[str]:
-    """What is in the output folder, asked for once: most cells of a large plan are not there."""
+    """The entries of the output folder, listed once: most cells of a large plan are not there."""
     try:
         with os.scandir(out) as entries:
             return {entry.name for entry in entries}
@@ -69,21 +87,8 @@ def _folder_names(out: Path) -> set[str]:
         return set()
 
 
-def cells_to_run(errands: Sequence[PendingCell], rerun: Rerun) -> list[PendingCell]:
-    """Those that have to run: finished cells are left out, stale ones are kept unless they were asked for."""
-    always: set[CellState] = {"new", "interrupted", "scores missing", "unreadable"}
-    more: Mapping[Rerun, set[CellState]] = {
-        "none": set(),
-        "failed": {"failed"},
-        "stale": {"failed", "stale"},
-        "all": {"failed", "stale", "done"},
-    }
-    wanted = always | more[rerun]
-    return [errand for errand in errands if errand.standing in wanted]
-
-
-def _cell_state(planned: PlannedCell, folder: Path) -> tuple[CellState, str, bool]:
-    """(standing, detail, retrain)."""
+def _state_of_folder(planned: PlannedCell, folder: Path) -> _Found:
+    """The state of a cell whose record the index does not hold."""
     if not (folder / RECORD).exists():
         interrupted = (folder / CHECKPOINT).exists()
         return ("interrupted", "has a checkpoint", False) if interrupted else ("new", "", False)
@@ -93,84 +98,86 @@ def _cell_state(planned: PlannedCell, folder: Path) -> tuple[CellState, str, boo
         raise UsageError(str(error)) from error
     except RecordError as error:
         return "unreadable", str(error), False
-    return _state_of(_of_record(record), planned)
+    return _state_of(_evidence_of_record(record), planned)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Remains:
-    """What a standing follows from, of what a cell has left."""
+class _Evidence:
+    """The part of a record that decides a cell's state."""
 
     state: State
     reason: str
-    """Why it failed."""
+    """Why the cell failed."""
     trained: bool
     versions: Json
-    """Kind -> version."""
+    """Kind -> version of its spec."""
     providers: Json
-    """Kind -> distribution."""
+    """Kind -> distribution that provides it."""
     scored: Collection[tuple[str, ...]]
-    """Tap, pool, evaluator, protocol of its scores."""
-    refused: Collection[tuple[str, ...]]
-    """Of those that make no sense for it."""
+    """tap, pool, evaluator, protocol of each score."""
+    not_applicable: Collection[tuple[str, ...]]
+    """The same of each request that does not apply to the cell."""
 
 
-def _of_record(record: Record) -> _Remains:
-    return _Remains(
+def _evidence_of_record(record: Record) -> _Evidence:
+    refused = record.checks.get("not_applicable", ())
+    return _Evidence(
         state=record.state,
         reason=str((record.failure or {}).get("reason", "")),
         trained=record.trained,
         versions=record.provenance.get("versions", {}),
-        providers={kind: record.cell.get(kind, {}).get("provider") for kind in ("method", "encoder", "dataset")},
+        providers={kind: record.cell.get(kind, {}).get("provider") for kind in KINDS},
         scored={score.key()[:4] for score in record.scores},
-        refused={tuple(each[key] for key in REFUSAL) for each in record.checks.get("not_applicable", ())},
+        not_applicable={tuple(each[key] for key in NOT_APPLICABLE_KEY) for each in refused},
     )
 
 
-def _of_summary(columns: Columns, place: int) -> _Remains:
-    """The same, of a record that the index knows."""
-    brief = columns.briefs[place]
-    return _Remains(
-        state=brief.state,
-        reason=brief.failure or "",
-        trained=brief.trained,
-        versions=brief.common.spec_versions,
-        providers=brief.common.providers,
-        scored={(kind.tap, kind.pool, kind.evaluator, kind.protocol) for kind in columns.kinds_of(place)},
-        refused=brief.refused,
+def _evidence_of_summary(columns: Columns, position: int) -> _Evidence:
+    """The same of a record that the index holds."""
+    summary = columns.summaries[position]
+    return _Evidence(
+        state=summary.state,
+        reason=summary.failure or "",
+        trained=summary.trained,
+        versions=summary.shared.spec_versions,
+        providers=summary.shared.providers,
+        scored={(key.tap, key.pool, key.evaluator, key.protocol) for key in columns.score_keys_of(position)},
+        not_applicable=summary.not_applicable,
     )
 
 
-def _state_of(left: _Remains, planned: PlannedCell) -> tuple[CellState, str, bool]:
-    changed = _changed(left, planned.cell)
-    if changed and left.scored:
+def _state_of(evidence: _Evidence, planned: PlannedCell) -> _Found:
+    changed = _changes(evidence, planned.cell)
+    if changed and evidence.scored:
         return "stale", changed, True
-    retrain = bool(changed)  # no score rests on it, so there is nothing to keep
-    if left.state == "failed":
-        return "failed", left.reason, retrain
-    if left.state == "interrupted":
-        return "interrupted", "trained, not scored" if left.trained else "", retrain
+    retrain = bool(changed)  # without scores there is nothing to keep
+    if evidence.state == "failed":
+        return "failed", evidence.reason, retrain
+    if evidence.state == "interrupted":
+        return "interrupted", "trained, not scored" if evidence.trained else "", retrain
     keyed = (((each.tap, each.pool, each.evaluator.label, each.protocol), each) for each in planned.scores)
-    missing = [request for key, request in keyed if key not in left.scored and key not in left.refused]
+    missing = [each for key, each in keyed if key not in evidence.scored and key not in evidence.not_applicable]
     if not missing:
         return "done", "", True
-    have = {key[:3] for key in left.scored}
-    stale = sorted({m.protocol for m in missing if (m.tap, m.pool, m.evaluator.label) in have})
+    scored = {key[:3] for key in evidence.scored}
+    stale = sorted({each.protocol for each in missing if (each.tap, each.pool, each.evaluator.label) in scored})
     if stale:
         return "stale", f"scored under another protocol than {', '.join(stale)}", False
-    return "scores missing", ", ".join(f"{m.evaluator.label} at {m.tap}" for m in missing), retrain
+    return "scores missing", ", ".join(f"{each.evaluator.label} at {each.tap}" for each in missing), retrain
 
 
-def _changed(left: _Remains, cell: Cell) -> str:
-    """Laws and providers that are others than the record's, in words."""
-    now = {"method": cell.method, "encoder": cell.encoder, "dataset": cell.dataset}
-    words = [
-        f"{kind} {item.label} had version {left.versions[kind]}, now {item.version}"
-        for kind, item in now.items()
-        if kind in left.versions and left.versions[kind] != item.version
+def _changes(evidence: _Evidence, cell: Cell) -> str:
+    """The versions and providers that differ from those of the record, as text."""
+    installed = {"method": cell.method, "encoder": cell.encoder, "dataset": cell.dataset}
+    versions, providers = evidence.versions, evidence.providers
+    changes = [
+        f"{kind} {item.label} had version {versions[kind]}, now {item.version}"
+        for kind, item in installed.items()
+        if kind in versions and versions[kind] != item.version
     ]
-    words += [
-        f"{kind} {item.label} was given by {left.providers[kind]}, now by {item.provider}"
-        for kind, item in now.items()
-        if left.providers[kind] and item.provider and left.providers[kind] != item.provider
+    changes += [
+        f"{kind} {item.label} came from {providers[kind]}, now from {item.provider}"
+        for kind, item in installed.items()
+        if providers[kind] and item.provider and providers[kind] != item.provider
     ]
-    return ", ".join(words)
+    return ", ".join(changes)

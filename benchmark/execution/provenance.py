@@ -1,23 +1,26 @@
-"""Under which conditions a number came about: versions, commit, device, threads, time."""
+"""The conditions under which a number is measured: versions, commit, device, threads, time."""
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 import benchmark
 from benchmark.api.catalog import Catalog, versions
 from benchmark.api.cells import Cell, Json
 
+if TYPE_CHECKING:
+    import torch
+
 
 def provenance(cell: Cell, catalog: Catalog, device: torch.device, threads: int) -> Json:
-    """What stands under `provenance` in a record: all of it recorded, none of it part of a cell's identity."""
-    commit, dirty = _commit()
+    """The `provenance` of a record. All of it is recorded, and none of it is part of a cell's identity."""
+    commit, dirty = checkout(Path(benchmark.__file__).parent)
     return {
         "plugins": dict(versions(catalog)),
         "versions": {"method": cell.method.version, "encoder": cell.encoder.version, "dataset": cell.dataset.version},
@@ -28,8 +31,10 @@ def provenance(cell: Cell, catalog: Catalog, device: torch.device, threads: int)
 
 
 def environment(device: torch.device, threads: int) -> Json:
-    """Versions, commit (with + if tracked files differ from it), device, threads and time of a measurement."""
-    commit, dirty = _commit()
+    """Versions, commit (with `+` if tracked files are modified), device, threads and time of a measurement."""
+    import torch
+
+    commit, dirty = checkout(Path(benchmark.__file__).parent)
     gpu = device.type == "cuda"
     return {
         "time": now(),
@@ -49,13 +54,20 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _commit() -> tuple[str | None, bool | None]:
-    """The commit of the checkout that repbench runs from, and whether tracked files differ; None outside one."""
-    root = Path(benchmark.__file__).resolve().parents[1]
+@functools.cache
+def checkout(package: Path) -> tuple[str | None, bool | None]:
+    """(commit, whether tracked files are modified) of the Git repository that tracks a package.
 
-    def git(*words: str) -> str:
-        return subprocess.run(  # noqa: S603  # fixed words, no shell
-            ["git", "-C", str(root), *words],  # noqa: S607  # the user's own git
+    Both are None for an installed package, even if its environment lies inside some other repository. The result is kept:
+    what counts is the code that this process runs, not later commits.
+
+    Args:
+        package: the folder of the package, which holds `__init__.py`.
+    """
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(  # noqa: S603  # fixed arguments, no shell
+            ["git", "-C", str(package), *arguments],  # noqa: S607  # the user's own git
             capture_output=True,
             text=True,
             check=True,
@@ -63,9 +75,10 @@ def _commit() -> tuple[str | None, bool | None]:
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
         ).stdout.strip()
 
-    if not (root / ".git").exists():
+    if not any((folder / ".git").exists() for folder in package.resolve().parents):
         return None, None
     try:
+        git("ls-files", "--error-unmatch", "__init__.py")
         return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
         return None, None

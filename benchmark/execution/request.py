@@ -1,4 +1,4 @@
-"""What a user requests, and the plan that follows from it."""
+"""A request for cells and scores, and the plan made from it."""
 
 from __future__ import annotations
 
@@ -14,49 +14,52 @@ from benchmark.api.grammar import Selection
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What somebody asked for."""
+    """Which cells to train, and which scores to compute."""
 
     methods: Sequence[Selection]
     encoders: Sequence[Selection]
     datasets: Sequence[Selection]
     evaluators: Sequence[Selection]
     taps: Literal["default", "all"] | tuple[str, ...] = "default"
+    """Layers to score. `default`: the encoder's probe layer and its output."""
     seeds: tuple[int, ...] = (0,)
     budget: Literal["quick", "paper"] = "quick"
     epochs: int | None = None
-    """Instead of the recipe's own number; its schedule is stretched or shrunk."""
+    """Replaces the recipe's number of epochs; its schedule is scaled. None: as the recipe says."""
     overrides: Mapping[str, object] = dataclasses.field(default_factory=dict)
-    """Recipe keys from --set."""
+    """Recipe key -> value, from --set."""
     floors: bool = True
+    """Whether to add the methods that give a lower bound: raw pixels and untrained encoders."""
     smoke: bool = False
+    """Train for a few steps only, to test that everything runs."""
     data_dir: Path = Path("data")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedCell:
-    """A cell with the scores that are wanted of it."""
+    """A cell with its requested scores."""
 
     cell: Cell
     scores: tuple[ScoreRequest, ...]
     notes: tuple[str, ...] = ()
-    """Taps that this encoder does not have."""
+    """Requested taps that the encoder does not have, one sentence each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Skip:
-    """A combination that makes no sense."""
+    """A combination that is not possible."""
 
     title: str
     reason: str
     combination: tuple[str, str, str] | None = None
-    """Labels of method, encoder and dataset; None where a single name was left out."""
+    """Labels of method, encoder and dataset; None if a single name was left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All cells, each once, in the order they were asked for, floors last."""
+    """The cells of a request, each once, in the order of the request, floors last."""
 
     cells: tuple[PlannedCell, ...]
     skips: tuple[Skip, ...] = ()
     images: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """Fingerprint of a dataset -> its training images, of which a subset may be taken."""
+    """Fingerprint of a dataset -> number of its training images, before any subset."""

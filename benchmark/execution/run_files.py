@@ -1,7 +1,7 @@
-"""What a run says of itself while it goes on: one small file in its output folder, gone when it ends.
+"""The file that a run keeps in its output folder while it works, so that `bench status` can show what is waiting.
 
-It names the process, its slots and the cells that it will do, so that another terminal can tell what is still waiting. Which
-cells are being done is told by their claims. A file whose process has died is left to the next run to clear away.
+It names the process, its slots and the cells that it will run. Locks show which of them are running now. A file whose process
+has died is removed by the next run.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from benchmark.errors import RecordError
 from benchmark.records.atomic import replaced
@@ -19,32 +21,32 @@ from benchmark.records.index import Stamp
 from benchmark.records.locks import Owner, current_process
 
 RUNS = ".runs"
-"""Folder of these files, in the output folder."""
+"""The folder of these files, in the output folder."""
 TRIES = 3
-"""Another run that ends may take the folder away, empty, just before a file comes into it."""
+"""Attempts to write a file: another run that ends may remove the empty folder just before."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueuedCell:
-    """A cell that a run will do."""
+    """A cell that a run will execute."""
 
     id: str
     folder: str
-    """Its name in the output folder."""
+    """Name of its folder in the output folder."""
     title: str
     seconds: float | None
-    """As past records have it; None where they say nothing."""
+    """Estimate from past records; None if there are none."""
     stamp: Stamp | None
-    """Of the record that the run found there: as long as it stands, the cell has not been done again."""
+    """State of the record's file when the run started. While it is unchanged, the cell has not run again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFile:
-    """What one run says."""
+    """One run."""
 
     owner: Owner
     since: float
-    """Seconds since 1970, by the owner's clock: shown, never compared."""
+    """Seconds since 1970 by the owner's clock: shown, never compared."""
     slots: int
     """Cells at once, on all its devices together."""
     cells: tuple[QueuedCell, ...]
@@ -57,23 +59,27 @@ class RunFile:
 
 @contextlib.contextmanager
 def announce(out: Path, slots: int, cells: Sequence[QueuedCell]) -> Iterator[None]:
-    """The file of this process, as long as something is done. Where it cannot be written, it is done without."""
+    """Keeps the file of this process inside the block. If it cannot be written, the run goes on without it."""
     run = RunFile(owner=current_process(), since=time.time(), slots=slots, cells=tuple(cells))
-    path = out / RUNS / f"{run.owner.host}-{run.owner.pid}.json"
-    _clear(out)
+    path = _path(out, run.owner)
+    _remove_dead(out)
     try:
-        _write(path, json.dumps(_as_json(run)).encode())
+        _write(path, json.dumps(msgspec.to_builtins(run)).encode())
         yield
     finally:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
-            path.parent.rmdir()  # refused as long as another run has a file there
+            path.parent.rmdir()  # fails while another run has a file there
 
 
 def read_runs(out: Path) -> list[RunFile]:
-    """What runs on an output folder say of themselves, those that died without a word included; first come first."""
+    """The runs on an output folder, also those whose process has died; the oldest first."""
     runs = (_read(path) for path in sorted((out / RUNS).glob("*.json")))
     return sorted((run for run in runs if run is not None), key=lambda run: run.since)
+
+
+def _path(out: Path, owner: Owner) -> Path:
+    return out / RUNS / f"{owner.host}-{owner.pid}.json"
 
 
 def _write(path: Path, text: bytes) -> None:
@@ -84,25 +90,16 @@ def _write(path: Path, text: bytes) -> None:
             return
 
 
-def _as_json(run: RunFile) -> dict[str, object]:
-    cells = [vars(cell) for cell in run.cells]  # asdict would go through a hundred thousand of them field by field
-    return {"owner": asdict(run.owner), "since": run.since, "slots": run.slots, "cells": cells}
-
-
 def _read(path: Path) -> RunFile | None:
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-        cells = tuple(
-            QueuedCell(**{**cell, "stamp": cell["stamp"] and Stamp(*cell["stamp"])}) for cell in body["cells"]
-        )
-        return RunFile(**{**body, "owner": Owner(**body["owner"]), "cells": cells})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None  # its run has ended meanwhile, or it is not whole: what it would tell is seen from records as well
+        return msgspec.convert(json.loads(path.read_bytes()), RunFile)
+    except (OSError, ValueError, msgspec.ValidationError):
+        return None  # the run has ended meanwhile, or the file is damaged
 
 
-def _clear(out: Path) -> None:
-    """Takes away the files of this machine's processes that are gone."""
+def _remove_dead(out: Path) -> None:
+    """Removes the files of processes of this machine that have died."""
     for run in read_runs(out):
         if run.owner.is_gone():
             with contextlib.suppress(OSError):
-                (out / RUNS / f"{run.owner.host}-{run.owner.pid}.json").unlink(missing_ok=True)
+                _path(out, run.owner).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Selections of a request resolved to installed plugins with parameters."""
+"""Resolve the names of a request: installed plugins with bound parameters."""
 
 from __future__ import annotations
 
@@ -22,140 +22,214 @@ from benchmark.errors import BenchError, DataError, UsageError
 from benchmark.execution.request import Request, Skip
 
 SMALLEST_SIDE = 8
-ChoiceT = TypeVar("ChoiceT")
+"""Least height and width of images, in pixels."""
+SelectedT = TypeVar("SelectedT")
+Skips = dict[str, Skip]
+"""Name or title -> why it was left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """A spec with its bound parameters."""
+class Selected:
+    """A method or an encoder with bound parameters."""
 
     spec: Any
+    """`MethodSpec` or `EncoderSpec`."""
     params: Any
+    """An instance of the spec's parameter class."""
     item: Item
     text: str
-    """What of it is hashed, as JSON."""
+    """JSON that is hashed into the cell's id."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChosenDataset:
+class SelectedDataset:
+    """A dataset with bound parameters."""
+
     spec: DatasetSpec
     info: DatasetInfo
     item: Item
     subset: int | None
+    """Stratified number of training images; None: all."""
     text: str
-    """What of it is hashed, as JSON."""
+    """JSON that is hashed into the cell's id."""
 
 
-def chosen_items(
+@dataclass(frozen=True, kw_only=True)
+class SelectedEvaluator:
+    """An evaluator with bound parameters, and how maps become vectors for it."""
+
+    item: Item
+    pool: Pool
+    protocol: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selections:
+    """Everything that a request names."""
+
+    methods: Sequence[Selected]
+    encoders: Sequence[Selected]
+    datasets: Sequence[SelectedDataset]
+    evaluators: Sequence[SelectedEvaluator]
+
+
+def select(request: Request, catalog: Catalog, skips: Skips) -> Selections:
+    """The plugins that a request names. What only a glob names and needs a parameter is added to `skips`.
+
+    Raises:
+        UsageError: a name or a parameter does not exist, or two distributions provide one name.
+        DataError: a dataset is not available.
+    """
+
+    def dataset(entry: Entry[DatasetSpec], params: dict[str, object]) -> SelectedDataset:
+        return select_dataset(entry, params, request.data_dir)
+
+    methods = _select(request.methods, catalog, catalog.methods, "method", select_method, skips)
+    encoders = _select(request.encoders, catalog, catalog.encoders, "encoder", select_encoder, skips)
+    evaluators = _select(request.evaluators, catalog, catalog.evaluators, "evaluator", select_evaluator, skips)
+    datasets = _select(request.datasets, catalog, catalog.datasets, "dataset", dataset, skips)
+    if request.floors:
+        methods += _floors(catalog, methods)
+    _check_providers("method", (each.item for each in methods))
+    _check_providers("encoder", (each.item for each in encoders))
+    _check_providers("dataset", (each.item for each in datasets))
+    _check_providers("evaluator", (each.item for each in evaluators))
+    return Selections(methods=methods, encoders=encoders, datasets=datasets, evaluators=evaluators)
+
+
+def _select(
     selections: Iterable[Selection],
     catalog: Catalog,
     entries: Sequence[Entry[SpecT]],
     kind: str,
-    make: Callable[[Entry[SpecT], dict[str, object]], ChoiceT],
-    skips: dict[str, Skip],
-) -> list[ChoiceT]:
-    """What the selections name, made ready. What only a glob named and cannot do without a parameter is a skip."""
-    found = []
+    make: Callable[[Entry[SpecT], dict[str, object]], SelectedT],
+    skips: Skips,
+) -> list[SelectedT]:
+    selected = []
     for selection in selections:
         for entry in catalog.match(entries, kind, selection.name):
             try:
-                found.append(make(entry, dict(selection.params)))
+                selected.append(make(entry, dict(selection.params)))
             except UsageError as error:
                 if not is_glob(selection.name) or selection.params:
                     raise
                 skips.setdefault(entry.spec.name, Skip(title=f"{kind} {entry.spec.name}", reason=str(error)))
             except BenchError:
                 raise
-            except Exception as error:  # a stranger's identity or describe
-                given_by = f"{entry.provider.distribution} {entry.provider.version}"
+            except Exception as error:  # plugin code: `identity` or `describe`
+                provider = f"{entry.provider.distribution} {entry.provider.version}"
                 raise UsageError(
-                    f"{kind} '{entry.spec.name}' of {given_by} raised {type(error).__name__} while it was planned: {error}"
+                    f"{kind} '{entry.spec.name}' of {provider} raised {type(error).__name__} during planning: {error}"
                 ) from error
-    return found
+    return selected
 
 
-def check_providers(kind: str, items: Iterable[Item]) -> None:
-    """Two distributions that give the same name would be filed as one cell."""
+def _floors(catalog: Catalog, methods: Sequence[Selected]) -> list[Selected]:
+    """The methods that give a lower bound and that the request does not name itself."""
+    names = {method.spec.name for method in methods}
+    floors = [entry for entry in catalog.methods if entry.spec.floor and entry.spec.name not in names]
+    return [select_method(entry, {}) for entry in floors]
+
+
+def _check_providers(kind: str, items: Iterable[Item]) -> None:
+    """Two distributions that provide one name would write into the same cells."""
     seen: dict[str, str] = {}
     for item in items:
         other = seen.setdefault(item.label, item.provider)
         if other != item.provider:
             raise UsageError(
-                f"{kind} '{item.label}' was asked for from {other} and from {item.provider}: their records would bear one "
-                "name. Run one after the other, each with its own --out"
+                f"{kind} '{item.label}' is requested from {other} and from {item.provider}, and their records would have "
+                "the same name. Run them one after the other, each with its own --out"
             )
 
 
-def choose_methods(request: Request, catalog: Catalog, skips: dict[str, Skip]) -> list[Chosen]:
-    asked = chosen_items(request.methods, catalog, catalog.methods, "method", _method, skips)
-    if not request.floors:
-        return asked
-    names = {method.spec.name for method in asked}
-    floors = [e for e in catalog.methods if e.spec.floor and e.spec.name not in names]
-    return asked + [_method(entry, {}) for entry in floors]
+# --- one plugin -------------------------------------------------------------------------------------------------------
 
 
-def _method(entry: Entry[MethodSpec], given: dict[str, object]) -> Chosen:
+def select_method(entry: Entry[MethodSpec], values: Mapping[str, object]) -> Selected:
+    """A method with bound parameters."""
     spec = entry.spec
-    params = bind(spec.params, given, f"method '{spec.name}'")
+    params = bind(spec.params, values, f"method '{spec.name}'")
     identity = dict(spec.identity(params)) if spec.identity else as_dict(params)
-    return _chosen_one(spec, params, _item(entry, as_dict(params), identity))
+    return _selected(spec, params, _item(entry, as_dict(params), identity))
 
 
-def _encoder(entry: Entry[EncoderSpec], given: dict[str, object]) -> Chosen:
-    params = bind(entry.spec.params, given, f"encoder '{entry.spec.name}'")
-    return _chosen_one(entry.spec, params, _item(entry, as_dict(params), as_dict(params)))
+def select_encoder(entry: Entry[EncoderSpec], values: Mapping[str, object]) -> Selected:
+    """An encoder with bound parameters."""
+    params = bind(entry.spec.params, values, f"encoder '{entry.spec.name}'")
+    return _selected(entry.spec, params, _item(entry, as_dict(params), as_dict(params)))
 
 
-def _chosen_one(spec: Any, params: Any, item: Item) -> Chosen:
-    return Chosen(spec=spec, params=params, item=item, text=plugin_json(item.name, item.identity))
-
-
-def encoders_for(method: Chosen, encoders: list[Chosen]) -> list[Chosen]:
+def encoders_for(method: Selected, encoders: Sequence[Selected]) -> Sequence[Selected]:
+    """The encoders to combine with a method: its own if it has one."""
     own = method.spec.own_encoder
     if own is None:
         return encoders
     params = own.params()
     item = Item(name=own.name, params=as_dict(params), identity=as_dict(params), label=own.name, version=own.version)
-    return [_chosen_one(own, params, item)]
+    return [_selected(own, params, item)]
 
 
-def choose_evaluator(entry: Entry[EvaluatorSpec], given: dict[str, object]) -> tuple[Pool, Item, str]:
+def select_evaluator(entry: Entry[EvaluatorSpec], values: Mapping[str, object]) -> SelectedEvaluator:
+    """An evaluator with bound parameters; `pool` is the harness's own parameter.
+
+    Raises:
+        UsageError: the evaluator does not take this pooling.
+    """
     spec = entry.spec
-    word = given.pop("pool", spec.pools[0])
-    word = "none" if word is None else word  # as it was typed
-    pool = next((each for each in spec.pools if each == word), None)
+    own = {key: value for key, value in values.items() if key != "pool"}
+    name = values.get("pool", spec.pools[0])
+    name = "none" if name is None else name  # the grammar reads `none` as no value
+    pool = next((each for each in spec.pools if each == name), None)
     if pool is None:
-        whole = spec.pools == ("none",)
-        takes = "it takes a tap as it is; leave pool out" if whole else f"pool is {' or '.join(spec.pools)}"
-        raise UsageError(f"evaluator '{spec.name}': pool={word} cannot be; {takes}")
-    params = as_dict(bind(spec.params, given, f"evaluator '{spec.name}'", others=("pool",)))
-    return pool, _item(entry, params, params), spec.protocol
+        advice = "leave pool out" if spec.pools == ("none",) else f"write pool={' or pool='.join(spec.pools)}"
+        raise UsageError(f"evaluator '{spec.name}' does not take pool={name}; {advice}")
+    params = as_dict(bind(spec.params, own, f"evaluator '{spec.name}'", others=("pool",)))
+    return SelectedEvaluator(item=_item(entry, params, params), pool=pool, protocol=spec.protocol)
 
 
-def choose_dataset(entry: Entry[DatasetSpec], given: dict[str, object], data_dir: Path) -> ChosenDataset:
+def select_dataset(entry: Entry[DatasetSpec], values: Mapping[str, object], data_dir: Path) -> SelectedDataset:
+    """A dataset with bound parameters; `subset` is the harness's own parameter.
+
+    Raises:
+        UsageError: the subset is not possible.
+        DataError: the dataset is not available, or its images are too small.
+    """
     spec = entry.spec
-    subset = given.pop("subset", None)
-    params = bind(spec.params, given, f"dataset '{spec.name}'", others=("subset",))
+    own = {key: value for key, value in values.items() if key != "subset"}
+    params = bind(spec.params, own, f"dataset '{spec.name}'", others=("subset",))
     info = spec.describe(params, data_dir)
     if min(info.image_shape[1:]) < SMALLEST_SIDE:
         height, width = info.image_shape[1:]
         raise DataError(
-            f"dataset '{info.label}' has images of {width} x {height} pixels; the smallest side is {SMALLEST_SIDE}. "
-            "Choose a larger size"
+            f"dataset '{info.label}' has images of {width} x {height} pixels, but they must have {SMALLEST_SIDE} or more on "
+            "each side; choose a larger size"
         )
-    if subset is not None and (not isinstance(subset, int) or isinstance(subset, bool) or subset < 1):
-        raise UsageError(
-            f"dataset '{spec.name}': subset={subset} cannot be; it is a number of training images, 1 or more"
-        )
-    if subset is not None and subset > info.num_train:
-        raise UsageError(f"dataset '{info.label}': subset={subset} is more than its {info.num_train} training images")
-    if subset is not None and subset < len(info.class_names):
-        raise UsageError(f"dataset '{info.label}': subset={subset} is fewer than its {len(info.class_names)} classes")
+    subset = _subset(values.get("subset"), info)
     shown = info.label if subset is None else f"{info.label}[subset={subset}]"
-    item = dataclasses.replace(_item(entry, as_dict(params), {}), label=shown)
-    text = dataset_json(info.fingerprint, subset)
-    return ChosenDataset(spec=spec, info=info, item=item, subset=subset, text=text)
+    return SelectedDataset(
+        spec=spec,
+        info=info,
+        item=dataclasses.replace(_item(entry, as_dict(params), {}), label=shown),
+        subset=subset,
+        text=dataset_json(info.fingerprint, subset),
+    )
+
+
+def _subset(subset: object, info: DatasetInfo) -> int | None:
+    if subset is None:
+        return None
+    classes, images = len(info.class_names), info.num_train
+    if not isinstance(subset, int) or isinstance(subset, bool) or not classes <= subset <= images or subset < 1:
+        raise UsageError(
+            f"dataset '{info.label}': subset={subset} is not possible; write a number of training images from "
+            f"{max(classes, 1)} (its classes) to {images} (all)"
+        )
+    return subset
+
+
+def _selected(spec: Any, params: Any, item: Item) -> Selected:
+    return Selected(spec=spec, params=params, item=item, text=plugin_json(item.name, item.identity))
 
 
 def _item(entry: Entry[Any], params: dict[str, object], identity: dict[str, object]) -> Item:
@@ -176,7 +250,7 @@ def _defaults(params: type) -> dict[str, object]:
 
 
 def _shortened(identity: Mapping[str, object]) -> dict[str, object]:
-    """Checksums cut to 12 digits: a label is read by people."""
+    """The identity with checksums cut to 12 digits, since labels are read by people."""
     return {
         key: value[:12] if isinstance(value, str) and len(value) >= 32 and value.isalnum() else value
         for key, value in identity.items()

@@ -92,7 +92,7 @@ def read_status(out: Path) -> Status:
     living = [run for run in runs if not run.owner.is_gone()]
     due = {cell.folder: cell for run in living for cell in run.cells}
     columns, problems = index.read(out)
-    briefs = {brief.folder: brief for brief in columns.briefs}
+    briefs = {brief.folder: brief for brief in columns.summaries}
     signs = {
         name: sign
         for name in _names(out)

@@ -1,4 +1,4 @@
-"""What there is to say after a run: the records that were asked for, what is missing and why, and lines for people."""
+"""The result of a run: the records of the request's cells, what is missing, what failed, and lines for people."""
 
 from __future__ import annotations
 
@@ -8,63 +8,72 @@ from pathlib import Path
 
 from benchmark.api.cells import Outcome
 from benchmark.errors import RecordError
-from benchmark.execution import cell_state, runner
+from benchmark.execution.cell_state import PendingCell
 from benchmark.execution.request import Plan, Skip
+from benchmark.execution.runner import BY_ANOTHER
 from benchmark.records.record import Record, read_record
 from benchmark.reports.table import MissingCell
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
-    """What there is after a run."""
+class RunResult:
+    """What a run leaves."""
 
     records: tuple[Record, ...]
-    """Of the request's cells, those that have scores."""
+    """The request's cells that have scores."""
     missing: tuple[MissingCell, ...]
-    """Of the request's cells, those that have none, with the reason."""
+    """The request's cells that have none, and skipped combinations, each with the reason."""
     failed: tuple[Outcome, ...]
+    """Cells that failed in this run."""
     summary: tuple[str, ...]
-    """Lines for people: how many were done, skipped, failed; what was left out and why."""
+    """Lines for people: how many cells are done, skipped or failed, and what was left out and why."""
     problem: str = ""
-    """Why the CSV of all scores could not be written; every finished cell's own record is whole."""
+    """Why scores.csv could not be written; the record of every finished cell is complete."""
 
 
 def result_of(
-    found: Plan,
-    errands: Sequence[cell_state.PendingCell],
-    todo: Sequence[cell_state.PendingCell],
-    outcomes: Sequence[Outcome],
-    scores: Path,
-) -> Result:
-    """What is read back once all is done; `scores` is the CSV, next to the cells' folders."""
+    plan: Plan, cells: Sequence[PendingCell], run: Sequence[PendingCell], outcomes: Sequence[Outcome], scores: Path
+) -> RunResult:
+    """Reads the records back after a run.
+
+    Args:
+        plan: the plan of the request.
+        cells: all planned cells, in their state before the run.
+        run: those of them that were run.
+        outcomes: how they ended.
+        scores: path of scores.csv, which lies in the output folder.
+    """
     records, missing = [], []
     failed = {outcome.cell_id: outcome for outcome in outcomes if outcome.state == "failed"}
-    for errand in errands:
-        record = _readable(scores.parent / errand.folder)
+    for cell in cells:
+        record = _read(scores.parent / cell.folder)
         if record is not None and record.scores:
             records.append(record)
         else:
-            missing.append(_missing(errand, failed))
-    missing += [_skipped(skip) for skip in found.skips]
-    return Result(
-        records=tuple(records),
-        missing=tuple(missing),
-        failed=tuple(failed.values()),
-        summary=(*_summary(found, errands, todo, outcomes, scores), *_refused(records)),
+            missing.append(_missing(cell, failed.get(cell.cell.id)))
+    missing += [_skipped(skip) for skip in plan.skips]
+    summary = (
+        _counts(plan, cells, run, outcomes, scores),
+        *_other_runs(outcomes),
+        *(f"failed: {outcome.folder}: {outcome.reason}" for outcome in failed.values()),
+        *_kept(cells, run),
+        *(f"skipped: {skip.title}: {skip.reason}" for skip in plan.skips),
+        *(f"skipped: {note}" for note in dict.fromkeys(note for each in plan.cells for note in each.notes)),
+        *_not_applicable(records),
     )
+    return RunResult(records=tuple(records), missing=tuple(missing), failed=tuple(failed.values()), summary=summary)
 
 
-def _readable(folder: Path) -> Record | None:
+def _read(folder: Path) -> Record | None:
     try:
         return read_record(folder)
     except RecordError:
         return None
 
 
-def _missing(errand: cell_state.PendingCell, failed: dict[str, Outcome]) -> MissingCell:
-    cell = errand.cell
-    outcome = failed.get(cell.id)
-    reason = f"failed: {outcome.reason}" if outcome else f"{errand.standing}: {errand.detail}".rstrip(": ")
+def _missing(pending: PendingCell, outcome: Outcome | None) -> MissingCell:
+    cell = pending.cell
+    reason = f"{pending.state}: {pending.detail}".rstrip(": ") if outcome is None else f"failed: {outcome.reason}"
     return MissingCell(
         method=cell.method.label, encoder=cell.encoder.label, dataset=cell.dataset.label, seed=cell.seed, reason=reason
     )
@@ -75,35 +84,34 @@ def _skipped(skip: Skip) -> MissingCell:
     return MissingCell(method=method, encoder=encoder, dataset=dataset, seed=None, reason=f"skipped: {skip.reason}")
 
 
-def _refused(records: Sequence[Record]) -> Iterator[str]:
+def _counts(
+    plan: Plan, cells: Sequence[PendingCell], run: Sequence[PendingCell], outcomes: Sequence[Outcome], scores: Path
+) -> str:
+    failed = sum(outcome.state == "failed" for outcome in outcomes)
+    done = len(outcomes) - failed - _by_another(outcomes)
+    earlier = sum(cell.state == "done" for cell in cells) - sum(cell.state == "done" for cell in run)
+    return f"cells: {done} done, {earlier} finished before, {failed} failed, {len(plan.skips)} skipped; {scores}"
+
+
+def _by_another(outcomes: Sequence[Outcome]) -> int:
+    return sum(outcome.state != "failed" and BY_ANOTHER in outcome.reason for outcome in outcomes)
+
+
+def _other_runs(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    if count := _by_another(outcomes):
+        yield f"cells done by another run: {count}"
+
+
+def _kept(cells: Sequence[PendingCell], run: Sequence[PendingCell]) -> Iterator[str]:
+    """Stale and failed cells that this run did not touch, with the option that runs them."""
+    ran = {cell.cell.id for cell in run}
+    for cell in cells:
+        if cell.cell.id not in ran and cell.state in ("stale", "failed"):
+            yield f"{cell.state}, kept (--rerun {cell.state} runs it again): {cell.folder}: {cell.detail}"
+
+
+def _not_applicable(records: Sequence[Record]) -> Iterator[str]:
     for record in records:
-        for refused in record.checks.get("not_applicable", ()):
-            where = f"{record.cell['method']['label']} / {record.cell['encoder']['label']} at {refused['tap']}"
-            yield f"left out: {refused['evaluator']} of {where}: {refused['reason']}"
-
-
-def _summary(
-    found: Plan,
-    errands: Sequence[cell_state.PendingCell],
-    todo: Sequence[cell_state.PendingCell],
-    outcomes: Sequence[Outcome],
-    scores: Path,
-) -> Iterator[str]:
-    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
-    others = sum(outcome.state != "failed" and runner.BY_ANOTHER in outcome.reason for outcome in outcomes)
-    done = len(outcomes) - len(failed) - others
-    kept = sum(errand.standing == "done" for errand in errands) - sum(errand.standing == "done" for errand in todo)
-    yield f"{done} cells done, {kept} finished before, {len(failed)} failed, {len(found.skips)} skipped; {scores}"
-    if others:
-        yield f"{others} cells done by another run"
-    for outcome in failed:
-        yield f"failed: {outcome.folder}: {outcome.reason}"
-    asked = {errand.cell.id for errand in todo}
-    for errand in errands:
-        if errand.cell.id not in asked and errand.standing in ("stale", "failed"):
-            how = "--rerun stale" if errand.standing == "stale" else "--rerun failed"
-            yield f"{errand.standing}, left as it is ({how}): {errand.folder}: {errand.detail}"
-    for skip in found.skips:
-        yield f"skipped: {skip.title}: {skip.reason}"
-    for note in dict.fromkeys(note for planned in found.cells for note in planned.notes):
-        yield f"skipped: {note}"
+        for each in record.checks.get("not_applicable", ()):
+            method, encoder, _ = record.labels
+            yield f"not applicable: {each['evaluator']} of {method} / {encoder} at {each['tap']}: {each['reason']}"

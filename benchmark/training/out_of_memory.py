@@ -54,9 +54,9 @@ def retry_job(job: Job, outcome: Outcome) -> Job | None:
     A cell that ran out of memory may have shared the device with others. It is run once more with the device to itself.
     If it runs out of memory again, it has failed.
     """
-    if outcome.cause != "memory" or job.alone:
+    if outcome.cause != "memory" or job.exclusive:
         return None
-    return dataclasses.replace(job, alone=True)
+    return dataclasses.replace(job, exclusive=True)
 
 
 def retry_note(job: Job, outcome: Outcome) -> str:

@@ -81,8 +81,8 @@ class Local:
                     running.remove(ended)
                     schedule.ended(ended.job, ended.device)
                     outcome = ended.outcome or _crashed(ended)
-                    if outcome.cause == "memory" and not ended.job.alone:
-                        schedule.again(dataclasses.replace(ended.job, alone=True))
+                    if outcome.cause == "memory" and not ended.job.exclusive:
+                        schedule.again(dataclasses.replace(ended.job, exclusive=True))
                         text = f"{ended.job.cell.title} is tried once more, alone on {ended.device}: {outcome.reason}"
                         reporter(Event(kind="note", cell=ended.job.cell.title, text=text))
                         continue

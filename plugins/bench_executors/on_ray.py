@@ -57,7 +57,7 @@ class _Sent:
     @property
     def sender(self) -> str:
         """Name of this try."""
-        return f"{self.job.cell.id} {self.tries} {self.job.alone}"
+        return f"{self.job.cell.id} {self.tries} {self.job.exclusive}"
 
     def failed(self, reason: str, cause: Cause, traceback: str = "") -> benchmark.Outcome:
         """An outcome that did not come from a node."""
@@ -193,8 +193,8 @@ class OnRay:
             outcome = cell.failed(f"its node ran out of memory ({_sentence(error)})", "memory")
         except exceptions.RayError as error:
             outcome = cell.failed(f"Ray could not carry it out ({_sentence(error)})", "crash", str(error))
-        if outcome.cause == "memory" and not cell.job.alone:
-            cell.job = dataclasses.replace(cell.job, alone=True)
+        if outcome.cause == "memory" and not cell.job.exclusive:
+            cell.job = dataclasses.replace(cell.job, exclusive=True)
             self._again(cell, mailbox, f"alone on its node, since {outcome.reason}")
             return None
         return outcome

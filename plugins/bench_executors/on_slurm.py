@@ -104,7 +104,7 @@ class OnSlurm:
     def _submit(self, given: Sequence[benchmark.Job]) -> list[_Queued]:
         folder = Path(self._params.folder or Path(given[0].out_dir) / ".slurm").absolute()
         # A Slurm job has its memory to itself: a cell that runs out of it says at once which batch would fit.
-        texts = [to_json(dataclasses.replace(job, alone=True)) for job in given]
+        texts = [to_json(dataclasses.replace(job, exclusive=True)) for job in given]
         tokens = [_token(job) for job in given]
         device = "cuda:0" if self._params.gpus else "cpu"
         try:

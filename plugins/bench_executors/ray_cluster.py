@@ -112,7 +112,7 @@ def beside_me(kind: type) -> Any:
 def options(needed: Needs, job: benchmark.Job) -> dict[str, Any]:
     """Ray's options of a cell's task. It is we who try again, so that each time is counted and told of."""
     found: dict[str, Any] = {"num_cpus": needed.cpus, "num_gpus": needed.gpus, "max_retries": 0}
-    if job.alone:
+    if job.exclusive:
         # All of a node's CPUs, or the whole GPU: nobody else is there.
         found["num_gpus"] = math.ceil(needed.gpus)
         if not needed.gpus:

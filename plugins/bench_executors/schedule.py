@@ -58,7 +58,7 @@ class Schedule:
 
     def _is_open(self, device: str) -> bool:
         running = self._running[device]
-        return len(running) < self._slots.count(device) and not any(job.alone for job in running)
+        return len(running) < self._slots.count(device) and not any(job.exclusive for job in running)
 
     def _fits(self, job: benchmark.Job, device: str) -> bool:
         """Whether what is known of its memory leaves room beside the others; an empty device takes anything."""

@@ -187,8 +187,8 @@ def test_a_cell_that_ran_out_of_memory_is_sent_again_alone(plain: Any, tmp_path:
     alone: list[bool] = []
 
     def answer(given: Job, parcel: bytes, sender: str) -> Any:
-        alone.append(given.alone)
-        return done(given, parcel, sender) if given.alone else ray.exceptions.OutOfMemoryError("memory is short")
+        alone.append(given.exclusive)
+        return done(given, parcel, sender) if given.exclusive else ray.exceptions.OutOfMemoryError("memory is short")
 
     plain(answer)
     (outcome,) = carried_out([job(tmp_path)])
@@ -333,7 +333,7 @@ def test_there_is_room_for_as_many_cells_as_nodes_hold(monkeypatch: pytest.Monke
     needed = ray_cluster.Needs(cpus=2, gpus=0.0, memory=False)
     assert ray_cluster.room(needed) == 2 + 0 + 32
     assert ray_cluster.room(replace(needed, gpus=0.3333)) == 2 + 0 + 6
-    assert ray_cluster.options(needed, job(tmp_path, alone=True))["num_cpus"] == 64.0
+    assert ray_cluster.options(needed, job(tmp_path, exclusive=True))["num_cpus"] == 64.0
     notes: list[Event] = []
     ray_cluster.warn(replace(needed, cpus=65), notes.append)
     assert notes[0].text.startswith("no node of the Ray cluster has 65 CPUs for a cell; waiting")

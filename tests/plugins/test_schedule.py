@@ -18,7 +18,7 @@ from benchmark.execution.runner import longest_first
 GIB = 2**30
 
 
-def job(number: int, seconds: float | None = None, memory: int | None = None, *, alone: bool = False) -> Job:
+def job(number: int, seconds: float | None = None, memory: int | None = None, *, exclusive: bool = False) -> Job:
     item = Item(name="nothing", label="nothing")
     cell = Cell(
         id=f"{number:064d}",
@@ -38,7 +38,7 @@ def job(number: int, seconds: float | None = None, memory: int | None = None, *,
         folder=str(number),
         expected_seconds=seconds,
         memory=memory,
-        alone=alone,
+        exclusive=exclusive,
     )
 
 
@@ -71,20 +71,20 @@ def simulated(
     while not schedule.is_over:
         while given := schedule.next():
             each, device = given
-            again = each.cell.seed in retried and not each.alone
+            again = each.cell.seed in retried and not each.exclusive
             length = 0.0 if again else seconds[each.cell.seed or 0]
             heapq.heappush(running, (now + length, len(found.started), each, device))
             found.started.append((now, each, device))
             there = [other for _, _, other, where in running if where == device]
             found.together[device] = max(found.together.get(device, 0), len(there))
             found.most[device] = max(found.most.get(device, 0), sum(other.memory or 0 for other in there))
-            if any(other.alone for other in there):
+            if any(other.exclusive for other in there):
                 assert len(there) == 1, "something runs beside a cell that is to be alone"
         assert running, "nothing runs, and nothing starts"
         now, _, each, device = heapq.heappop(running)
         schedule.ended(each, device)
-        if each.cell.seed in retried and not each.alone:
-            schedule.again(dataclasses.replace(each, alone=True))
+        if each.cell.seed in retried and not each.exclusive:
+            schedule.again(dataclasses.replace(each, exclusive=True))
         else:
             assert each.cell.seed not in found.ended, "done twice"
             found.ended[each.cell.seed or 0] = now

@@ -1,0 +1,128 @@
+"""One cell's folder: its files, written only while its lock is held."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+from torch import nn
+
+from benchmark.errors import RecordError
+from benchmark.execution.provenance import now
+from benchmark.records.atomic import replaced
+from benchmark.records.locks import CellLock
+from benchmark.records.record import (
+    CHECKPOINT,
+    CURVE,
+    LOG,
+    MODEL,
+    PREDICTIONS,
+    RECORD,
+    Record,
+    read_record,
+    set_aside,
+    write_record,
+)
+from benchmark.training.loop import EpochLosses
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellFolder:
+    """The folder of a cell that this process works on."""
+
+    path: Path
+    lock: CellLock
+    """Held from the first read to the last write."""
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that training resumes from; gone once the cell is trained."""
+        return self.path / CHECKPOINT
+
+    def has_record(self) -> bool:
+        """Whether an earlier run left a record, readable or not."""
+        return (self.path / RECORD).exists()
+
+    def read_record(self) -> Record:
+        """The record of an earlier run.
+
+        Raises:
+            SchemaError: another version of repbench wrote it.
+            RecordError: it cannot be read.
+        """
+        return read_record(self.path)
+
+    def set_record_aside(self) -> Path:
+        """Renames an unreadable record, so that the cell can run again and nothing is lost."""
+        return set_aside(self.path)
+
+    def write_record(self, record: Record) -> None:
+        """Replaces the record. The caller has checked the lock."""
+        write_record(self.path, record)
+
+    def write_trained(self, encoder: nn.Module, curve: Sequence[EpochLosses], record: Record) -> None:
+        """Writes weights and losses by epoch, then the record that rests on them; removes the checkpoint.
+
+        Raises:
+            LostLockError: another run took over the cell; nothing was written.
+            RecordError: the folder cannot be written.
+        """
+        self.lock.check()
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
+        with replaced(self.path / MODEL) as file:
+            file.write(safetensors.torch.save(weights))
+        with replaced(self.path / CURVE) as file:
+            file.write(_curve_csv(curve).encode())
+        self.write_record(record)
+        self.checkpoint.unlink(missing_ok=True)
+
+    def write_scores(self, arrays: Mapping[str, Any], record: Record) -> None:
+        """Writes outcomes and predictions of each image, then the record that rests on them.
+
+        Raises:
+            LostLockError: another run took over the cell; nothing was written.
+            RecordError: the folder cannot be written.
+        """
+        self.lock.check()
+        with replaced(self.path / PREDICTIONS) as file:
+            np.savez_compressed(file, **arrays)
+        self.write_record(record)
+
+    def read_arrays(self) -> dict[str, Any]:
+        """Outcomes and predictions of each image, by name.
+
+        Raises:
+            RecordError: the file is missing or damaged.
+        """
+        path = self.path / PREDICTIONS
+        try:
+            # A file object of our own: np.load does not close a damaged file.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                return dict(file)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise RecordError(
+                f"cannot read {path} ({error}), which the record's scores rest on; run the cell again with --rerun all"
+            ) from error
+
+    def append_log(self, text: str) -> None:
+        """Adds a line to log.txt, as far as the disk allows."""
+        with contextlib.suppress(OSError), (self.path / LOG).open("a", encoding="utf-8") as log:
+            log.write(f"{now()} {text}\n")
+
+
+def _curve_csv(curve: Sequence[EpochLosses]) -> str:
+    text = io.StringIO()
+    names = list(curve[0].losses) if curve else []
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["epoch", "learning_rate", *names])
+    for row in curve:
+        writer.writerow([row.epoch, f"{row.learning_rate:.6g}", *(f"{row.losses[name]:.6g}" for name in names)])
+    return text.getvalue()

@@ -1,0 +1,89 @@
+"""The values that the stages of one cell share: what to run, where, and what it is doing now."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from benchmark.api.catalog import Catalog
+from benchmark.api.cells import Cell, Item, Job, Json
+from benchmark.errors import RecordError
+from benchmark.evaluation.trained_encoder import entry_of
+from benchmark.execution.cell_folder import CellFolder
+from benchmark.execution.provenance import provenance
+from benchmark.progress import Event, Reporter
+from benchmark.records.record import Record, SchemaError
+from benchmark.training.checkpoints import StopRequest
+from benchmark.training.out_of_memory import FailedTraining
+
+
+@dataclass(kw_only=True)
+class CellProgress:
+    """What a cell is doing now: reported to the user, and named in the record if it fails."""
+
+    title: str
+    reporter: Reporter
+    stage: str = "prepare"
+    training: FailedTraining | None = None
+    """The training in progress: the subject of the report if memory runs out."""
+    written: float = field(default_factory=time.monotonic)
+    """When scores were last written, by the monotonic clock; at first, when the cell started."""
+
+    def enter(self, stage: str, done: int = 0, total: int = 0) -> None:
+        """Starts a stage, or the next step of one."""
+        self.stage = stage
+        self.reporter(Event(kind="stage", cell=self.title, stage=stage, done=done, total=total))
+
+    def note(self, text: str) -> None:
+        """Reports something that the user should know."""
+        self.reporter(Event(kind="note", cell=self.title, text=text))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRun:
+    """One job with everything that its stages need."""
+
+    job: Job
+    device: torch.device
+    catalog: Catalog
+    folder: CellFolder
+    progress: CellProgress
+    threads: int
+    """CPU threads. Training resumes with those of its checkpoint, since another number gives other sums."""
+    checkpoint_key: str
+    """A checkpoint of another key is not resumed: it belongs to another cell or version."""
+    stop: StopRequest | None
+    """Asks the training to write a checkpoint and stop; None: nobody asks."""
+
+    @property
+    def cell(self) -> Cell:
+        """The job's cell."""
+        return self.job.cell
+
+    def spec(self, kind: str, singular: str, item: Item) -> Any:
+        """The spec of an item of the cell, from the provider that the plan chose."""
+        return entry_of(self.catalog, kind, singular, item).spec
+
+    def provenance(self) -> Json:
+        """The conditions of this run, as its record holds them."""
+        return provenance(self.cell, self.catalog, self.device, self.threads)
+
+    def stored_record(self) -> Record | None:
+        """The record of an earlier run; None if there is none. A damaged one is renamed, which is reported.
+
+        Raises:
+            SchemaError: another version of repbench wrote it. It is left untouched.
+        """
+        if not self.folder.has_record():
+            return None
+        try:
+            return self.folder.read_record()
+        except SchemaError:
+            raise
+        except RecordError:
+            renamed = self.folder.set_record_aside()
+            self.progress.note(f"renamed an unreadable record to {renamed.name}")
+            return None

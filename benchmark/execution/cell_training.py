@@ -1,0 +1,147 @@
+"""The training stage of a cell: its encoder, trained or read from disk, and the record of the training."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from benchmark.api.cells import SMOKE_STEPS, Json
+from benchmark.api.methods import MethodSpec
+from benchmark.api.parameters import bind
+from benchmark.encoder import NormalizedEncoder
+from benchmark.evaluation import overlap
+from benchmark.evaluation.cell_data import CellData
+from benchmark.evaluation.trained_encoder import load_weights, new_encoder
+from benchmark.execution.cell_record import cell_json
+from benchmark.execution.cell_run import CellRun
+from benchmark.records.record import Record
+from benchmark.training.loop import Trained, TrainingData, TrainingTask, train
+from benchmark.training.out_of_memory import FailedTraining
+
+
+def train_cell(run: CellRun, data: CellData) -> tuple[NormalizedEncoder, Record]:
+    """Trains the encoder and writes its weights, its losses and a record: from then on, nothing is trained again."""
+    spec: MethodSpec = run.spec("methods", "method", run.cell.method)
+    encoder = _untrained_encoder(run, data)
+    task, training_data = _task(run, spec), _training_data(run, spec, data)
+    run.progress.training = FailedTraining(
+        task=task, data=training_data, new_encoder=lambda: _trial_encoder(run, training_data)
+    )
+    trained = train(task, training_data, encoder, run.progress.reporter)
+    run.progress.training = None
+    record = _trained_record(run, spec, trained, data)
+    run.folder.write_trained(trained.encoder, trained.curve, record)
+    return trained.encoder, record
+
+
+def read_trained_encoder(run: CellRun, data: CellData) -> NormalizedEncoder:
+    """The encoder that an earlier run trained.
+
+    Raises:
+        RecordError: its weights cannot be read.
+    """
+    encoder = _untrained_encoder(run, data)
+    load_weights(encoder, run.folder.path)
+    return encoder
+
+
+def _untrained_encoder(run: CellRun, data: CellData) -> NormalizedEncoder:
+    mean, std = data.normalization(run.cell.recipe)
+    return _encoder(run, data.train.images, mean, std)
+
+
+def _trial_encoder(run: CellRun, data: TrainingData) -> NormalizedEncoder:
+    """An encoder for a trial of a smaller batch; mean and deviation do not matter there."""
+    ones = (1.0,) * data.images.shape[1]
+    return _encoder(run, data.images, ones, ones)
+
+
+def _encoder(run: CellRun, images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> NormalizedEncoder:
+    num_images, channels, height, width = images.shape
+    return new_encoder(
+        run.cell,
+        run.catalog,
+        image_shape=(channels, height, width),
+        num_images=num_images,
+        mean=mean,
+        std=std,
+        device=run.device,
+    )
+
+
+def _task(run: CellRun, spec: MethodSpec) -> TrainingTask:
+    cell, job = run.cell, run.job
+    return TrainingTask(
+        spec=spec,
+        params=bind(spec.params, cell.method.params, f"method '{spec.name}'"),
+        recipe=cell.recipe,
+        seed=cell.seed,
+        title=cell.title,
+        checkpoint=run.folder.checkpoint,
+        checkpoint_seconds=job.checkpoint_seconds,
+        checkpoint_epochs=job.checkpoint_epochs,
+        checkpoint_key=run.checkpoint_key,
+        stop=run.stop,
+        steps=SMOKE_STEPS if cell.smoke else None,
+        accelerate=job.accelerate,
+    )
+
+
+def _training_data(run: CellRun, spec: MethodSpec, data: CellData) -> TrainingData:
+    """The images that the method trains on: those without labels too, unless it needs labels."""
+    return TrainingData(
+        images=data.images_to_train_on(spec.labels),
+        labels=data.train.labels if spec.labels == "all" else None,
+        num_classes=len(data.class_names),
+        device=run.device,
+        streamed=data.streamed,
+    )
+
+
+def _trained_record(run: CellRun, spec: MethodSpec, trained: Trained, data: CellData) -> Record:
+    """The record of a cell that is trained but not scored."""
+    return Record(
+        id=run.cell.id,
+        state="interrupted",
+        cell=cell_json(run.cell, data.train.images.shape[1:]),
+        cost=_cost(trained, run.device),
+        provenance=run.provenance(),
+        checks={
+            "trained": True,
+            "failed_to_learn": None if trained.learned is None else not trained.learned,
+            "trivial_losses": dict(trained.trivial),
+            **_leakage_checks(run, spec, trained, data),
+        },
+    )
+
+
+def _leakage_checks(run: CellRun, spec: MethodSpec, trained: Trained, data: CellData) -> Json:
+    """How many test images are in train, and whether a method that declares no labels was given none."""
+    training_images = [data.train.images, *([] if data.unlabeled is None else [data.unlabeled])]
+    checks: Json = {
+        "overlap": overlap.cached_overlap(
+            Path(run.job.out_dir),
+            f"{run.cell.fingerprint}/{run.cell.subset}",
+            lambda: overlap.count_overlap(training_images, data.test.images),
+        )
+    }
+    if spec.labels == "none":
+        checks["labels_unseen"] = not trained.labels_given
+    return checks
+
+
+def _cost(trained: Trained, device: torch.device) -> Json:
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device)
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {
+        "train_seconds": trained.seconds,
+        "images_seen": trained.images_seen,
+        "images_per_second": trained.images_seen / trained.seconds if trained.images_seen else 0.0,
+        "peak_memory_bytes": peak,
+        "acceleration": dict(trained.acceleration),
+    }
