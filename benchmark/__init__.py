@@ -1,19 +1,26 @@
-"""repbench: a benchmark of unsupervised image representations, made of plugins.
+"""repbench: a plugin-based benchmark of self-supervised image representations.
 
-This module is all that a plugin's author needs; it imports no torch. A method is a module with a `loss`, a spec that
-names it, and a hook that yields the spec:
+For notebooks and scripts: `run` and `read_results` return `Results`; `load_encoder` loads a trained encoder.
+
+    import benchmark
+
+    results = benchmark.run("aet,rotation", encoders="blocknet")
+    print(results.table("linear"))
+
+For plugin authors: specs of methods, encoders, datasets, evaluators and executors. A method plugin is a module with a
+`loss`, a spec with its name, and a hook that yields the spec:
 
     import benchmark
 
     @benchmark.hookimpl
     def bench_methods():
         def build(context):
-            from bench_mine.method import Mine      # torch is imported here, not when methods are listed
+            from bench_mine.method import Mine      # imports torch only when the method is used
             return Mine(context.encoder)
         yield benchmark.MethodSpec(name="mine", summary="my idea", build=build)
 
-`plugins/README.md` walks through a whole one; `benchmark.testing` holds the checks that a plugin's own tests run;
-`benchmark.images` and `benchmark.warp` hold tensor functions on batches of images.
+`benchmark.testing` holds the conformance checks that a plugin's tests run; `benchmark.images` and `benchmark.warp` hold
+tensor functions on batches of images. Importing this package imports neither torch nor pandas.
 """
 
 from __future__ import annotations
@@ -29,7 +36,16 @@ from benchmark.api.executors import Executor, ExecutorContext, ExecutorSpec
 from benchmark.api.hookspecs import hookimpl
 from benchmark.api.methods import Batch, Losses, Method, MethodContext, MethodSpec, Published, Setting
 from benchmark.api.recipes import Recipe
-from benchmark.errors import BenchError, DataError, PluginError, TrainingError, UnsupportedError, UsageError
+from benchmark.errors import (
+    BenchError,
+    DataError,
+    PluginError,
+    RecordError,
+    TrainingError,
+    UnsupportedError,
+    UsageError,
+)
+from benchmark.results import Results, read_results, run
 
 if TYPE_CHECKING:
     from benchmark.encoder import NormalizedEncoder
@@ -38,18 +54,18 @@ __version__ = "0.1.0"
 
 
 def load_encoder(record: str | Path, device: str = "cpu") -> NormalizedEncoder:
-    """The trained encoder of a finished cell.
+    """Load the trained encoder of a finished cell.
 
     Args:
         record: the cell's folder, such as `runs/aet-resnet18-digits-s0-1a2b3c4d5e`.
-        device: where to put it.
+        device: device of the weights.
 
     Returns:
-        A module in eval mode that takes float32 images (N, C, H, W) in [0, 1]: `encoder(images, ["layer4"])` gives a
-        dictionary of taps, `encoder.vector(images)` the output as (N, D). Normalization is part of it.
+        A module in eval mode that takes float32 images (N, C, H, W) in [0, 1] and normalizes them itself.
+        `encoder(images, ["layer4"])` returns a dictionary of layers; `encoder.vector(images)` returns the output, (N, D).
 
     Raises:
-        RecordError: no finished record there, or its weights do not fit.
+        RecordError: the folder has no finished record, or its weights do not fit the encoder.
     """
     from benchmark.evaluation.trained_encoder import load_encoder as load
 
@@ -87,6 +103,8 @@ __all__ = [
     "ProbeSplit",
     "Published",
     "Recipe",
+    "RecordError",
+    "Results",
     "Setting",
     "Split",
     "Tap",
@@ -96,4 +114,6 @@ __all__ = [
     "__version__",
     "hookimpl",
     "load_encoder",
+    "read_results",
+    "run",
 ]

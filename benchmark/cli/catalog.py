@@ -9,9 +9,16 @@ import click
 @click.argument(
     "kind", required=False, type=click.Choice(["methods", "encoders", "datasets", "evaluators", "executors", "plugins"])
 )
-@click.option("-v", "--verbose", is_flag=True, help="Parameters with their defaults; tracebacks of broken plugins.")
+@click.option("-v", "--verbose", is_flag=True, help="Show parameters, published results and tracebacks.")
 def list_command(kind: str | None, verbose: bool) -> None:
-    """Show what is installed, who provides it, and what is broken."""
+    """List methods, encoders and other plugins.
+
+    Shows the distribution that provides each, and plugins that cannot be loaded.
+
+    \b
+    bench list
+    bench list methods -v
+    """
     from benchmark.api.catalog import load_catalog
     from benchmark.cli import listing
 

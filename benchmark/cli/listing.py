@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmark.api.catalog import PLUGIN_KINDS, Catalog
-from benchmark.api.parameters import as_dict, expected, shown
+from benchmark.api.parameters import as_dict, as_typed, expected
 from benchmark.execution.estimates import as_words, on_slots
-from benchmark.reports.published import described
+from benchmark.reports.published import figure_row
 
 if TYPE_CHECKING:
     from benchmark.execution.session import RunForecast
@@ -30,18 +30,18 @@ def list_plugins(catalog: Catalog, kind: str | None = None, verbose: bool = Fals
 
 def list_plan(outlook: RunForecast) -> str:
     """One line for each cell with its state and the time it may take, what is skipped and why, and the time of all."""
-    will = {errand.cell.id for errand in outlook.due}
-    seconds = {errand.cell.id: outlook.estimates.seconds(errand) for errand in outlook.due}
+    will = {cell.cell.id for cell in outlook.to_run}
+    seconds = {cell.cell.id: outlook.estimates.seconds(cell) for cell in outlook.to_run}
     rows = []
-    for errand in outlook.errands:
-        expected = seconds.get(errand.cell.id)
+    for cell in outlook.cells:
+        expected = seconds.get(cell.cell.id)
         time = "" if expected is None else as_words(expected)
-        verb = "run" if errand.cell.id in will else "keep"
-        rows.append((verb, errand.standing, errand.folder, time, errand.detail))
+        verb = "run" if cell.cell.id in will else "keep"
+        rows.append((verb, cell.state, cell.folder, time, cell.detail))
     lines = _aligned(rows)
     lines += [f"skip  {skip.title}: {skip.reason}" for skip in outlook.plan.skips]
-    lines += dict.fromkeys(f"note  {note}" for errand in outlook.errands for note in errand.planned.notes)
-    lines.append(f"{len(outlook.errands)} cells, {len(will)} to run, {len(outlook.plan.skips)} combinations skipped")
+    lines += dict.fromkeys(f"note  {note}" for cell in outlook.cells for note in cell.planned.notes)
+    lines.append(f"{len(outlook.cells)} cells, {len(will)} to run, {len(outlook.plan.skips)} combinations skipped")
     lines += _time(list(seconds.values()), outlook)
     return "\n".join(lines) + "\n"
 
@@ -78,7 +78,7 @@ def _parameters(spec: Any) -> Iterator[str]:
     for field in dataclasses.fields(spec.params):
         rows.append(
             (
-                f"      {field.name}={shown(defaults[field.name])}",
+                f"      {field.name}={as_typed(defaults[field.name])}",
                 expected(hints[field.name]),
                 field.metadata.get("help", ""),
             )
@@ -93,7 +93,7 @@ def _published(spec: Any) -> Iterator[str]:
     figures = getattr(spec, "published", ())
     if figures:
         yield "      published:"
-    rows = [described(figure, spec.name) for figure in figures]
+    rows = [figure_row(figure, spec.name) for figure in figures]
     yield from _aligned([(f"        {first}", *rest) for first, *rest in rows])
 
 

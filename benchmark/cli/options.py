@@ -13,7 +13,6 @@ from benchmark.errors import UnknownNameError, UsageError
 from benchmark.reports.render import FORMATS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Decorator = Callable[[Command], Command]
 
 
 def combined(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
@@ -45,6 +44,9 @@ data_dir_option = click.option(
     show_default=True,
     help="Folder of downloaded datasets.",
 )
+dataset_option = click.option(
+    "--dataset", metavar="ITEM", help="Dataset, if the record does not name its files: 'folder[path=...]'."
+)
 
 
 def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -64,7 +66,9 @@ def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -
         try:
             defaults[str(option.name)] = _as_option(str(option.name), setting, bool(getattr(option, "multiple", False)))
         except ValueError:
-            raise UsageError(f"--config {value}: {key} = {setting!r} cannot be; write it as for --{key}") from None
+            raise UsageError(
+                f"--config {value}: {key} = {setting!r} is invalid; write the value as for --{key}"
+            ) from None
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
 
@@ -86,23 +90,21 @@ def _options(command: click.Command) -> Mapping[str, click.Parameter]:
 
 
 def _as_option(name: str, setting: Any, multiple: bool) -> Any:
-    """A TOML value as the option takes it from a command line; ValueError where it cannot be."""
+    """A TOML value as the command line would pass it.
+
+    Raises:
+        ValueError: the option takes no such value.
+    """
+    from benchmark.execution.arguments import value_text
+
     if name == "settings" and isinstance(setting, dict):
-        return [f"{key}={_as_word(value)}" for key, value in setting.items()]
+        return [f"{key}={value_text(value)}" for key, value in setting.items()]
     if multiple:
-        return [_as_word(each) for each in (setting if isinstance(setting, list) else [setting])]
+        return [value_text(each) for each in (setting if isinstance(setting, list) else [setting])]
     if name == "seeds" and isinstance(setting, list):
-        return ",".join(_as_word(seed) for seed in setting) + ","
+        return ",".join(map(value_text, setting)) + ","
     if name == "taps" and isinstance(setting, list):
-        return ",".join(_as_word(tap) for tap in setting)
+        return ",".join(map(value_text, setting))
     if isinstance(setting, list | dict):
         raise ValueError
     return setting
-
-
-def _as_word(value: Any) -> str:
-    if isinstance(value, dict):
-        raise ValueError
-    if isinstance(value, list):
-        return ";".join(_as_word(each) for each in value)
-    return str(value).lower() if isinstance(value, bool) else str(value)

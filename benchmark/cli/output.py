@@ -35,7 +35,7 @@ def print_tables(tables: Sequence[Table], form: str) -> None:
     else:
         from benchmark.reports import render
 
-        click.echo(render.render(tables, form), nl=False)  # type: ignore[arg-type]  # a choice of FORMATS
+        click.echo(render.render_tables(tables, form), nl=False)  # type: ignore[arg-type]  # a choice of FORMATS
 
 
 def print_left_out(problems: Iterable[str]) -> None:

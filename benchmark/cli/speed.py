@@ -7,51 +7,104 @@ from typing import Any
 
 import click
 
-from benchmark.cli.options import format_option
+from benchmark.cli.options import combined, data_dir_option, format_option
 from benchmark.cli.output import print_report
+
+ITEMS: dict[str, Any] = {"multiple": True, "metavar": "ITEMS", "show_default": True}
+
+what_options = combined(
+    click.option("--methods", **ITEMS, default=("aet,rotation,dim",), help="Methods whose training is measured."),
+    click.option("--encoders", **ITEMS, default=("blocknet",), help="Encoders to train."),
+    click.option("--datasets", "--dataset", **ITEMS, default=("digits",), help="Datasets to train on."),
+    click.option("--evaluators", **ITEMS, default=("linear,knn,retrieval",), help="Evaluators to measure."),
+    click.option(
+        "--parts", default="training,evaluators,start-up", show_default=True, metavar="NAMES", help="What to measure."
+    ),
+    click.option("--batch", type=click.IntRange(min=2), help="Images per step.  [default: the recipe's]"),
+    click.option(
+        "--budget",
+        type=click.Choice(["quick", "paper"]),
+        default="quick",
+        show_default=True,
+        help="Recipe to measure, as in bench run.",
+    ),
+    click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Recipe settings, such as lr=.05,augment=crop."
+    ),
+    click.option(
+        "--features",
+        default="50000,10000,512",
+        show_default=True,
+        metavar="TRAIN,TEST,DIM",
+        help="Size of the random features that evaluators are measured on.",
+    ),
+)
+how_options = combined(
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, or cuda:0."),
+    click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]"),
+    click.option(
+        "--accelerate",
+        type=click.Choice(["auto", "off", "compile"]),
+        default="auto",
+        show_default=True,
+        help="Faster training steps, as in bench run.",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=0),
+        default=1,
+        show_default=True,
+        help="Worker processes of the plain data loader.",
+    ),
+    click.option("--no-plain", is_flag=True, help="Do not measure the plain PyTorch pipeline."),
+    click.option("--profile", is_flag=True, help="Also list the operations that take most of a step."),
+    click.option(
+        "--together",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Also measure this many processes that train at once.",
+    ),
+    click.option(
+        "--rounds",
+        type=click.IntRange(min=1),
+        default=5,
+        show_default=True,
+        help="Measurements of each call; the median is reported.",
+    ),
+    click.option(
+        "--seconds",
+        type=click.FloatRange(min=0.001, max=60),
+        default=0.5,
+        show_default=True,
+        help="Least duration of a measurement.",
+    ),
+    data_dir_option,
+    click.option(
+        "--to",
+        type=click.Path(path_type=Path),
+        default=Path("results"),
+        show_default=True,
+        help="Folder of the speed.csv to which the numbers are added.",
+    ),
+)
 
 
 @click.command(name="speed")
-@click.option("--methods", multiple=True, metavar="ITEMS", default=("aet,rotation,dim",), show_default=True)
-@click.option("--encoders", multiple=True, metavar="ITEMS", default=("blocknet",), show_default=True)
-@click.option("--datasets", "--dataset", multiple=True, metavar="ITEMS", default=("digits",), show_default=True)
-@click.option("--evaluators", multiple=True, metavar="ITEMS", default=("linear,knn,retrieval",), show_default=True)
-@click.option("--parts", default="training,evaluators,start-up", show_default=True, help="What to measure.")
-@click.option("--batch", type=click.IntRange(min=2), help="Instead of the recipe's.")
-@click.option("--budget", type=click.Choice(["quick", "paper"]), default="quick", show_default=True)
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Recipe keys: lr=.05,augment=crop.")
-@click.option("--features", default="50000,10000,512", show_default=True, help="Of the evaluators: train, test, width.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda:0.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
-@click.option("--accelerate", type=click.Choice(["auto", "off", "compile"]), default="auto", show_default=True)
-@click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Of the plain data loader.")
-@click.option("--no-plain", is_flag=True, help="Leave the plain way out.")
-@click.option("--profile", is_flag=True, help="Also: the operations that a step spends its time in.")
-@click.option("--together", type=click.IntRange(min=1), default=1, help="Also: so many processes training at once.")
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Of turns; medians are shown.")
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0.001, max=60),
-    default=0.5,
-    show_default=True,
-    help="Least length of a turn.",
-)
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), envvar="BENCH_DATA", default=Path("data"), show_default=True
-)
-@click.option("--to", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@what_options
+@how_options
 @format_option
 def speed_command(form: str, to: Path, **options: Any) -> None:
-    """Measure how fast this machine trains and scores, beside a plain way of doing the same.
+    """Measure training and scoring speed of this machine.
 
-    Images a second of data, of the training step and of both, by turns with per-image Pillow augmentation in a worker
-    process and a plain float32 step; the device's ceilings and which part of them is reached; seconds and memory of each
-    evaluator; start-up. Every number is added to speed.csv in --to with its conditions.
+    Measures images per second of the data pipeline, of the training step and of both, beside a plain PyTorch pipeline
+    (Pillow augmentation in worker processes, a float32 step); how close they come to the limits of the device; time and
+    memory of each evaluator; start-up time. Numbers are added to speed.csv with their conditions.
 
     \b
     bench speed
     bench speed --methods aet --datasets 'folder[path=photos]' --batch 64
-    bench speed --methods '*' --encoders '*' --device cuda:0 --budget paper --together 3
+    bench speed --methods '*' --encoders '*' --device cuda:0 --budget paper
     """
     from benchmark.speed.measure import SpeedOptions, measure_speed
     from benchmark.speed.report import append_csv, speed_report

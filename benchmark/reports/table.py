@@ -28,6 +28,20 @@ class Table:
     """Sentences printed under the table."""
     kept: int = HEADLINE + 1
     """Number of columns from the left that are kept on a narrow terminal."""
+    evaluator: str = ""
+    """Of a score table: label of the evaluator."""
+    dataset: str = ""
+    """Of a score table: label of the dataset."""
+
+    def __str__(self) -> str:
+        from benchmark.reports.terminal import terminal_text
+
+        return terminal_text([self], None)
+
+    def _repr_html_(self) -> str:
+        from benchmark.reports.html import html_text
+
+        return html_text([self])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +51,22 @@ class Report:
     tables: Callable[[], Sequence[Table]]
     """For people: formats `table`, `md` and `latex`."""
     frame: Callable[[], pd.DataFrame]
-    """For machines: formats `csv` and `json`. One row per result, raw values, no index."""
+    """For machines: formats `csv` and `json`. One row per result, raw values, no index.
+
+    Floats of a float column are rounded: 6 significant digits in csv, 15 decimals in json. Those of an object column keep every
+    digit."""
     facts: Mapping[str, object] = field(default_factory=dict)
     """What `json` states beside the rows, such as a verdict. Empty: `json` is the list of rows."""
+
+    def __str__(self) -> str:
+        from benchmark.reports.terminal import terminal_text
+
+        return terminal_text(self.tables(), None)
+
+    def _repr_html_(self) -> str:
+        from benchmark.reports.html import html_text
+
+        return html_text(self.tables())
 
 
 @dataclass(frozen=True, kw_only=True)

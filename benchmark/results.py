@@ -1,0 +1,313 @@
+"""Python API: run a benchmark, read results, show and compare them.
+
+import benchmark
+
+results = benchmark.run("aet,rotation", encoders="blocknet", seeds=3)
+results.table("linear")                 # a table: text in a terminal, HTML in a notebook
+frame = results.to_frame()              # pandas, one row per score
+results.compare("aet/blocknet/digits", "rotation/blocknet/digits")
+
+results = benchmark.read_results("results/digits.jsonl")
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from benchmark.api.cells import Accelerate, Outcome
+from benchmark.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmark.analysis.check import CheckReport
+    from benchmark.records.columns import Columns
+    from benchmark.records.record import Record
+    from benchmark.reports.ranks import TieMode
+    from benchmark.reports.table import MissingCell, Report, Table
+
+
+def run(
+    methods: str | Sequence[str],
+    *,
+    encoders: str | Sequence[str] = "resnet18",
+    datasets: str | Sequence[str] = "digits",
+    evaluators: str | Sequence[str] = "linear,knn,retrieval",
+    taps: str | Sequence[str] = "default",
+    seeds: int | str | Iterable[int] = 1,
+    budget: Literal["quick", "paper"] = "quick",
+    epochs: int | None = None,
+    settings: str | Sequence[str] | Mapping[str, object] = (),
+    floors: bool = True,
+    smoke: bool = False,
+    device: str = "auto",
+    executor: str = "local",
+    threads_per_cell: int = 1,
+    per_device: int | str = "auto",
+    timeout: float | None = None,
+    checkpoint_minutes: float = 1.0,
+    checkpoint_epochs: int | None = None,
+    accelerate: Accelerate = "auto",
+    out: str | Path = "runs",
+    data_dir: str | Path | None = None,
+    rerun: Literal["none", "failed", "stale", "all"] = "failed",
+    quiet: bool = False,
+) -> Results:
+    """Train, freeze and score every method x encoder x dataset x seed: `bench run` in Python.
+
+    Finished cells are skipped and failed ones are tried again, so that an interrupted call can be repeated. Cells run in
+    their own processes; a script needs no `if __name__ == "__main__"`.
+
+    Methods, encoders, datasets and evaluators are *items*, as on the command line: a text with commas between names, or
+    a list of such texts. Names may hold `*` and `?`; parameters stand in brackets: `"aet[transform=affine|projective]"`.
+
+    Args:
+        methods: items, such as `"dim,aet"` or `["dim", "aet[transform=affine]"]`.
+        encoders: items.
+        datasets: items, such as `"folder[path=photos]"`.
+        evaluators: items.
+        taps: layers to score: `"default"` (the encoder's own choice), `"all"`, or names.
+        seeds: a number N for seeds 0 to N-1, a list of seeds, or a text such as `"0,3"`.
+        budget: `"quick"` (minutes) or `"paper"` (the schedule of the method's paper).
+        epochs: epochs instead of the budget's, at least 1; learning-rate schedules are stretched.
+        settings: recipe settings for all methods: `{"lr": 0.05, "batch": 128}` or `"lr=.05,batch=128"`.
+        floors: also score raw pixels and an untrained encoder.
+        smoke: train and score a few steps only, to test that everything runs. The scores are no result.
+        device: `"auto"`, `"cpu"`, `"cuda"`, or `"cuda:0,1"`.
+        executor: where cells run: `"local"` (processes of this machine), `"inline"` (this process), or a cluster.
+        threads_per_cell: CPU threads of each cell.
+        per_device: cells at once on each device; `"auto"`: one on a GPU, cores / threads_per_cell on a CPU.
+        timeout: stop a cell that makes no progress for this many seconds; None: never.
+        checkpoint_minutes: least minutes between two checkpoints of a cell.
+        checkpoint_epochs: also write a checkpoint after every this many epochs.
+        accelerate: faster training steps: `"auto"` (those that pay on the device), `"off"`, or `"compile"`.
+        out: folder of the records.
+        data_dir: folder of downloaded datasets; None: the environment variable BENCH_DATA, or `data`.
+        rerun: which cells that have a record run again: `"none"`, `"failed"`, `"stale"` (the version of a plugin has
+            changed), or `"all"`.
+        quiet: show no progress.
+
+    Returns:
+        The results of the requested cells, including those that were finished before.
+
+    Raises:
+        UsageError: an argument is invalid, or no plugin has a name. Nothing was run.
+        KeyboardInterrupt: passed on; finished cells are kept and running cells have written a checkpoint.
+    """
+    arguments = {name: value for name, value in locals().items() if name != "quiet"}
+    from benchmark.execution import session
+    from benchmark.execution.arguments import RunArguments
+
+    typed = RunArguments(**arguments)
+    result = session.run(typed.request(), typed.options(), quiet=quiet)
+    return Results(
+        source=typed.options().out,
+        missing=result.missing,
+        failed=result.failed,
+        summary=result.summary,
+        problems=(result.problem,) if result.problem else (),
+        scores=result.records,
+    )
+
+
+def read_results(path: str | Path) -> Results:
+    """The results in a folder of records or in a leaderboard.
+
+    Args:
+        path: a folder that `bench run` or `benchmark.run` wrote, such as `runs`, or a leaderboard's `.jsonl`, such as
+            `results/digits.jsonl`. A leaderboard's `.csv` stands for the `.jsonl` beside it.
+
+    Raises:
+        UsageError: there is no record.
+        RecordError: the leaderboard is damaged. Damaged records of a folder are left out and named in `problems`.
+    """
+    source = Path(path).expanduser()
+    if source.suffix == ".csv":
+        source = source.with_suffix(".jsonl")
+    if source.suffix == ".jsonl":
+        return _read_leaderboard(source)
+    return _read_folder(source)
+
+
+def _read_leaderboard(source: Path) -> Results:
+    from benchmark.records.leaderboard import read_leaderboard
+
+    records = read_leaderboard(source)
+    if not records:
+        raise UsageError(f"no record in {source}; `bench export --to {source.parent}` writes leaderboards")
+    return Results(source=source, scores=tuple(records))
+
+
+def _read_folder(source: Path) -> Results:
+    from benchmark.records import index
+
+    columns, problems = index.read(source)
+    if not len(columns):
+        listed = "".join(f"; cannot be read: {problem}" for problem in problems)
+        raise UsageError(f"no record in {source}{listed}; `bench run --out {source}` writes records")
+    failed = tuple(
+        Outcome(
+            cell_id=summary.id,
+            folder=summary.folder,
+            state="failed",
+            seconds=float(summary.train_seconds or 0),
+            reason=summary.failure or "",
+        )
+        for summary in columns.summaries
+        if summary.state == "failed"
+    )
+    return Results(source=source, failed=failed, problems=tuple(problems), scores=columns)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Results:
+    """Finished and failed cells. Printed: tables; in a notebook: HTML tables."""
+
+    source: Path
+    """Folder or leaderboard of the records."""
+    missing: tuple[MissingCell, ...] = ()
+    """Requested cells without scores, each with its reason. Empty if the results were read."""
+    failed: tuple[Outcome, ...] = ()
+    """Failed cells: `folder`, `reason` and, after a run, `traceback`."""
+    summary: tuple[str, ...] = ()
+    """After a run: how many cells are done, skipped and failed, and why."""
+    problems: tuple[str, ...] = ()
+    """Records that cannot be read, and files that cannot be written."""
+    scores: Sequence[Record] | Columns = field(default=())
+    """The data of the tables, as read."""
+
+    @functools.cached_property
+    def records(self) -> tuple[Record, ...]:
+        """All records: settings, scores, cost, versions and checks of each cell."""
+        from benchmark.records.columns import Columns
+        from benchmark.records.record import read_records
+
+        if not isinstance(self.scores, Columns):
+            return tuple(self.scores)
+        return tuple(read_records(self.source)[0])
+
+    def table(self, evaluator: str, dataset: str | None = None) -> Table:
+        """The score table of an evaluator on a dataset, best row first.
+
+        Args:
+            evaluator: label, such as `"linear"` or `"knn[k=5]"`.
+            dataset: label; None: the only dataset.
+
+        Returns:
+            A table: `str()` is its text, a notebook shows it as HTML; `rows` holds its texts.
+
+        Raises:
+            UsageError: no table, or several, have these labels.
+        """
+        tables = self.tables()
+        matches = [table for table in tables if table.evaluator == evaluator and dataset in (None, table.dataset)]
+        if len(matches) == 1:
+            return matches[0]
+        existing = ", ".join(dict.fromkeys(f"{each.evaluator} on {each.dataset}" for each in tables if each.evaluator))
+        request = f"'{evaluator}'" + (f" on '{dataset}'" if dataset else "")
+        if not matches:
+            raise UsageError(f"no table of {request}; there is: {existing or 'none'}")
+        several = "; ".join(each.title for each in matches)
+        raise UsageError(f"{len(matches)} tables of {request}: {several}; name the dataset, or choose from tables()")
+
+    def tables(self, ties: TieMode = "auto") -> tuple[Table, ...]:
+        """One table for each dataset and evaluator; `ties` as in `report`."""
+        return tuple(self.report(ties).tables())
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per score, with the columns of the CSV files; values are raw."""
+        return self.report("off").frame()
+
+    def report(self, ties: TieMode = "auto") -> Report:
+        """The scores for every output format: `benchmark.reports.render.render_report` writes it.
+
+        Args:
+            ties: whether a column says which ranks a row may have: `"on"`, `"off"`, or `"auto"` (if that takes less than
+                about two seconds).
+        """
+        from benchmark.records.columns import Columns
+        from benchmark.reports.ranks import ranker
+        from benchmark.reports.score_tables import score_report
+
+        source = self.source if isinstance(self.scores, Columns) or self.source.is_file() else None
+        return score_report(self.scores, self.missing, ranker(self.scores, ties, source))
+
+    def compare(
+        self,
+        a: str,
+        b: str,
+        *,
+        all_metrics: bool = False,
+        cka: bool = False,
+        data_dir: str | Path | None = None,
+        dataset: str | None = None,
+    ) -> Report:
+        """Compare two cells, two methods across seeds, or two leaderboards: `bench compare` in Python.
+
+        Args:
+            a: a record (folder, cell id or its beginning, method/encoder/dataset/seed), all seeds of a method
+                (method/encoder/dataset), or a leaderboard (`FILE.jsonl`, or `REV:FILE.jsonl` from git).
+            b: likewise.
+            all_metrics: compare every metric, not only each evaluator's headline.
+            cka: also compare the features of the test images (linear CKA); the cells need their weights.
+            data_dir: for `cka`, folder of downloaded datasets; None: the environment variable BENCH_DATA, or `data`.
+            dataset: for `cka`, an item, if the record does not name the dataset's files.
+
+        Returns:
+            A table for each question: whether these checkpoints differ, and whether the methods differ across seeds.
+            `frame()` has one row per score and question.
+
+        Raises:
+            RecordError: no cell, or several settings, have a name.
+            UsageError: there is no such leaderboard or git revision.
+        """
+        from benchmark.analysis.compare import compare_groups, single_group
+        from benchmark.analysis.compare_report import comparison_report
+        from benchmark.analysis.sources import read_groups
+        from benchmark.execution.arguments import data_folder
+
+        groups_a, groups_b = (read_groups(argument, self.source) for argument in (a, b))
+        similarity = []
+        if cka:
+            from benchmark.analysis.cka import similarities
+
+            records_a, records_b = single_group(groups_a), single_group(groups_b)
+            similarity = similarities(records_a, records_b, data_dir=data_folder(data_dir), dataset=dataset)
+        return comparison_report(compare_groups(groups_a, groups_b, (a, b), all_metrics), similarity)
+
+    def check(self, baseline: str | Path, margin: float = 0.005) -> CheckReport:
+        """Check these results against a baseline: `bench check` in Python.
+
+        Args:
+            baseline: a leaderboard's `.csv` or `.jsonl`, or `REV:FILE` from git.
+            margin: smallest drop that counts as a regression, as a fraction.
+
+        Returns:
+            The verdict: `exit_code` (0: passed), `summary` (one line) and `rows`, one per score.
+
+        Raises:
+            UsageError: there is no record, or an argument is invalid.
+            RecordError: the baseline is damaged.
+        """
+        from benchmark.analysis.check import check_records
+
+        return check_records(self.source, str(baseline), margin)
+
+    def __repr__(self) -> str:
+        count = len(self.scores)
+        return f"<Results of {count} cells from {self.source}: {len(self.missing)} missing, {len(self.failed)} failed>"
+
+    def __str__(self) -> str:
+        from benchmark.reports.terminal import terminal_text
+
+        return terminal_text(self.tables(), None) + "\n".join(self.summary)
+
+    def _repr_html_(self) -> str:
+        from benchmark.reports.html import html_text
+
+        return html_text(self.tables()) + "".join(f"<p>{html.escape(line)}</p>" for line in self.summary)
