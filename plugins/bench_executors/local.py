@@ -20,6 +20,7 @@ from typing import Any
 
 import benchmark
 from bench_executors import child
+from bench_executors.main_module import without_main_module
 from bench_executors.parameters import LocalParams
 from bench_executors.schedule import Schedule
 from benchmark.executors import clear as clear_claim
@@ -95,7 +96,8 @@ class Local:
     def _start(self, job: benchmark.Job, device: str) -> _Running:
         here, there = self._processes.Pipe(duplex=False)
         process = self._processes.Process(target=child.carry_out, args=(job, device, there), daemon=True)
-        process.start()
+        with without_main_module():
+            process.start()
         there.close()
         now = time.monotonic()
         return _Running(
