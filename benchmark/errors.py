@@ -1,16 +1,16 @@
-"""Every error that repbench raises on purpose.
+"""The errors of repbench and the exit codes of `bench`.
 
-    BenchError                  printed without a traceback; `exit_code` is what `bench` returns
-    ├── UsageError              what was asked for cannot be: unknown name, wrong value, missing folder (2)
-    │   ├── UnknownNameError    a name that nothing installed provides, with the nearest ones
-    │   └── DataError           a dataset that cannot be had or read
-    ├── UnsupportedError        this combination makes no sense; the plan turns it into a skip with its reason
-    ├── PluginError             a plugin broke its contract
-    ├── RecordError             a record or checkpoint that cannot be read or written
-    ├── TrainingError           a cell whose training went wrong: NaN, no gradient (3)
-    └── FrozenError             an encoder that changed while it was being scored (3)
+    BenchError                  the command line prints it without a traceback; `exit_code` is the exit code
+    ├── UsageError              the request is not possible: unknown name, invalid value, missing folder
+    │   ├── UnknownNameError    no plugin, parameter, tap, ... has this name
+    │   └── DataError           a dataset is missing, incomplete or unreadable
+    ├── UnsupportedError        the combination makes no sense; the plan skips it and shows the reason
+    ├── PluginError             a plugin violates its contract
+    ├── RecordError             a record, checkpoint or output folder cannot be read or written
+    ├── TrainingError           training of a cell failed: NaN, no gradient
+    └── FrozenError             an encoder changed while its features were read
 
-A message tells four things: what was asked, what is wrong, what would be right, what to do.
+A message says what was requested, what is wrong, what is valid, and what to do.
 """
 
 from __future__ import annotations
@@ -24,76 +24,80 @@ class ExitCode(enum.IntEnum):
     """Exit codes of `bench`."""
 
     OK = 0
+    """Success."""
     REGRESSED = 1
-    """`bench check` found a regression, `bench verify` a number that does not hold; nothing else gives 1."""
+    """`bench check` found a regression, or `bench verify` a difference. No other command returns 1."""
     USAGE = 2
+    """The request is not possible. Nothing was run."""
     FAILED_CELLS = 3
-    """Some cells failed; the others are kept."""
+    """Some cells failed. The results of the others are kept."""
     NOT_COMPARABLE = 4
     """The baseline is missing or not comparable."""
     INTERNAL = 70
-    """An error inside repbench."""
+    """A bug in repbench."""
     INTERRUPTED = 130
+    """Interrupted by Ctrl-C. The same command resumes."""
 
 
 class BenchError(Exception):
-    """An error for people: the command line prints it as one paragraph, without a traceback."""
+    """An error with a message for users. The command line prints it without a traceback."""
 
     exit_code = ExitCode.USAGE
 
 
 class UsageError(BenchError):
-    """What was asked for cannot be done as asked."""
+    """The request is not possible."""
 
 
 class DataError(UsageError):
-    """A dataset that is not there, not complete or not readable."""
+    """A dataset is missing, incomplete or unreadable."""
 
 
 class UnsupportedError(BenchError):
-    """A combination that makes no sense, such as local DIM on a 1 x 1 map. Plans skip it and show the message."""
+    """The combination makes no sense, such as local DIM on a 1 x 1 map. Plans skip it and show the message."""
 
 
 class PluginError(BenchError):
-    """A plugin that does not keep its contract."""
+    """A plugin violates its contract."""
 
     exit_code = ExitCode.FAILED_CELLS
 
 
 class RecordError(BenchError):
-    """A record, checkpoint or output folder that cannot be read or written."""
+    """A record, checkpoint or output folder cannot be read or written."""
 
 
 class TrainingError(BenchError):
-    """Training of one cell that went wrong. The other cells go on."""
+    """Training of one cell failed. The other cells continue."""
 
     exit_code = ExitCode.FAILED_CELLS
 
 
 class FrozenError(BenchError):
-    """Weights or running statistics that changed while features were read."""
+    """Weights or running statistics changed while features were read."""
 
     exit_code = ExitCode.FAILED_CELLS
 
 
 class UnknownNameError(UsageError):
-    """A name that does not exist, shown with what does.
+    """A name that does not exist: `no method called 'rot'; installed: aet, dim, rotation; did you mean 'rotation'?`.
 
     Args:
         kind: what was named, in the singular: "method", "recipe key".
-        asked: the name as given.
-        existing: all names that would have been right.
-        hint: one more sentence on what to do.
+        name: the name that does not exist.
+        names: all names that exist.
+        hint: a remark on what to do, printed in parentheses.
+        listed_as: what `names` are: "available", or "installed" for plugins.
     """
 
-    def __init__(self, kind: str, asked: str, existing: Iterable[str], hint: str = "") -> None:
-        names = sorted(existing)
-        near = difflib.get_close_matches(asked, names, n=1, cutoff=0.5)
-        message = f"no {kind} called '{asked}'; there is: {', '.join(names) or 'none'}"
-        if near:
-            message += f"; did you mean '{near[0]}'?"
+    def __init__(
+        self, kind: str, name: str, names: Iterable[str], hint: str = "", listed_as: str = "available"
+    ) -> None:
+        names = sorted(names)
+        message = f"no {kind} called '{name}'; {listed_as}: {', '.join(names) or 'none'}"
+        nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        if nearest:
+            message += f"; did you mean '{nearest[0]}'?"
         if hint:
             message += f" ({hint})"
         super().__init__(message)
-        self.kind = kind
-        self.asked = asked

@@ -63,7 +63,7 @@ class Layout:
         for tap in self.taps:
             if tap.name == name:
                 return tap
-        raise KeyError(f"no tap called '{name}'; taps: {', '.join(tap.name for tap in self.taps)}")
+        raise KeyError(f"no tap called '{name}'; available: {', '.join(tap.name for tap in self.taps)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -155,6 +155,8 @@ class EvaluatorSpec:
     """Frozen dataclass with a default for every field."""
     paper: str = ""
     """`Authors: Title, VENUE year` of the protocol."""
+    bibtex: str = ""
+    """BibTeX entries of `paper`, separated by blank lines. Entries with the same key must be the same."""
     pools: tuple[Pool, ...] = ("average", "flat")
     """Allowed poolings, the default first. `("none",)`: the evaluator uses features in the tap's own shape."""
     labels: Literal["none", "all"] = "all"

@@ -123,7 +123,7 @@ class Method(Protocol):
 class Published:
     """A published score of a method, with its conditions.
 
-    Shown by `bench list methods -v`, and beside measured scores by `bench table --expected`, which lists every
+    Shown by `bench list methods -v`, and beside measured scores by `bench table --published`, which lists every
     condition that differs.
     """
 
@@ -186,6 +186,8 @@ class MethodSpec:
     """Frozen dataclass with a default for every field. `bench list -v` shows `field(metadata={"help": ...})`."""
     paper: str = ""
     """`Authors: Title, VENUE year` of the method."""
+    bibtex: str = ""
+    """BibTeX entries of `paper`, separated by blank lines. Entries with the same key must be the same."""
     version: int = 1
     """Raise it when the same settings give other numbers than before."""
     recipe: Callable[[Setting], Recipe] = default_recipe

@@ -1,4 +1,8 @@
-"""From `key=value` to a plugin's dataclass: names and types are checked here, with errors for people."""
+"""Parameters: `key=value` from the command line or a file becomes an instance of a plugin's dataclass.
+
+The rules are those of typed text, so a general converter does not fit: 2 is a valid float, 7.0 a valid integer, 2024 a
+valid text, `none` a valid choice, and 1;2;3 a tuple; but `true` is never the number 1.
+"""
 
 from __future__ import annotations
 
@@ -12,40 +16,42 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from benchmark.api.grammar import parse_value
 from benchmark.errors import UnknownNameError, UsageError
 
+WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "text", types.NoneType: "none"}
+EXAMPLES = {int: "3", float: "0.5", bool: "true", str: "text"}
 
-def bind(params: type, given: Mapping[str, object], owner: str, others: Iterable[str] = ()) -> Any:
-    """An instance of the dataclass `params` with `given` over its defaults.
+
+def bind(params: type, values: Mapping[str, object], owner: str, others: Iterable[str] = ()) -> Any:
+    """An instance of the dataclass `params`: its defaults, replaced by `values`.
 
     Args:
-        params: a frozen dataclass; its annotations say which values are right.
-        given: field name -> value as parsed from the command line or a file.
-        owner: whose parameters they are, for the messages: "method 'aet'".
-        others: keys that the caller takes itself, named where a key is unknown.
+        params: a frozen dataclass with a default for every field; its annotations say which values are valid.
+        values: field name -> value as parsed from the command line or a file.
+        owner: whose parameters they are, for messages: "method 'aet'".
+        others: keys that the caller handles itself; messages about an unknown key list them as well.
 
     Raises:
-        UsageError: an unknown field (with the nearest name), a value of the wrong type, or one that the dataclass
-            itself refuses.
+        UsageError: a key is unknown, a value has the wrong type, or the dataclass refuses a value.
     """
     hints = _hints(params)
-    values = _defaults(params, hints)
-    for key, value in given.items():
+    fields = _float_defaults(params, hints)
+    for key, value in values.items():
         if key not in hints:
             raise UnknownNameError(f"parameter of {owner}", key, {*hints, *others})
         try:
-            values[key] = _converted(value, hints[key])
+            fields[key] = _converted(value, hints[key])
         except ValueError:
             raise UsageError(
-                f"{owner}: {key}={shown(value)} cannot be; {key} is {expected(hints[key])}. "
-                f"Write {key}={_example(hints[key])}, for instance"
+                f"{owner}: {key}={as_typed(value)} is not valid; {key} is {expected(hints[key])}, "
+                f"for example {key}={_example(hints[key])}"
             ) from None
     try:
-        return params(**values)
+        return params(**fields)
     except (ValueError, TypeError) as error:
         raise UsageError(f"{owner}: {error}") from error
 
 
 def as_dict(params: Any) -> dict[str, object]:
-    """Every field with its value, in the order of the dataclass; tuples stay tuples."""
+    """Field -> value, in the order of the dataclass; tuples stay tuples."""
     return {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
 
 
@@ -54,32 +60,47 @@ def label(name: str, values: Mapping[str, object], defaults: Mapping[str, object
     changed = {key: value for key, value in values.items() if key not in defaults or defaults[key] != value}
     if not changed:
         return name
-    return f"{name}[{','.join(f'{key}={shown(changed[key])}' for key in sorted(changed))}]"
+    return f"{name}[{','.join(f'{key}={as_typed(changed[key])}' for key in sorted(changed))}]"
 
 
 def expected(hint: Any) -> str:
-    """What a field takes, in words: "one of local, global, both", "a whole number or none"."""
+    """The valid values of an annotation, in words: "one of local, global, both", "an integer or none"."""
     if get_origin(hint) is Literal:
         choices = get_args(hint)
-        return "one of " + ", ".join(choice if isinstance(choice, str) else shown(choice) for choice in choices)
+        return "one of " + ", ".join(choice if isinstance(choice, str) else as_typed(choice) for choice in choices)
     if get_origin(hint) in (Union, types.UnionType):
         return " or ".join(expected(option) for option in get_args(hint))
     if get_origin(hint) is tuple:
-        return f"a list of {expected(get_args(hint)[0]).removeprefix('a ')}s, written 1;2;3"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", types.NoneType: "none"}
-    return words.get(hint, str(hint))
+        return f"a list written 1;2;3 (each entry {expected(get_args(hint)[0])})"
+    return WORDS.get(hint, str(hint))
+
+
+def as_typed(value: object) -> str:
+    """A value as one types it: true, none, 1;5;20, 'text with spaces'."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return ";".join(as_typed(part) for part in value)
+    if not isinstance(value, str):
+        return str(value)
+    if value and parse_value(value) == value and not any(mark in value for mark in ",[]|= '\""):
+        return value
+    return f'"{value}"' if "'" in value else f"'{value}'"
 
 
 @functools.cache
 def _hints(params: type) -> dict[str, Any]:
+    """Field -> annotation, for the fields that are arguments."""
     if not dataclasses.is_dataclass(params):
-        raise UsageError(f"{params.__name__} is no dataclass; a spec's params must be a frozen dataclass with defaults")
+        raise UsageError(
+            f"{params.__name__} is not a dataclass; params of a spec must be a frozen dataclass with defaults"
+        )
     hints = get_type_hints(params)
     return {field.name: hints[field.name] for field in dataclasses.fields(params) if field.init}
 
 
-def _defaults(params: type, hints: Mapping[str, Any]) -> dict[str, object]:
-    """Integers numbers that stand as the default of a number, as numbers: `gamma: float = 1` and gamma=1 are one cell."""
+def _float_defaults(params: type, hints: Mapping[str, Any]) -> dict[str, object]:
+    """Defaults of float fields that are written as integers: `gamma: float = 1` must give the same cell as gamma=1."""
     return {
         field.name: float(field.default)
         for field in dataclasses.fields(params)
@@ -88,23 +109,22 @@ def _defaults(params: type, hints: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _converted(value: object, hint: Any) -> object:
-    """The value as the annotation wants it; ValueError where it cannot be."""
+    """The value with the type of the annotation; ValueError if it is not valid."""
     origin = get_origin(hint)
     if origin is Literal:
         return _choice(value, get_args(hint))
     if origin in (Union, types.UnionType):
-        return _first_that_fits(value, get_args(hint))
+        return _first_valid(value, get_args(hint))
     if origin is tuple:
-        return _sequence(value, get_args(hint)[0])
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return tuple(_converted(part, get_args(hint)[0]) for part in _parts(value))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float and is_number and math.isfinite(number := float(value)):  # type: ignore[arg-type]  # a number
+        return number
     if hint is int and isinstance(value, float) and value.is_integer():
         return int(value)
-    if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
+    if hint is str and is_number:
         return str(value)
-    if hint is float and isinstance(value, float) and not math.isfinite(value):
-        raise ValueError
-    if hint in (int, float, bool, str, types.NoneType) and type(value) is hint:
+    if hint in (int, bool, str, types.NoneType) and type(value) is hint:
         return value
     raise ValueError
 
@@ -114,14 +134,14 @@ def _choice(value: object, choices: tuple[object, ...]) -> object:
         if type(choice) is type(value) and choice == value:
             return choice
     for choice in choices:
-        # `augment=none` was read as no value at all, but the choice is a word of that spelling.
-        if isinstance(choice, str) and not isinstance(value, str) and choice == shown(value):
+        # The parser reads `augment=none` as None, but here `none` is one of the words to choose from.
+        if isinstance(choice, str) and not isinstance(value, str) and choice == as_typed(value):
             return choice
     raise ValueError
 
 
-def _first_that_fits(value: object, options: tuple[Any, ...]) -> object:
-    # An exact type wins over a conversion: 3 stays a number where a text would do as well.
+def _first_valid(value: object, options: tuple[Any, ...]) -> object:
+    # An exact type comes before a conversion: 3 stays an integer where text is valid too.
     for option in sorted(options, key=lambda hint: type(value) is not hint):
         try:
             return _converted(value, option)
@@ -130,34 +150,16 @@ def _first_that_fits(value: object, options: tuple[Any, ...]) -> object:
     raise ValueError
 
 
-def _sequence(value: object, hint: Any) -> tuple[object, ...]:
+def _parts(value: object) -> tuple[object, ...]:
+    """The entries of a list: 1;2;3, a list from a file, or a single value."""
     if isinstance(value, str):
-        parts: tuple[object, ...] = tuple(parse_value(part) for part in value.split(";") if part.strip())
-    elif isinstance(value, list | tuple):
-        parts = tuple(value)
-    else:
-        parts = (value,)
-    return tuple(_converted(part, hint) for part in parts)
-
-
-def shown(value: object) -> str:
-    """A value as it would be typed: true, none, 1;5;20, 'text with spaces'."""
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    if isinstance(value, tuple | list):
-        return ";".join(shown(part) for part in value)
-    if not isinstance(value, str):
-        return str(value)
-    if value and parse_value(value) == value and not any(mark in value for mark in ",[]|= '\""):
-        return value
-    return f'"{value}"' if "'" in value else f"'{value}'"
+        return tuple(parse_value(part) for part in value.split(";") if part.strip())
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def _example(hint: Any) -> str:
     if get_origin(hint) is Literal:
-        return shown(get_args(hint)[0])
+        return as_typed(get_args(hint)[0])
     if get_origin(hint) in (Union, types.UnionType):
         return _example(get_args(hint)[0])
-    if get_origin(hint) is tuple:
-        return "1;2"
-    return {int: "3", float: "0.5", bool: "true", str: "text"}.get(hint, "none")
+    return "1;2" if get_origin(hint) is tuple else EXAMPLES.get(hint, "none")

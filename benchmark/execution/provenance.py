@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import benchmark
-from benchmark.api.catalog import Catalog, versions
+from benchmark.api.catalog import Catalog
 from benchmark.api.cells import Cell, Json
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def provenance(cell: Cell, catalog: Catalog, device: torch.device, threads: int)
     """The `provenance` of a record. All of it is recorded, and none of it is part of a cell's identity."""
     commit, dirty = checkout(Path(benchmark.__file__).parent)
     return {
-        "plugins": dict(versions(catalog)),
+        "plugins": catalog.versions(),
         "versions": {"method": cell.method.version, "encoder": cell.encoder.version, "dataset": cell.dataset.version},
         **environment(device, threads),
         "commit": commit,

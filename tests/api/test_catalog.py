@@ -66,7 +66,7 @@ def test_a_third_party_plugin_gives_methods_encoders_datasets_and_evaluators(ins
     assert found.methods[1].provider == catalogs.Provider(
         plugin="third_party", distribution="repbench-third-party", version="0.3.1"
     )
-    assert catalogs.versions(found) == {"repbench-third-party": "0.3.1", "repbench-teacher": "1.0"}
+    assert found.versions() == {"repbench-third-party": "0.3.1", "repbench-teacher": "1.0"}
 
 
 def test_every_way_to_be_broken_leaves_all_others_as_they_are(installed: Path) -> None:

@@ -85,8 +85,8 @@ def test_globs_and_providers_are_names_like_others() -> None:
         ("aet[a=1]b", "does not close"),
         ("aet[name='x]", "a quote does not close"),
         ("[transform=affine]", "a name is missing"),
-        ("aet[affine]", "'affine' is no parameter; write key=value"),
-        ("aet[=affine]", "is no parameter; write key=value"),
+        ("aet[affine]", "'affine' is not a parameter; write key=value"),
+        ("aet[=affine]", "is not a parameter; write key=value"),
     ],
 )
 def test_what_cannot_be_read_is_named_with_what_would_be_right(text: str, message: str) -> None:
@@ -138,7 +138,7 @@ def test_assignments_are_a_dictionary_in_which_the_last_wins() -> None:
 
 
 def test_an_assignment_without_a_value_is_refused() -> None:
-    with pytest.raises(UsageError, match="'lr' is no parameter; write key=value"):
+    with pytest.raises(UsageError, match="'lr' is not a parameter; write key=value"):
         parse_assignments(["lr"])
 
 

@@ -45,7 +45,7 @@ def test_with_details_each_parameter_shows_its_default_what_it_takes_and_its_hel
     lines = [" ".join(line.split()) for line in text.splitlines()[2:]]
     assert lines == [
         "kind='none' one of local, none which objective",
-        "steps=1;5 a list of whole numbers, written 1;2;3",
+        "steps=1;5 a list written 1;2;3 (each entry an integer)",
         "clip=none a number or none",
         "on=true true or false",
     ]

@@ -1,0 +1,80 @@
+"""Checks of what a plugin's hooks yield: pluggy checks only the names of hooks and arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from typing import get_args
+
+from benchmark.api.encoders import Pool
+from benchmark.api.evaluators import EvaluatorSpec
+from benchmark.api.hookspecs import HOOKS, Spec
+from benchmark.api.methods import MethodSpec, Published
+from benchmark.errors import PluginError
+
+
+def checked_specs(hook: str, specs: object) -> list[Spec]:
+    """The specs that a hook returned.
+
+    Raises:
+        PluginError: the hook returned no iterable, or yielded an invalid spec.
+    """
+    expected = HOOKS[hook].__name__
+    if not isinstance(specs, Iterable):
+        raise PluginError(f"{hook} returned {type(specs).__name__}, but must yield {expected}")
+    checked: list[Spec] = []
+    for spec in specs:
+        if not isinstance(spec, HOOKS[hook]):
+            raise PluginError(f"{hook} yielded {type(spec).__name__}, but must yield {expected}")
+        _check_spec(hook, spec)
+        checked.append(spec)
+    return checked
+
+
+def check_names(specs: Iterable[tuple[str, Spec]]) -> None:
+    """Checks that no hook of one plugin yields a name twice; `specs` are (hook, spec).
+
+    Raises:
+        PluginError: a name occurs twice.
+    """
+    seen: set[tuple[str, str]] = set()
+    for hook, spec in specs:
+        if (hook, spec.name) in seen:
+            raise PluginError(f"{hook} yielded the name '{spec.name}' twice")
+        seen.add((hook, spec.name))
+
+
+def _check_spec(hook: str, spec: Spec) -> None:
+    name = spec.name
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise PluginError(f"{hook} yielded the name '{name}'; a name consists of letters, digits, _, - and .")
+    if not (isinstance(spec.params, type) and dataclasses.is_dataclass(spec.params)):
+        raise PluginError(f"{hook}: params of '{name}' must be a dataclass, not {spec.params!r}")
+    try:
+        spec.params()
+    except TypeError as error:
+        raise PluginError(f"{hook}: every parameter of '{name}' needs a default ({error})") from error
+    if isinstance(spec, MethodSpec):
+        _check_published(hook, spec)
+    if isinstance(spec, EvaluatorSpec) and not (spec.pools and set(spec.pools) <= set(get_args(Pool))):
+        raise PluginError(
+            f"{hook}: pools of '{name}' are {spec.pools!r}; valid are one or more of {', '.join(get_args(Pool))}"
+        )
+
+
+def _check_published(hook: str, spec: MethodSpec) -> None:
+    """An invalid published score would never match a measured one, and nobody would notice."""
+    if not isinstance(spec.published, tuple) or not all(isinstance(each, Published) for each in spec.published):
+        raise PluginError(f"{hook}: published of '{spec.name}' must be a tuple of benchmark.Published")
+    names = {field.name for field in dataclasses.fields(spec.params)}
+    for figure in spec.published:
+        where = f"{hook}: a published score of '{spec.name}' ({figure.source})"
+        unknown = sorted(set(figure.method) - names)
+        if unknown:
+            available = ", ".join(sorted(names)) or "none"
+            raise PluginError(f"{where} names the unknown parameter '{unknown[0]}'; available: {available}")
+        if figure.status not in ("read", "recalled"):
+            raise PluginError(f"{where} has the status '{figure.status}'; valid are 'read' and 'recalled'")
+        if figure.metric.startswith("accuracy") and not 0 <= figure.value <= 1:
+            raise PluginError(f"{where} is {figure.value}; an accuracy is a fraction from 0 to 1, not a percentage")
