@@ -1,76 +1,75 @@
-"""Marks beside numbers that are worth less than they seem: read from a record's checks, and put into words.
+"""Caveats: reasons to trust a number less, read from a record's checks and shown beside the number.
 
-A check that is absent was not made, and leaves no mark. A mark is short enough for a table's last column; a note under the
-table says what it means.
+A check that is absent was not made and gives no caveat. A caveat is short enough for a table's last column; a note under
+the table explains it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from benchmark.api.cells import Json
 
 Caveat = tuple[str, str]
-"""What was found, and where or how much of it: an evaluator's label, or `3+35/360`."""
+"""Name, and detail: the label of an evaluator, `3+35/360`, or empty."""
 NOTES = {
     "not frozen": "not frozen: the encoder changed while it was scored.",
-    "saw labels": "saw labels: training labels reached a method that does not declare them.",
-    "overlap": (
-        "overlap a+b/n: of n test images, a are also among the training images and b others are nearly the same as one "
-        "of them."
-    ),
+    "saw labels": "saw labels: training labels reached a method that does not declare that it uses them.",
+    "overlap": "overlap a+b/n: of n test images, a are copies of training images and b are near copies.",
     "chose on test": "chose on test: the evaluator's predictions depend on the labels of the test images.",
-    "augmented": "augmented: the evaluator encoded altered images itself instead of reading each image's features once.",
+    "augmented": "augmented: the evaluator encoded augmented images instead of reading each image's features once.",
 }
-"""Mark -> what it means, in the order in which marks are shown."""
-OF_EVALUATOR = ("chose on test", "augmented")
-"""Marks that hold for the scores of one evaluator, whose label they carry."""
+"""Name -> explanation, in the order in which caveats are shown."""
+OF_EVALUATOR = {"chose on test": "chosen_on_test", "augmented": "augmented"}
+"""Caveats that concern the scores of one evaluator, whose label is their detail -> key among a record's checks."""
 
 
 def caveats_of(checks: Json) -> tuple[Caveat, ...]:
-    """All marks that a record's checks call for.
+    """The caveats that follow from a record's checks.
 
     Args:
-        checks: of a record; read are `frozen`, `labels_unseen`, `overlap`, `chosen_on_test` and `augmented`.
+        checks: read are `frozen`, `labels_unseen`, `overlap`, `chosen_on_test` and `augmented`.
 
     Raises:
-        TypeError: a check is of another kind than it should be.
+        TypeError: a check has the wrong type.
     """
-    found: list[Caveat] = []
+    caveats: list[Caveat] = []
     if checks.get("frozen") is False:
-        found.append(("not frozen", ""))
+        caveats.append(("not frozen", ""))
     if checks.get("labels_unseen") is False:
-        found.append(("saw labels", ""))
+        caveats.append(("saw labels", ""))
     overlap = checks.get("overlap") or {}
     exact, near = int(overlap.get("exact", 0)), int(overlap.get("near", 0))
     if exact or near:
-        found.append(("overlap", f"{exact}+{near}/{overlap.get('of', '?')}"))
-    for mark, key in (("chose on test", "chosen_on_test"), ("augmented", "augmented")):
-        found += [(mark, str(label)) for label in checks.get(key) or ()]
-    return tuple(found)
+        caveats.append(("overlap", f"{exact}+{near}/{overlap.get('of', '?')}"))
+    for name, key in OF_EVALUATOR.items():
+        caveats += [(name, str(label)) for label in checks.get(key) or ()]
+    return tuple(caveats)
 
 
-def words(marks: Iterable[Caveat], evaluator: str) -> tuple[str, ...]:
-    """As they stand beside a row of an evaluator's table: `saw labels`, `overlap 3+35/360`."""
-    return tuple(_shown(mark, detail) for mark, detail in marks if mark not in OF_EVALUATOR or detail == evaluator)
+def caveat_texts(caveats: Iterable[Caveat], evaluator: str) -> tuple[str, ...]:
+    """Caveats as shown in a row of an evaluator's table: `saw labels`, `overlap 3+35/360`."""
+    return tuple(
+        f"{name} {detail}" if detail and name not in OF_EVALUATOR else name
+        for name, detail in caveats
+        if name not in OF_EVALUATOR or detail == evaluator
+    )
 
 
-def shared(rows: Sequence[Sequence[str]]) -> frozenset[str]:
-    """Those that say nothing about one row among others: what every row of a table has of its data or evaluator."""
+def shared_caveats(rows: Sequence[Sequence[str]]) -> frozenset[str]:
+    """Caveats of the data or the evaluator that all rows of a table have: a note tells them once, no row repeats them."""
     if len(rows) < 2:
         return frozenset()
     common = set(rows[0]).intersection(*rows[1:])
-    return frozenset(word for word in common if word.partition(" ")[0] == "overlap" or word in OF_EVALUATOR)
+    return frozenset(text for text in common if text.partition(" ")[0] == "overlap" or text in OF_EVALUATOR)
 
 
-def notes(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """What the marks of a table's rows mean, each once; those of every row with what they are."""
-    everywhere = shared(rows)
-    for mark, note in NOTES.items():
-        seen = [word for row in rows for word in row if word == mark or word.startswith(f"{mark} ")]
-        if seen:
-            yield f"All rows, {seen[0]}. {note}" if seen[0] in everywhere else note
-
-
-def _shown(mark: str, detail: str) -> str:
-    return f"{mark} {detail}" if detail and mark not in OF_EVALUATOR else mark
+def caveat_notes(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The explanations of the caveats in a table's rows, each once."""
+    shared = shared_caveats(rows)
+    notes = []
+    for name, note in NOTES.items():
+        texts = [text for row in rows for text in row if text == name or text.startswith(f"{name} ")]
+        if texts:
+            notes.append(f"All rows, {texts[0]}. {note}" if texts[0] in shared else note)
+    return notes

@@ -1,7 +1,7 @@
-"""Scores of many records as columns: all that tables ask of a record, a hundred times quicker to hand on than the records.
+"""Scores of many records as columns: what tables need of records, a hundred times faster to pass on than the records.
 
-A record's own words are kept once for all records that share them; numbers stand in arrays, one place for each score, in
-the order of the records and of the scores in each.
+Texts are stored once for all records that share them. Numbers stand in arrays with one entry per score, in the order of
+the records and of the scores within each.
 """
 
 from __future__ import annotations
@@ -14,32 +14,29 @@ import math
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 from operator import attrgetter
-from types import NoneType
-from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.api.cells import Json, State
 from benchmark.errors import RecordError
 from benchmark.records.caveats import Caveat, caveats_of
-from benchmark.records.record import Record, Score, grouping_key
+from benchmark.records.csv_columns import OF_RECORD, OF_SETTING, Value, device_of, fingerprint_of
+from benchmark.records.record import KINDS, Record
 
 Floats = NDArray[np.float64]
-Whole = NDArray[np.int64]
-OF_SCORE_KEY = attrgetter("tap", "pool", "evaluator", "protocol", "metric", "headline", "higher_is_better")
-"""What of a score is its kind, in the order of `Kind`."""
-COST = ("train_seconds", "evaluate_seconds", "images_seen", "peak_memory_bytes")
-"""What of a record's cost a brief holds."""
-REFUSAL = ("tap", "pool", "evaluator", "protocol")
-"""By what a request is known that makes no sense for a cell."""
+Integers = NDArray[np.int64]
+SCORE_ARRAYS = ("score_key", "value", "ci_low", "ci_high", "n")
+"""Fields of `Columns` with one entry per score."""
+NOT_APPLICABLE_KEY = ("tap", "pool", "evaluator", "protocol")
+"""Identifies a request that does not apply to a cell."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreKey:
-    """What a score is of; many scores share it."""
+    """What a score measures; many scores share it."""
 
     tap: str
     pool: str
@@ -50,38 +47,43 @@ class ScoreKey:
     higher_is_better: bool
 
 
+_SCORE_KEY = attrgetter(*ScoreKey.__dataclass_fields__)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SharedMetadata:
-    """What records share that differ in the seed alone, and were made in the same place."""
+    """What records share that differ only in the seed and were made in the same environment."""
 
     method: str
-    """Labels, as for encoder and dataset."""
+    """Label, as for encoder and dataset."""
     encoder: str
     dataset: str
     epochs: int | float | None
-    shown_epochs: str
-    """As a table shows them: 0 where a record says nothing."""
     grouping_key: str
-    """Hash of `records.conditions`: only records that agree in it may be averaged."""
-    method_params: str
-    """As JSON."""
-    versions: str
-    """Of method, encoder and dataset: `1.1.1`."""
+    """Hash of `Record.grouping_key`: only records with equal keys may be averaged."""
     fingerprint: str
-    """The beginning of the dataset's."""
+    """First 16 digits of the dataset's fingerprint."""
     device: str | None
+    """`cpu`, or the name of the GPU."""
     device_kind: str | None
-    """`cpu`, `cuda`: what times and memory may be compared within."""
+    """`cpu`, `cuda`: times and memory are comparable only within a kind."""
     batch: int | float | None
-    precision: str | None
-    """Of training and features: `float32`, `bfloat16`."""
-    repbench_version: str | None
-    commit: str
-    """Its beginning, with a + where files were changed since."""
     spec_versions: Json
-    """Kind -> version, as recorded."""
+    """Kind -> version of its spec."""
     providers: Json
-    """Kind -> distribution."""
+    """Kind -> distribution that provides it."""
+    csv: tuple[Value, ...]
+    """Values of the CSV columns of scope `setting`."""
+
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        """Labels of method, encoder and dataset."""
+        return self.method, self.encoder, self.dataset
+
+    @property
+    def shown_epochs(self) -> str:
+        """Epochs as tables show them: 0 if they are not recorded."""
+        return str(self.epochs or 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,246 +91,204 @@ class RecordSummary:
     """A record without its scores."""
 
     folder: str
-    """Name of its folder; empty where it was read from a leaderboard."""
+    """Name of its folder; empty if it was read from a leaderboard."""
     id: str
     state: State
     seed: int | None
-    common: SharedMetadata
-    train_seconds: float | None
-    evaluate_seconds: float | None
+    shared: SharedMetadata
+    train_seconds: int | float | None
+    evaluate_seconds: int | float | None
     images_seen: int | float | None
-    """In training: 0 where nothing was trained."""
+    """Images seen in training: 0 if nothing was trained."""
     peak_memory_bytes: int | float | None
-    dull: bool
-    """Whether it did not learn."""
+    failed_to_learn: bool
     trained: bool
     failure: str | None
-    """The reason, None where nothing failed."""
-    refused: tuple[tuple[str, ...], ...] = ()
-    """Requests that make no sense for it: tap, pool, evaluator, protocol of each."""
-    marks: tuple[Caveat, ...] = ()
-    """What was found that makes its numbers worth less than they seem; see `marks`."""
+    """Reason of the failure; None if nothing failed."""
+    not_applicable: tuple[tuple[str, ...], ...] = ()
+    """Requests that do not apply to the cell: tap, pool, evaluator, protocol of each."""
+    caveats: tuple[Caveat, ...] = ()
+    csv: tuple[Value, ...] = ()
+    """Values of the CSV columns of scope `record`."""
+
+
+COST = ("train_seconds", "evaluate_seconds", "images_seen", "peak_memory_bytes")
+"""Fields of `RecordSummary` that come from a record's cost."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Many records. `len` is their number, whether or not they have scores."""
+    """Many records with their scores. `len` is the number of records."""
 
-    briefs: tuple[RecordSummary, ...]
-    kinds: tuple[ScoreKey, ...]
-    count: Whole
-    """(records,) scores of each."""
-    kind: Whole
-    """(scores,) place in `kinds`."""
+    summaries: tuple[RecordSummary, ...]
+    score_keys: tuple[ScoreKey, ...]
+    score_counts: Integers
+    """(records,) number of scores of each record."""
+    score_key: Integers
+    """(scores,) index into `score_keys`."""
     value: Floats
     """(scores,) raw."""
-    low: Floats
-    """(scores,) lower end of the interval; NaN where there is none."""
-    high: Floats
-    n: Whole
-    """(scores,) images behind each."""
+    ci_low: Floats
+    """(scores,) lower end of the 95 % interval; NaN if there is none."""
+    ci_high: Floats
+    n: Integers
+    """(scores,) test images behind each score."""
 
     def __len__(self) -> int:
-        return len(self.briefs)
+        return len(self.summaries)
 
     @functools.cached_property
-    def record(self) -> Whole:
-        """(scores,) place in `briefs`."""
-        return np.repeat(np.arange(len(self.briefs), dtype=np.int64), self.count)
-
-    def kinds_of(self, place: int) -> list[ScoreKey]:
-        """What the scores of one record are of."""
-        return [self.kinds[kind] for kind in self.kind[self.first[place] : self.first[place + 1]].tolist()]
+    def record_index(self) -> Integers:
+        """(scores,) index into `summaries`."""
+        return np.repeat(np.arange(len(self.summaries), dtype=np.int64), self.score_counts)
 
     @functools.cached_property
-    def first(self) -> Whole:
-        """(records + 1,) place of each record's first score, and the number of all scores."""
-        return np.concatenate(([0], np.cumsum(self.count)))
+    def offsets(self) -> Integers:
+        """(records + 1,) index of each record's first score, then the number of scores."""
+        return np.concatenate(([0], np.cumsum(self.score_counts)))
 
-    def chosen(self, places: Sequence[int]) -> Columns:
-        """The records at these places alone, in this order."""
-        first = self.first
-        parts = [np.arange(first[place], first[place + 1]) for place in places]
+    def score_keys_of(self, index: int) -> list[ScoreKey]:
+        """The keys of one record's scores."""
+        keys = self.score_key[self.offsets[index] : self.offsets[index + 1]]
+        return [self.score_keys[key] for key in keys.tolist()]
+
+    def take(self, indices: Sequence[int]) -> Columns:
+        """The records at these indices, in this order."""
+        offsets = self.offsets
+        parts = [np.arange(offsets[index], offsets[index + 1]) for index in indices]
         scores = np.concatenate(parts) if parts else np.empty(0, np.int64)
-        return Columns(
-            briefs=tuple(self.briefs[place] for place in places),
-            kinds=self.kinds,
-            count=self.count[np.asarray(places, np.int64)],
-            kind=self.kind[scores],
-            value=self.value[scores],
-            low=self.low[scores],
-            high=self.high[scores],
-            n=self.n[scores],
+        return dataclasses.replace(
+            self,
+            summaries=tuple(self.summaries[index] for index in indices),
+            score_counts=self.score_counts[np.asarray(indices, np.int64)],
+            **{name: getattr(self, name)[scores] for name in SCORE_ARRAYS},
         )
+
+    def with_scores(self) -> Columns:
+        """The records that have scores."""
+        return self if self.score_counts.all() else self.take(np.flatnonzero(self.score_counts).tolist())
 
 
 def concatenate(first: Columns, second: Columns) -> Columns:
-    """All records of both, one after the other."""
-    kinds = {kind: place for place, kind in enumerate(first.kinds)}
-    places = np.array([kinds.setdefault(kind, len(kinds)) for kind in second.kinds], np.int64)
-    second = dataclasses.replace(second, kind=places[second.kind]) if len(places) else second
-    numbers = ("count", "kind", "value", "low", "high", "n")
+    """The records of both, one after the other."""
+    keys = {key: index for index, key in enumerate(first.score_keys)}
+    indices = np.array([keys.setdefault(key, len(keys)) for key in second.score_keys], np.int64)
+    second = dataclasses.replace(second, score_key=indices[second.score_key]) if len(indices) else second
     return Columns(
-        briefs=(*first.briefs, *second.briefs),
-        kinds=tuple(kinds),
-        **{name: np.concatenate((getattr(first, name), getattr(second, name))) for name in numbers},
+        summaries=(*first.summaries, *second.summaries),
+        score_keys=tuple(keys),
+        **{
+            name: np.concatenate((getattr(first, name), getattr(second, name)))
+            for name in ("score_counts", *SCORE_ARRAYS)
+        },
     )
 
 
-def columns_of(records: Iterable[Record]) -> Columns:
-    """Records as columns.
+def columns_of(records: Iterable[Record] | Columns) -> Columns:
+    """Records as columns; columns are returned as they are.
 
     Raises:
-        RecordError: a label that is no text, a number that is none; the record is named.
+        RecordError: a value has the wrong type; the message names the record.
     """
-    gathered = ColumnsBuilder()
+    if isinstance(records, Columns):
+        return records
+    builder = ColumnsBuilder()
     for record in records:
-        gathered.add(record)
-    return gathered.columns()
+        builder.add(record)
+    return builder.columns()
 
 
 @dataclass
 class ColumnsBuilder:
-    """Records on their way into columns, one after the other; none has to stay in memory."""
+    """Collects records one by one, so that they need not stay in memory."""
 
-    briefs: list[RecordSummary] = field(default_factory=list)
-    count: array[int] = field(default_factory=lambda: array("q"))
-    kind: array[int] = field(default_factory=lambda: array("q"))
+    summaries: list[RecordSummary] = field(default_factory=list)
+    score_counts: array[int] = field(default_factory=lambda: array("q"))
+    score_key: array[int] = field(default_factory=lambda: array("q"))
     value: array[float] = field(default_factory=lambda: array("d"))
-    low: array[float] = field(default_factory=lambda: array("d"))
-    high: array[float] = field(default_factory=lambda: array("d"))
+    ci_low: array[float] = field(default_factory=lambda: array("d"))
+    ci_high: array[float] = field(default_factory=lambda: array("d"))
     n: array[int] = field(default_factory=lambda: array("q"))
-    _kinds: dict[tuple[object, ...], int] = field(default_factory=dict)
-    _commons: dict[str, SharedMetadata] = field(default_factory=dict)
+    _score_keys: dict[tuple[object, ...], int] = field(default_factory=dict)
+    _shared: dict[str, SharedMetadata] = field(default_factory=dict)
 
     def add(self, record: Record, folder: str = "") -> None:
-        """Takes in a record, whole or not at all.
+        """Add a whole record, or nothing.
 
         Raises:
-            RecordError: a label that is no text, a number that is none.
+            RecordError: a value has the wrong type.
         """
         try:
-            brief = self._brief(record, folder)
-            keys = list(map(OF_SCORE_KEY, record.scores))
-            kinds = [self._kinds[key] if key in self._kinds else self._new_kind(key) for key in keys]
-            values, lows, highs = (_numbers(record.scores, name) for name in ("value", "ci_low", "ci_high"))
-            counts = array("q", [score.n for score in record.scores])
-            if any(score.value is None for score in record.scores):
-                raise TypeError("a value is missing")
-        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
-            where = record.folder or f"record {record.id}"
-            raise RecordError(f"{where} is not whole: {error}; bench run makes it again") from error
-        self.briefs.append(brief)
-        self.count.append(len(kinds))
-        self.kind.extend(kinds)
+            summary = self._summary(record, folder)
+            scores = record.scores
+            keys = [self._score_keys.setdefault(key, len(self._score_keys)) for key in map(_SCORE_KEY, scores)]
+            values = array("d", [score.value for score in scores])
+            lows = array("d", [math.nan if score.ci_low is None else score.ci_low for score in scores])
+            highs = array("d", [math.nan if score.ci_high is None else score.ci_high for score in scores])
+            counts = array("q", [score.n for score in scores])
+        except (msgspec.ValidationError, TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+            name = record.folder or f"record {record.id}"
+            raise RecordError(f"{name} is incomplete: {error}; run the cell again with bench run") from error
+        self.summaries.append(summary)
+        self.score_counts.append(len(keys))
+        self.score_key.extend(keys)
         self.value.extend(values)
-        self.low.extend(lows)
-        self.high.extend(highs)
+        self.ci_low.extend(lows)
+        self.ci_high.extend(highs)
         self.n.extend(counts)
 
     def columns(self) -> Columns:
-        """All that was taken in."""
+        """All records that were added."""
+        names = tuple(ScoreKey.__dataclass_fields__)
         return Columns(
-            briefs=tuple(self.briefs),
-            kinds=tuple(ScoreKey(**dict(zip(ScoreKey.__dataclass_fields__, key, strict=True))) for key in self._kinds),  # type: ignore[arg-type]  # checked by _kind
-            count=np.array(self.count, np.int64),
-            kind=np.array(self.kind, np.int64),
+            summaries=tuple(self.summaries),
+            score_keys=tuple(ScoreKey(**dict(zip(names, key, strict=True))) for key in self._score_keys),  # type: ignore[arg-type]  # attributes of scores
+            score_counts=np.array(self.score_counts, np.int64),
+            score_key=np.array(self.score_key, np.int64),
             value=np.array(self.value, np.float64),
-            low=np.array(self.low, np.float64),
-            high=np.array(self.high, np.float64),
+            ci_low=np.array(self.ci_low, np.float64),
+            ci_high=np.array(self.ci_high, np.float64),
             n=np.array(self.n, np.int64),
         )
 
-    def _new_kind(self, key: tuple[Any, ...]) -> int:
-        _texts(key[:5])
-        if {type(flag) for flag in key[5:]} != {bool}:
-            raise TypeError(f"headline and higher_is_better of {key[4]} are true or false")
-        return self._kinds.setdefault(key, len(self._kinds))
-
-    def _brief(self, record: Record, folder: str) -> RecordSummary:
-        fields = _common(record)
-        key = json.dumps(fields, sort_keys=True)
-        if key not in self._commons:
-            _texts(fields[name] for name in ("method", "encoder", "dataset"))
-            self._commons[key] = SharedMetadata(**fields)
-        seed = record.cell["seed"]
-        _texts((record.id, record.state))
-        if seed is not None and type(seed) is not int:
-            raise TypeError(f"the seed {seed!r} is no whole number")
-        return RecordSummary(
-            folder=folder,
-            id=record.id,
-            state=record.state,
-            seed=seed,
-            common=self._commons[key],
-            **{name: _number_or_none(record.cost.get(name)) for name in COST},
-            dull=record.checks.get("learned") is False,
-            trained=record.trained,
-            failure=str(record.failure.get("reason", "")) if record.failure else None,
-            refused=tuple(tuple(each[key] for key in REFUSAL) for each in record.checks.get("not_applicable", ())),
-            marks=caveats_of(record.checks),
-        )
+    def _summary(self, record: Record, folder: str) -> RecordSummary:
+        shared = _shared_fields(record)
+        text = json.dumps(shared, sort_keys=True)
+        if text not in self._shared:
+            self._shared[text] = msgspec.convert(shared, SharedMetadata)
+        fields = {
+            "folder": folder,
+            "id": record.id,
+            "state": record.state,
+            "seed": record.seed,
+            "shared": self._shared[text],
+            **{name: record.cost.get(name) for name in COST},
+            "failed_to_learn": record.failed_to_learn,
+            "trained": record.trained,
+            "failure": str(record.failure.get("reason", "")) if record.failure else None,
+            "not_applicable": [
+                [each[key] for key in NOT_APPLICABLE_KEY] for each in record.checks.get("not_applicable", ())
+            ],
+            "caveats": caveats_of(record.checks),
+            "csv": [column.read(record) for column in OF_RECORD],
+        }
+        return msgspec.convert(fields, RecordSummary)
 
 
-def _common(record: Record) -> dict[str, Any]:
-    cell, provenance = record.cell, record.provenance
-    versions, recipe = provenance.get("versions", {}), cell.get("recipe", {})
-    on_gpu = provenance.get("device") == "cuda"
+def _shared_fields(record: Record) -> Json:
+    cell, provenance, recipe = record.cell, record.provenance, record.cell.get("recipe", {})
+    method, encoder, dataset = record.labels
     return {
-        "method": cell["method"]["label"],
-        "encoder": cell["encoder"]["label"],
-        "dataset": cell["dataset"]["label"],
-        "epochs": _number_or_none(recipe.get("epochs")),
-        "shown_epochs": str(recipe.get("epochs", 0)),
-        "grouping_key": hashlib.sha256(grouping_key(record).encode(errors="surrogatepass")).hexdigest(),
-        "method_params": json.dumps(cell["method"]["params"], sort_keys=True),
-        "versions": ".".join(str(versions.get(kind, "")) for kind in ("method", "encoder", "dataset")),
-        "fingerprint": str(cell["dataset"].get("fingerprint", ""))[:16],
-        "device": provenance.get("device_name") if on_gpu else provenance.get("device"),
+        "method": method,
+        "encoder": encoder,
+        "dataset": dataset,
+        "epochs": recipe.get("epochs"),
+        "grouping_key": hashlib.sha256(record.grouping_key().encode(errors="surrogatepass")).hexdigest(),
+        "fingerprint": fingerprint_of(record),
+        "device": device_of(record),
         "device_kind": provenance.get("device"),
-        "batch": _number_or_none(recipe.get("batch")),
-        "precision": _text_or_none(provenance.get("precision")),
-        "repbench_version": provenance.get("repbench"),
-        "commit": _commit(provenance),
-        "spec_versions": versions,
-        "providers": {kind: cell[kind].get("provider") for kind in ("method", "encoder", "dataset")},
+        "batch": recipe.get("batch"),
+        "spec_versions": provenance.get("versions", {}),
+        "providers": {kind: cell[kind].get("provider") for kind in KINDS},
+        "csv": [column.read(record) for column in OF_SETTING],
     }
-
-
-def _commit(provenance: Json) -> str:
-    commit = str(provenance.get("commit") or "")[:10]
-    return f"{commit}+" if commit and provenance.get("dirty") else commit
-
-
-def _texts(words: Iterable[object]) -> None:
-    for word in words:
-        if not isinstance(word, str):
-            raise TypeError(f"{word!r} stands where a text should")
-
-
-def _text_or_none(word: object) -> str | None:
-    if word is not None:
-        _texts([word])
-    return None if word is None else str(word)
-
-
-def _number(value: object) -> Any:
-    """A number as it is; NaN and infinity were never written by us."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise TypeError(f"{value!r} stands where a number should")
-    return value
-
-
-def _number_or_none(value: object) -> Any:
-    return None if value is None else _number(value)
-
-
-def _numbers(scores: Sequence[Score], name: str) -> list[float]:
-    """A number of each score, NaN where there is none."""
-    values: list[float] = list(map(attrgetter(name), scores))
-    kinds = set(map(type, values))
-    if NoneType in kinds:
-        values = [math.nan if value is None else value for value in values]
-    if not kinds <= {int, float, NoneType} or not all(isfinite(v) for v in values if v is not math.nan):
-        raise TypeError(f"the {name} of a score is no number")
-    return values

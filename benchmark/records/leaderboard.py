@@ -1,160 +1,125 @@
-"""Finished records become a leaderboard that lives in git: one .jsonl, one .outcomes.npz and one .csv for each dataset.
+"""Leaderboards: finished records of one dataset in git, as .jsonl, .outcomes.npz and .csv.
 
-Records are added or replaced by cell id; whatever else is there stays. The .csv is always rebuilt from the .jsonl.
+Records are added or replaced by cell id; all others stay. The .csv is always rebuilt from the .jsonl.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import json
 import re
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmark.errors import RecordError
 from benchmark.records.atomic import replaced
-from benchmark.records.dataframe import write_csv
-from benchmark.records.record import PREDICTIONS, Record, from_json
+from benchmark.records.dataframe import records_csv
+from benchmark.records.outcomes import Arrays, pack_outcomes, read_packed
+from benchmark.records.record import Record, as_json, parse_record
 
-Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
+JSONL = ".jsonl"
+OUTCOMES = ".outcomes.npz"
+CSV = ".csv"
 
 
 def export(records: Sequence[Record], to: Path) -> dict[str, int]:
-    """Adds finished records to the leaderboards under `to`, and gives the number added for each dataset.
+    """Add finished records to the leaderboards in a folder.
 
-    Smoke records, failed and interrupted ones stay out.
+    Smoke, failed and interrupted records are left out.
+
+    Returns:
+        Leaderboard name -> number of records added or replaced.
 
     Raises:
-        RecordError: a file of the leaderboard is damaged, or the folder cannot be written; nothing is changed then.
+        RecordError: a file of a leaderboard is damaged, or the folder cannot be written. Then nothing has changed.
     """
-    done = [record for record in records if record.state == "done"]
     groups: dict[str, list[Record]] = {}
-    for record in done:
-        groups.setdefault(board_name(record), []).append(record)
-    boards = [_merged(name, group, to) for name, group in groups.items()]
-    for board in boards:
-        _write(board)
+    for record in records:
+        if record.state == "done":
+            groups.setdefault(leaderboard_name(record), []).append(record)
+    for leaderboard in [_merged(name, group, to) for name, group in groups.items()]:
+        _write(leaderboard)
     return {name: len(group) for name, group in groups.items()}
 
 
-def board_name(record: Record) -> str:
-    """The dataset's name without its subset, as a file name: every subset of a dataset shares its leaderboard."""
-    name = str(record.cell["dataset"]["label"]).partition("[subset=")[0]
+def leaderboard_name(record: Record) -> str:
+    """The dataset's label without its subset, as a file name: all subsets of a dataset share one leaderboard."""
+    name = record.labels[2].partition("[subset=")[0]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "dataset"
 
 
-def read_board(path: Path) -> list[Record]:
-    """The records of a leaderboard's .jsonl; none where there is no such file.
+def read_leaderboard(path: Path) -> list[Record]:
+    """The records of a .jsonl; empty if there is no such file. Schema version 1 is upgraded in memory.
 
     Raises:
-        RecordError: a line is no record; it is named.
+        RecordError: a line is not a record; the message names it.
     """
     if not path.exists():
         return []
-    found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    records = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
-            found.append(from_json(json.loads(line), path))
-        except (ValueError, RecordError) as error:
-            raise RecordError(f"{path}, line {number}, is not whole ({error}); restore the file from git") from error
-    return found
+            records.append(parse_record(line, path, "restore the file from git"))
+        except RecordError as error:
+            raise RecordError(f"line {number}: {error}") from error
+    return records
 
 
-def read_outcomes(path: Path) -> Arrays:
-    """Per-image outcomes of a leaderboard: `<cell>|<score>` -> (n,) bool, or float32 where they are no yes or no."""
-    found: Arrays = {}
-    for name, packed in _stored(path).items():
-        key, _, kind = name.rpartition("|")
-        if kind.startswith("bits="):
-            found[key] = np.unpackbits(packed, count=int(kind.removeprefix("bits="))).astype(bool)
-        else:
-            found[key] = packed.astype(np.float32)
-    return found
+def outcomes_path(leaderboard: Path) -> Path:
+    """The .outcomes.npz beside a .jsonl."""
+    return leaderboard.with_name(leaderboard.name.removesuffix(JSONL) + OUTCOMES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Board:
-    """A leaderboard as it is to be written."""
+class _Leaderboard:
+    """A leaderboard that is about to be written."""
 
     path: Path
-    """Without the endings of its three files."""
+    """Without the suffixes of its three files."""
     records: list[Record]
     arrays: Arrays
     """Packed outcomes, as stored."""
 
+    def file(self, suffix: str) -> Path:
+        """The path of one of its files."""
+        return self.path.with_name(self.path.name + suffix)
 
-def _merged(name: str, records: Sequence[Record], to: Path) -> _Board:
-    path = to / name
-    board = {record.id: record for record in read_board(_ending(path, ".jsonl"))}
-    stored = _ending(path, ".outcomes.npz")
+
+def _merged(name: str, records: Sequence[Record], to: Path) -> _Leaderboard:
+    jsonl = to / f"{name}{JSONL}"
+    earlier = {record.id: record for record in read_leaderboard(jsonl)}
+    ids = {(record.stored_id or record.id)[:16]: record.id[:16] for record in earlier.values()}
     new = {record.id[:16] for record in records}
-    earlier = _stored(stored) if stored.exists() else {}
-    arrays = {key: array for key, array in earlier.items() if key.partition("|")[0] not in new}
+    arrays: Arrays = {}
+    for key, array in (read_packed(outcomes_path(jsonl)) if outcomes_path(jsonl).exists() else {}).items():
+        cell, bar, rest = key.partition("|")
+        if ids.get(cell, cell) not in new:
+            arrays[f"{ids.get(cell, cell)}{bar}{rest}"] = array
     for record in records:
-        board[record.id] = record
-        arrays.update(_packed(record))
-    return _Board(path=path, records=sorted(board.values(), key=_order), arrays=arrays)
+        earlier[record.id] = record
+        arrays.update(pack_outcomes(record))
+    return _Leaderboard(path=to / name, records=sorted(earlier.values(), key=_order), arrays=arrays)
 
 
-def _write(board: _Board) -> None:
-    with replaced(_ending(board.path, ".outcomes.npz")) as file:
-        np.savez_compressed(file, **{key: board.arrays[key] for key in sorted(board.arrays)})  # type: ignore[arg-type]  # numpy's stub takes the keywords for its own options
-    with replaced(_ending(board.path, ".jsonl")) as file:
-        file.write("".join(_line(record) for record in board.records).encode())
-    with replaced(_ending(board.path, ".csv")) as file:
-        file.write(write_csv(board.records).encode())
-
-
-def _ending(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)
-
-
-def _stored(path: Path) -> Arrays:
-    with _opened(path, "restore the file from git") as file:
-        return {name: file[name] for name in file.files}
-
-
-@contextlib.contextmanager
-def _opened(path: Path, remedy: str) -> Iterator[Any]:
-    """An .npz file; what can be wrong with it becomes a RecordError that says what to do."""
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            yield file
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise RecordError(f"{path} is not whole ({error}); {remedy}") from error
+def _write(leaderboard: _Leaderboard) -> None:
+    arrays = {key: leaderboard.arrays[key] for key in sorted(leaderboard.arrays)}
+    with replaced(leaderboard.file(OUTCOMES)) as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its own options
+    with replaced(leaderboard.file(JSONL)) as file:
+        file.write("".join(map(_line, leaderboard.records)).encode())
+    with replaced(leaderboard.file(CSV)) as file:
+        file.write(records_csv(leaderboard.records).encode())
 
 
 def _order(record: Record) -> tuple[str, ...]:
-    cell = record.cell
-    labels = (str(cell[kind]["label"]) for kind in ("dataset", "method", "encoder"))
-    return (*labels, f"{-1 if cell['seed'] is None else cell['seed']:06d}", record.id)
+    method, encoder, dataset = record.labels
+    return dataset, method, encoder, f"{-1 if record.seed is None else record.seed:06d}", record.id
 
 
 def _line(record: Record) -> str:
-    body = dataclasses.asdict(record)
-    del body["folder"]
+    body = as_json(record)
     if body["failure"]:
-        del body["failure"]["traceback"]  # names files of somebody's machine
+        body["failure"].pop("traceback", None)  # it holds file names of a machine
     return json.dumps(body, sort_keys=True) + "\n"
-
-
-def _packed(record: Record) -> Mapping[str, np.ndarray[Any, np.dtype[Any]]]:
-    """Yes or no as packed bits (1.25 KB for 10,000 images), everything else as float16."""
-    path = Path(record.folder) / PREDICTIONS
-    with _opened(path, "run the cell again with --rerun all") as file:
-        outcomes = {s.outcomes: file[s.outcomes] for s in record.scores if s.outcomes and s.outcomes in file.files}
-    packed = {}
-    for name, values in outcomes.items():
-        key = f"{record.id[:16]}|{name}"
-        if values.dtype == bool:
-            packed[f"{key}|bits={len(values)}"] = np.packbits(values)
-        else:
-            packed[f"{key}|float16"] = values.astype(np.float16)
-    return packed

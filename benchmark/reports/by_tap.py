@@ -1,7 +1,7 @@
-"""Scores along an encoder's depth: one row for each method on an encoder, one column for each tap, shallow to deep.
+"""Scores along an encoder's depth: one row per method and encoder, one column per tap, shallow to deep.
 
-The order of the taps is the encoder's own, as its plugin gives it; where that is not installed, the order in which a record's
-scores stand, which is the same unless taps were added later.
+The encoder's plugin defines the order of the taps. If it is not installed, taps are in the order of the record's scores,
+which differs only if taps were added later.
 """
 
 from __future__ import annotations
@@ -9,158 +9,174 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.api.catalog import Catalog
 from benchmark.api.parameters import bind
 from benchmark.errors import RecordError
-from benchmark.records.caveats import notes as notes_of_marks
-from benchmark.records.caveats import shared, words
 from benchmark.records.columns import Columns, RecordSummary, columns_of
-from benchmark.records.record import Record, read_record
+from benchmark.records.record import KINDS, Record, read_record
 from benchmark.reports.aggregate import AggregatedRow, AggregatedScores, aggregate
-from benchmark.reports.score_tables import format_value, notes_on_seeds, remark, seeds, title
-from benchmark.reports.table import Table
+from benchmark.reports.row_text import remarks_of, seeds_text, table_title, value_text
+from benchmark.reports.table import HEADLINE, Report, Table
 
-CHOSEN = (
-    "best tap: the highest of its row (bold), chosen on test images; it shows where features lie, and is no number to "
-    "report for a method."
+if TYPE_CHECKING:
+    import pandas as pd
+
+BEST_TAP = (
+    "best tap: the highest value of the row (bold), selected on test images. It shows where features lie; do not report "
+    "it as the result of a method."
 )
+Taps = dict[str, AggregatedRow]
+"""One method on one encoder: tap -> its row."""
 
 
-@dataclass(kw_only=True)
-class _Row:
-    """One method on one encoder, over its taps."""
-
-    lines: dict[str, AggregatedRow] = field(default_factory=dict)
-    """Tap -> scores."""
-
-    @property
-    def first(self) -> AggregatedRow:
-        return next(iter(self.lines.values()))
-
-    def mean(self, tap: str, metric: str) -> float | None:
-        """Of the headline over seeds; None where it is missing."""
-        value = self.lines[tap].values.get(metric) if tap in self.lines else None
-        return None if value is None else value.mean
-
-
-def tap_tables(records: Sequence[Record] | Columns, catalog: Catalog, out: Path) -> list[Table]:
-    """One table for each dataset, evaluator and set of taps, the method with the best tap first.
+def tap_report(records: Sequence[Record] | Columns, catalog: Catalog, out: Path) -> Report:
+    """Headline scores by tap. For machines: one row per method, encoder and tap.
 
     Args:
-        records: with scores at several taps; `bench run --taps all` makes them.
-        catalog: gives the order of the taps.
-        out: the folder below which records are, where they do not know it.
+        records: with scores at several taps, from `bench run --taps all`.
+        catalog: knows the order of taps.
+        out: the output folder of columns; records know their folders.
     """
-    columns = records if isinstance(records, Columns) else columns_of(records)
-    order = _Orders(catalog, out, {} if isinstance(records, Columns) else {record.id: record for record in records})
-    return [table for sheet in aggregate(columns) for table in _of_sheet(sheet, order)]
-
-
-def _of_sheet(sheet: AggregatedScores, order: _Orders) -> Iterator[Table]:
-    rows: dict[str, _Row] = {}
-    for line in sheet.lines:
-        rows.setdefault(line.first.common.grouping_key, _Row()).lines[line.tap] = line
-    seen: dict[str, dict[str, None]] = {}
-    for row in rows.values():
-        seen.setdefault(row.first.first.common.encoder, {}).update(dict.fromkeys(row.lines))
-    groups: dict[tuple[str, ...], list[_Row]] = {}
-    for row in rows.values():
-        brief = row.first.first
-        groups.setdefault(order.of(brief, seen[brief.common.encoder]), []).append(row)
-    curves = {taps: found for taps, found in groups.items() if len(taps) > 1} or groups
-    beside = [row for taps, found in groups.items() if taps not in curves for row in found]
-    for taps, found in curves.items():
-        yield _curve(sheet, taps, found, beside)
-
-
-def _curve(sheet: AggregatedScores, taps: tuple[str, ...], rows: Sequence[_Row], beside: Sequence[_Row]) -> Table:
-    metric = sheet.metrics[0]
-    sign = next((1 if v.higher_is_better else -1 for row in rows if (v := row.first.values.get(metric))), 1)
-
-    def best(row: _Row) -> float:
-        return max((sign * mean for tap in taps if (mean := row.mean(tap, metric)) is not None), default=-math.inf)
-
-    rows = sorted(rows, key=best, reverse=True)
-    marks = [
-        words(dict.fromkeys(m for line in row.lines.values() for m in line.marks), sheet.evaluator) for row in rows
-    ]
-    everywhere = shared(marks)
-    texts, bold = [], set()
-    for number, (row, found) in enumerate(zip(rows, marks, strict=True)):
-        highest = (
-            []
-            if row.first.smoke
-            else [tap for tap in taps if (mean := row.mean(tap, metric)) is not None and sign * mean == best(row)]
-        )
-        common = row.first.first.common
-        values = [
-            format_value(row.lines[tap].values.get(metric) if tap in row.lines else None, sheet.values, True)
-            for tap in taps
-        ]
-        texts.append(
-            (
-                *(common.method, common.encoder, ", ".join(highest) or "-", common.shown_epochs, seeds(row.first)),
-                *(*values, remark(row.first, [word for word in found if word not in everywhere])),
-            )
-        )
-        bold |= {(number, 5 + taps.index(tap)) for tap in highest}
-    heads = ("method", "encoder", "best tap", "epochs", "seeds", *taps, "remarks")
-    if not any(text[-1] for text in texts):
-        heads, texts = heads[:-1], [text[:-1] for text in texts]
-    notes = [CHOSEN, *notes_on_seeds([line for row in rows for line in row.lines.values()]), *notes_of_marks(marks)]
-    return Table(
-        title=f"{metric} by depth: {title(sheet)}",
-        columns=heads,
-        rows=tuple(texts),
-        best=frozenset(bold),
-        notes=(*_without_depth(sheet, beside), *notes),
-        kept=6,
+    columns = columns_of(records)
+    order = _TapOrder(catalog, out, {} if isinstance(records, Columns) else {record.id: record for record in records})
+    return Report(
+        tables=lambda: [table for scores in aggregate(columns) for table in _tables(scores, order)],
+        frame=lambda: _frame(columns, order),
     )
 
 
-def _without_depth(sheet: AggregatedScores, rows: Sequence[_Row]) -> Iterator[str]:
-    """What has a single tap: features of a method's own are a level to read the curves against, others are named."""
-    metric = sheet.metrics[0]
-    for row in rows:
-        line, common = row.first, row.first.first.common
-        if common.encoder == "-":
-            yield f"{common.method}, which has no depth: {format_value(line.values.get(metric), sheet.values, True)}."
-    others = dict.fromkeys(common.encoder for row in rows if (common := row.first.first.common).encoder != "-")
-    if others:
-        yield f"One tap only, so no curve: {', '.join(others)}; bench run --taps all adds the others."
+def _group(scores: AggregatedScores, order: _TapOrder) -> dict[tuple[str, ...], list[Taps]]:
+    """Rows by the taps of their encoder, in depth order."""
+    methods: dict[str, Taps] = {}
+    for row in scores.rows:
+        methods.setdefault(row.first.shared.grouping_key, {})[row.tap] = row
+    taps_of: dict[str, dict[str, None]] = {}
+    for taps in methods.values():
+        taps_of.setdefault(_first(taps).first.shared.encoder, {}).update(dict.fromkeys(taps))
+    groups: dict[tuple[str, ...], list[Taps]] = {}
+    for taps in methods.values():
+        summary = _first(taps).first
+        groups.setdefault(order.sort(summary, taps_of[summary.shared.encoder]), []).append(taps)
+    return groups
 
 
-class _Orders:
-    """Taps in depth order; each encoder is asked once."""
+def _tables(scores: AggregatedScores, order: _TapOrder) -> Iterator[Table]:
+    groups = _group(scores, order)
+    curves = {names: methods for names, methods in groups.items() if len(names) > 1} or groups
+    single = [taps for names, methods in groups.items() if names not in curves for taps in methods]
+    for names, methods in curves.items():
+        yield _curves(scores, names, methods, single)
+
+
+def _curves(scores: AggregatedScores, names: tuple[str, ...], methods: list[Taps], single: list[Taps]) -> Table:
+    metric = scores.headline
+    sign = next((1 if v.higher_is_better else -1 for taps in methods if (v := _first(taps).values.get(metric))), 1)
+
+    def best(taps: Taps) -> float:
+        return max((sign * mean for mean in _means(taps, metric).values()), default=-math.inf)
+
+    methods = sorted(methods, key=best, reverse=True)
+    remarks = remarks_of(scores, [list(taps.values()) for taps in methods])
+    rows, bold = [], set()
+    for number, taps in enumerate(methods):
+        first, means = _first(taps), _means(taps, metric)
+        highest = [] if first.smoke else [name for name in names if name in means and sign * means[name] == best(taps)]
+        shared = first.first.shared
+        left = (shared.method, shared.encoder, ", ".join(highest) or "-", shared.shown_epochs, seeds_text(first))
+        rows.append((*left, *(value_text(scores, taps.get(name), metric) for name in names)))
+        bold |= {(number, HEADLINE + names.index(name)) for name in highest}
+    return Table(
+        title=f"{metric} by depth: {table_title(scores)}",
+        columns=remarks.columns(("method", "encoder", "best tap", "epochs", "seeds", *names)),
+        rows=remarks.rows(rows),
+        best=frozenset(bold),
+        notes=(*_notes_on_single_taps(scores, single), BEST_TAP, *remarks.notes),
+    )
+
+
+def _first(taps: Taps) -> AggregatedRow:
+    return next(iter(taps.values()))
+
+
+def _means(taps: Taps, metric: str) -> dict[str, float]:
+    """Tap -> mean over seeds; taps without the metric are left out."""
+    return {name: row.values[metric].mean for name, row in taps.items() if metric in row.values}
+
+
+def _notes_on_single_taps(scores: AggregatedScores, methods: Sequence[Taps]) -> Iterator[str]:
+    """Methods with their own features give a level to compare the curves with; other encoders are named."""
+    encoders: dict[str, None] = {}
+    for taps in methods:
+        row = _first(taps)
+        shared = row.first.shared
+        if shared.encoder == "-":
+            yield f"{shared.method} (no depth): {value_text(scores, row, scores.headline)}."
+        else:
+            encoders[shared.encoder] = None
+    if encoders:
+        yield f"Scored at one tap only: {', '.join(encoders)}. bench run --taps all adds the others."
+
+
+def _frame(columns: Columns, order: _TapOrder) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = []
+    for scores in aggregate(columns):
+        for names, methods in _group(scores, order).items():
+            for taps in methods:
+                for depth, name in enumerate(names):
+                    if name in taps and scores.headline in taps[name].values:
+                        rows.append(_frame_row(scores, taps[name], depth))
+    return pd.DataFrame(rows)
+
+
+def _frame_row(scores: AggregatedScores, row: AggregatedRow, depth: int) -> dict[str, object]:
+    shared, value = row.first.shared, row.values[scores.headline]
+    return {
+        **dict(zip(KINDS, shared.labels, strict=True)),
+        "evaluator": scores.evaluator,
+        "pool": scores.pool,
+        "protocol": scores.protocol,
+        "metric": scores.headline,
+        "tap": row.tap,
+        "depth": depth,
+        "epochs": shared.epochs,
+        "seeds": value.records,
+        "value": value.mean,
+        "spread": value.spread if value.records > 1 else None,
+    }
+
+
+class _TapOrder:
+    """Sorts taps by depth. Each encoder's layout is computed once."""
 
     def __init__(self, catalog: Catalog, out: Path, records: dict[str, Record]) -> None:
-        self.catalog = catalog
-        self.out = out
-        self.records = records
-        self.known: dict[tuple[str, str], list[str]] = {}
+        self._catalog = catalog
+        self._out = out
+        self._records = records
+        self._known: dict[tuple[str, str], dict[str, int]] = {}
 
-    def of(self, brief: RecordSummary, taps: Iterable[str]) -> tuple[str, ...]:
-        """These taps, shallow to deep; those that the encoder does not name come last, as they came."""
-        key = (brief.common.encoder, brief.common.dataset)
-        if key not in self.known:
-            self.known[key] = self._asked(brief)
-        depth = {name: place for place, name in enumerate(self.known[key])}
+    def sort(self, summary: RecordSummary, taps: Iterable[str]) -> tuple[str, ...]:
+        """Taps of a record's encoder, shallow to deep; unknown ones come last, in their order."""
+        key = (summary.shared.encoder, summary.shared.dataset)
+        if key not in self._known:
+            self._known[key] = {name: depth for depth, name in enumerate(self._layout(summary))}
+        depth = self._known[key]
         return tuple(sorted(taps, key=lambda tap: depth.get(tap, len(depth))))
 
-    def _asked(self, brief: RecordSummary) -> list[str]:
+    def _layout(self, summary: RecordSummary) -> list[str]:
         try:
-            record = self.records[brief.id] if brief.id in self.records else read_record(self.out / brief.folder)
+            record = self._records.get(summary.id) or read_record(self._out / summary.folder)
         except RecordError:
             return []
         cell: Any = record.cell
-        with contextlib.suppress(Exception):  # a stranger's code, or one that is not installed: the order of the scores
-            method = self.catalog.find(self.catalog.methods, "method", cell["method"]["name"]).spec
-            encoders = self.catalog.encoders
-            spec = method.own_encoder or self.catalog.find(encoders, "encoder", cell["encoder"]["name"]).spec
+        with contextlib.suppress(Exception):  # plugin code, or a plugin that is not installed
+            method = self._catalog.find(self._catalog.methods, "method", cell["method"]["name"]).spec
+            encoders = self._catalog.encoders
+            spec = method.own_encoder or self._catalog.find(encoders, "encoder", cell["encoder"]["name"]).spec
             params = bind(spec.params, cell["encoder"]["params"], f"encoder '{spec.name}'")
             return [tap.name for tap in spec.layout(params, tuple(cell["image_shape"])).taps]
         return []

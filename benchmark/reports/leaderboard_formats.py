@@ -1,4 +1,4 @@
-"""A leaderboard in other forms beside its CSV: Parquet for programs, LaTeX for papers, BibTeX of what was run."""
+"""Further files of a leaderboard beside its CSV: Parquet for programs, LaTeX for papers, BibTeX of what was run."""
 
 from __future__ import annotations
 
@@ -11,73 +11,75 @@ from typing import Literal
 from benchmark.api.catalog import Catalog
 from benchmark.errors import UnknownNameError, UsageError
 from benchmark.records.atomic import replaced
+from benchmark.records.csv_columns import CSV_COLUMNS
 from benchmark.records.dataframe import to_frame
-from benchmark.records.leaderboard import read_board
+from benchmark.records.leaderboard import CSV, JSONL, read_leaderboard
 from benchmark.records.record import Record
-from benchmark.reports import bibtex, render
+from benchmark.reports.bibtex import bibtex
 from benchmark.reports.ranks import ranker
-from benchmark.reports.score_tables import score_tables
+from benchmark.reports.render import render_report
+from benchmark.reports.score_tables import score_report
 
 LeaderboardFormat = Literal["csv", "parquet", "latex", "bibtex"]
-ENDINGS: dict[LeaderboardFormat, str] = {"csv": ".csv", "parquet": ".parquet", "latex": ".tex", "bibtex": ".bib"}
+SUFFIXES: dict[LeaderboardFormat, str] = {"csv": CSV, "parquet": ".parquet", "latex": ".tex", "bibtex": ".bib"}
 
 
 def parse_formats(text: str) -> tuple[LeaderboardFormat, ...]:
-    """`csv,latex` as names of forms.
+    """The formats named in `csv,latex`.
 
     Raises:
-        UsageError: a name that does not exist, or one whose package is not installed.
+        UsageError: a name does not exist, or its package is not installed.
     """
     names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
-    known = {str(name): name for name in ENDINGS}
+    known = {str(name): name for name in SUFFIXES}
     for name in names:
         if name not in known:
             raise UnknownNameError("format", name, known)
     if "parquet" in names and importlib.util.find_spec("pyarrow") is None:
-        raise UsageError("--format parquet wants pyarrow, which is not installed; pip install 'repbench[parquet]'")
+        raise UsageError("--format parquet needs pyarrow, which is not installed; pip install 'repbench[parquet]'")
     return tuple(known[name] for name in names)
 
 
-def write(to: Path, name: str, editions: Sequence[LeaderboardFormat], catalog: Catalog) -> list[Path]:
-    """Writes a leaderboard again in other forms, from its records; its CSV is there already.
+def write(to: Path, name: str, formats: Sequence[LeaderboardFormat], catalog: Catalog) -> list[Path]:
+    """Write a leaderboard in further formats, from its records.
 
     Args:
-        to: the leaderboards' folder.
-        name: the leaderboard's, without an ending.
-        editions: which forms.
-        catalog: knows the papers.
+        to: folder of the leaderboards.
+        name: name of the leaderboard, without suffix.
+        formats: `csv` is skipped: that file exists.
+        catalog: specs with BibTeX entries.
 
     Returns:
-        The files, that of the CSV included.
+        All files, with the CSV.
 
     Raises:
         RecordError: the leaderboard is damaged, or the folder cannot be written.
     """
-    board = to / f"{name}.jsonl"
-    records = read_board(board)
-    found = [to / f"{name}.csv"]
-    for edition in editions:
-        if edition == "csv":
+    leaderboard = to / f"{name}{JSONL}"
+    records = read_leaderboard(leaderboard)
+    paths = [to / f"{name}{CSV}"]
+    for form in formats:
+        if form == "csv":
             continue
-        path = to / f"{name}{ENDINGS[edition]}"
-        with replaced(path) as file:
-            file.write(_body(edition, records, board, catalog))
-        found.append(path)
-    return found
+        paths.append(to / f"{name}{SUFFIXES[form]}")
+        with replaced(paths[-1]) as file:
+            file.write(_contents(form, records, leaderboard, catalog))
+    return paths
 
 
-def _body(edition: LeaderboardFormat, records: Sequence[Record], board: Path, catalog: Catalog) -> bytes:
-    if edition == "latex":
-        return render.render(score_tables(records, (), ranker(records, "auto", board)), "latex").encode()
-    if edition == "bibtex":
-        return bibtex.bibtex(records, catalog).encode()
+def _contents(form: LeaderboardFormat, records: Sequence[Record], leaderboard: Path, catalog: Catalog) -> bytes:
+    if form == "latex":
+        return render_report(score_report(records, (), ranker(records, "auto", leaderboard)), "latex").encode()
+    if form == "bibtex":
+        return bibtex(records, catalog).encode()
     return _parquet(records)
 
 
 def _parquet(records: Sequence[Record]) -> bytes:
-    """The CSV's rows and columns with every digit; what is missing is null."""
-    found = to_frame(records).astype({"seed": "Int64", "epochs": "float64", "train_seconds": "float64"})
-    found = found.astype({"images_seen": "float64", "peak_memory_bytes": "float64"})
+    """The rows and columns of the CSV with all digits; missing values are null."""
+    types = {"integer": "Int64", "number": "float64"}
+    frame = to_frame(records)
+    frame = frame.astype({column.name: types[column.type] for column in CSV_COLUMNS if column.type in types})
     buffer = io.BytesIO()
-    found.to_parquet(buffer, index=False)
+    frame.to_parquet(buffer, index=False)
     return buffer.getvalue()

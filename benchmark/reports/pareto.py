@@ -1,4 +1,4 @@
-"""Scores against what training cost: seconds, images seen, memory, and the rows that no other beats at both ends."""
+"""Scores against the cost of training: seconds, images seen, memory, and the rows that no other row dominates."""
 
 from __future__ import annotations
 
@@ -6,136 +6,169 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from benchmark.records.caveats import notes as notes_of_marks
-from benchmark.records.caveats import shared, words
-from benchmark.records.columns import Columns, RecordSummary, columns_of
-from benchmark.records.record import Record
+from benchmark.records.columns import Columns, columns_of
+from benchmark.records.record import KINDS, Record
 from benchmark.reports.aggregate import AggregatedRow, AggregatedScores, GroupMembers, aggregate
-from benchmark.reports.score_tables import format_value, notes_on_seeds, remark, seeds, title
-from benchmark.reports.table import Table
+from benchmark.reports.row_text import remarks_of, seeds_text, table_title, value_text
+from benchmark.reports.table import Report, Table
 
-ON = "*"
-NOTE = (
-    "pareto *: no other row on the same device has a score as high for as few seconds, and one of the two better. Means "
-    "over seeds are compared; it is no test."
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOTES = (
+    "pareto *: on the same device no other row has at least this score in at most this time and is better in one of them. "
+    "It compares means over seeds and is not a test.",
+    "train seconds: wall-clock time of one training run, mean over seeds, including the effect of other processes.",
 )
-SECONDS = "train seconds: wall clock of one training, mean over seeds; other work on the machine is in it."
+ANY = "any"
+"""Device of a method that trains nothing: comparable with all."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Row:
-    """A line with what its records cost."""
+class _CostRow:
+    """An aggregated row with the cost of its records."""
 
-    line: AggregatedRow
+    row: AggregatedRow
     score: float | None
-    """Mean over seeds, signed so that more is better; None where it is missing."""
+    """Mean over seeds, negated if lower is better; None if it is missing."""
     seconds: float | None
-    """Mean over seeds; None where a record does not say."""
+    """Mean over seeds; None if a record lacks it."""
     images: float | None
+    """Images seen, mean over seeds."""
     memory: float | None
-    """The most that any seed held, in bytes."""
+    """Largest peak memory of a seed, in bytes."""
     device: str
-    """Where they were trained: names, sorted; `any` where nothing was trained."""
+    """Names of the devices, sorted; `any` if nothing was trained."""
 
-    def beats(self, other: _Row) -> bool:
-        """Whether the other is no member of the set because of this one."""
-        ours, theirs = (self.score, self.seconds), (other.score, other.seconds)
-        if None in ours or None in theirs or not ({self.device, other.device} & {"any"} or self.device == other.device):
+    @property
+    def comparable(self) -> bool:
+        """Whether the row can be part of the Pareto set."""
+        return not self.row.smoke and self.score is not None and self.seconds is not None
+
+    def dominates(self, other: _CostRow) -> bool:
+        """Whether this row is at least as good in score and time, and better in one of them."""
+        if self.score is None or self.seconds is None or other.score is None or other.seconds is None:
             return False
-        score, seconds, their_score, their_seconds = *ours, *theirs
-        assert score is not None
-        assert seconds is not None
-        assert their_score is not None
-        assert their_seconds is not None
-        return score >= their_score and seconds <= their_seconds and (score, -seconds) != (their_score, -their_seconds)
+        if self.device != other.device and ANY not in (self.device, other.device):
+            return False
+        at_least = self.score >= other.score and self.seconds <= other.seconds
+        return at_least and (self.score, self.seconds) != (other.score, other.seconds)
 
 
-def pareto_tables(records: Sequence[Record] | Columns) -> list[Table]:
-    """One table for each dataset and evaluator, the cheapest training first, the best score first among equals."""
-    columns = records if isinstance(records, Columns) else columns_of(records)
-    members = GroupMembers(columns)
-    return [_table(sheet, [_row(sheet, line, members) for line in sheet.lines]) for sheet in aggregate(columns)]
+def cost_report(records: Sequence[Record] | Columns) -> Report:
+    """Headline scores with the cost of training, cheapest first; of equals, the best score first."""
+    columns = columns_of(records)
+
+    def rows() -> Iterable[tuple[AggregatedScores, list[_CostRow]]]:
+        members = GroupMembers(columns)
+        return ((scores, _sorted_rows(scores, members)) for scores in aggregate(columns))
+
+    return Report(tables=lambda: [_table(*each) for each in rows()], frame=lambda: _frame(rows()))
 
 
-def _row(sheet: AggregatedScores, line: AggregatedRow, members: GroupMembers) -> _Row:
-    metric = sheet.metrics[0]
-    value, columns = line.values.get(metric), members.columns
-    briefs = [columns.briefs[int(columns.record[score])] for score in members.of(sheet, line, metric)] or [line.first]
-    memory = [brief.peak_memory_bytes for brief in briefs if brief.peak_memory_bytes is not None]
-    images = _mean(brief.images_seen for brief in briefs)
-    return _Row(
-        line=line,
-        score=None if value is None else value.mean if value.higher_is_better else -value.mean,
-        seconds=_mean(brief.train_seconds for brief in briefs),
-        images=images,
-        memory=max(memory) if memory else None,
-        device="any" if images == 0 else _devices(briefs),
-    )
-
-
-def _mean(numbers: Iterable[float | None]) -> float | None:
-    found = list(numbers)
-    known = [number for number in found if number is not None]
-    return statistics.fmean(known) if known and len(known) == len(found) else None
-
-
-def _devices(briefs: Sequence[RecordSummary]) -> str:
-    return ", ".join(sorted({brief.common.device or "unknown" for brief in briefs}))
-
-
-def _table(sheet: AggregatedScores, rows: Sequence[_Row]) -> Table:
-    metric = sheet.metrics[0]
-    rows = sorted(
+def _sorted_rows(scores: AggregatedScores, members: GroupMembers) -> list[_CostRow]:
+    rows = [_cost_row(scores, row, members) for row in scores.rows]
+    return sorted(
         rows,
         key=lambda row: (
             math.inf if row.seconds is None else row.seconds,
             math.inf if row.score is None else -row.score,
         ),
     )
-    able = [row for row in rows if not row.line.smoke and row.score is not None and row.seconds is not None]
-    marks = [words(row.line.marks, sheet.evaluator) for row in rows]
-    everywhere = shared(marks)
-    texts: list[tuple[str, ...]] = []
-    for row, found in zip(rows, marks, strict=True):
-        line, common = row.line, row.line.first.common
-        on = any(row is each for each in able) and not any(other.beats(row) for other in able)
-        texts.append(
-            (
-                *(common.method, common.encoder, line.tap, common.shown_epochs, seeds(line)),
-                *(format_value(line.values.get(metric), sheet.values, True), ON if on else ""),
-                *(seconds_shown(row.seconds), images_shown(row.images), bytes_shown(row.memory)),
-                *(
-                    "-" if row.device == "any" else row.device,
-                    remark(line, [word for word in found if word not in everywhere]),
-                ),
-            )
-        )
-    heads: tuple[str, ...] = (
-        *("method", "encoder", "tap", "epochs", "seeds", metric, "pareto"),
-        *("train seconds", "images seen", "peak memory", "device", "remarks"),
+
+
+def _cost_row(scores: AggregatedScores, row: AggregatedRow, members: GroupMembers) -> _CostRow:
+    value, columns = row.values.get(scores.headline), members.columns
+    indices = members.of(scores, row, scores.headline)
+    summaries = [columns.summaries[int(columns.record_index[score])] for score in indices] or [row.first]
+    memory = [summary.peak_memory_bytes for summary in summaries if summary.peak_memory_bytes is not None]
+    images = _mean([summary.images_seen for summary in summaries])
+    devices = ", ".join(sorted({summary.shared.device or "unknown" for summary in summaries}))
+    return _CostRow(
+        row=row,
+        score=None if value is None else value.mean if value.higher_is_better else -value.mean,
+        seconds=_mean([summary.train_seconds for summary in summaries]),
+        images=images,
+        memory=max(memory) if memory else None,
+        device=ANY if images == 0 else devices,
     )
-    if not any(text[-1] for text in texts):
-        heads, texts = heads[:-1], [text[:-1] for text in texts]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean; None if a value is missing."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known and len(known) == len(values) else None
+
+
+def _pareto_set(rows: Sequence[_CostRow]) -> list[bool]:
+    """Whether each row is in the Pareto set."""
+    comparable = [row for row in rows if row.comparable]
+    return [row.comparable and not any(other.dominates(row) for other in comparable) for row in rows]
+
+
+def _table(scores: AggregatedScores, rows: Sequence[_CostRow]) -> Table:
+    remarks = remarks_of(scores, [[row.row] for row in rows])
+    columns = ("method", "encoder", "tap", "epochs", "seeds", scores.headline, "pareto")
+    columns = (*columns, "train seconds", "images seen", "peak memory", "device")
+    texts = [_row_texts(scores, row, member) for row, member in zip(rows, _pareto_set(rows), strict=True)]
     return Table(
-        title=f"by cost: {title(sheet)}",
-        columns=heads,
-        rows=tuple(texts),
-        notes=(NOTE, SECONDS, *notes_on_seeds([row.line for row in rows]), *notes_of_marks(marks)),
+        title=f"by cost: {table_title(scores)}",
+        columns=remarks.columns(columns),
+        rows=remarks.rows(texts),
+        notes=(*NOTES, *remarks.notes),
         kept=10,
     )
 
 
-def seconds_shown(seconds: float | None) -> str:
-    """`12.3`, `1212`; `missing` where it is not known."""
+def _row_texts(scores: AggregatedScores, row: _CostRow, member: bool) -> tuple[str, ...]:
+    shared = row.row.first.shared
+    return (
+        *(shared.method, shared.encoder, row.row.tap, shared.shown_epochs, seeds_text(row.row)),
+        *(value_text(scores, row.row, scores.headline), "*" if member else ""),
+        *(_seconds_text(row.seconds), _images_text(row.images), _memory_text(row.memory)),
+        "-" if row.device == ANY else row.device,
+    )
+
+
+def _seconds_text(seconds: float | None) -> str:
+    """`12.3`, `1212`."""
     return "missing" if seconds is None else f"{seconds:.1f}" if seconds < 1000 else f"{seconds:.0f}"
 
 
-def images_shown(images: float | None) -> str:
-    """A whole number."""
+def _images_text(images: float | None) -> str:
     return "missing" if images is None else f"{images:.0f}"
 
 
-def bytes_shown(size: float | None) -> str:
-    """In MB of a million bytes: `748 MB`."""
+def _memory_text(size: float | None) -> str:
+    """`748 MB` of a million bytes."""
     return "missing" if size is None else f"{size / 1e6:.0f} MB"
+
+
+def _frame(tables: Iterable[tuple[AggregatedScores, list[_CostRow]]]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = []
+    for scores, cost_rows in tables:
+        for row, member in zip(cost_rows, _pareto_set(cost_rows), strict=True):
+            shared, value = row.row.first.shared, row.row.values.get(scores.headline)
+            rows.append(
+                {
+                    **dict(zip(KINDS, shared.labels, strict=True)),
+                    "evaluator": scores.evaluator,
+                    "pool": scores.pool,
+                    "protocol": scores.protocol,
+                    "metric": scores.headline,
+                    "tap": row.row.tap,
+                    "epochs": shared.epochs,
+                    "seeds": row.row.records,
+                    "value": None if value is None else value.mean,
+                    "pareto": member,
+                    "train_seconds": row.seconds,
+                    "images_seen": row.images,
+                    "peak_memory_bytes": row.memory,
+                    "device": row.device,
+                }
+            )
+    return pd.DataFrame(rows)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from benchmark.reports.table import Report, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Format = Literal["table", "md", "csv", "json", "latex"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 """Every output format; the choices of `--format`."""
+BOLD, NOT_BOLD = "\ue000", "\ue001"
+"""Private-use characters that mark bold text while tabulate escapes LaTeX's braces."""
 
 
 def render_report(report: Report, form: Format, width: int | None = None) -> str:
@@ -22,43 +28,60 @@ def render_report(report: Report, form: Format, width: int | None = None) -> str
         width: columns of the terminal, for `table`; None: 200.
     """
     if form == "csv":
-        return report.frame().to_csv(index=False, lineterminator="\n", float_format="%.6g")
+        from benchmark.records.dataframe import frame_csv  # numpy is slow to import, and --help needs FORMATS
+
+        return frame_csv(report.frame())
     if form == "json":
-        rows = json.loads(report.frame().to_json(orient="records", double_precision=15))
+        rows = _json_rows(report.frame())
         return json.dumps({**report.facts, "rows": rows} if report.facts else rows, indent=1) + "\n"
-    return render(report.tables(), form, width)
+    return render_tables(report.tables(), form, width)
 
 
-def render(found: Sequence[Table], form: Format, width: int | None = None) -> str:
-    """Tables for people as text: `table` for a terminal, `md`, or `latex` (booktabs)."""
+def render_tables(tables: Sequence[Table], form: Format, width: int | None = None) -> str:
+    """Tables as text: `table` for a terminal, `md`, or `latex` (booktabs)."""
     if form == "table":
-        from benchmark.reports.terminal import terminal_text  # here, because rich takes long to import
+        from benchmark.reports.terminal import terminal_text  # rich is slow to import
 
-        return terminal_text(found, width)
-    kind, heading = ("github", "### {}\n\n") if form == "md" else ("latex_booktabs", "% {}\n")
-    import tabulate  # here, because it is slow to come and the terminal does without
-
-    parts = []
-    for table in found:
-        rows = [
-            [_marked(text, (i, j) in table.best, form) for j, text in enumerate(row)]
-            for i, row in enumerate(table.rows)
-        ]
-        body = tabulate.tabulate(rows, headers=table.columns, tablefmt=kind, disable_numparse=True)
-        body = body.replace(_BOLD, "\\textbf{").replace(_NOT_BOLD, "}")
-        lines = [" ".join(note.split()) for note in table.notes]  # a line break would end LaTeX's comment
-        notes = "".join(f"\n\n{note}" if form == "md" else f"\n% {note}" for note in lines)
-        parts.append(heading.format(" ".join(table.title.split())) + body + notes)
-    return "\n\n".join(parts) + "\n"
+        return terminal_text(tables, width)
+    write = _markdown if form == "md" else _latex
+    return "\n\n".join(map(write, tables)) + "\n"
 
 
-_BOLD, _NOT_BOLD = "\ue000", "\ue001"
-"""Stand for LaTeX's \\textbf{...} until the table is made, which escapes braces; of Unicode's private use."""
+def _json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """One object per row. Floats of a float column have 15 decimals, those of an object column every digit."""
+    rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", double_precision=15))
+    for name in frame.select_dtypes("object").columns:
+        for row, value in zip(rows, frame[name], strict=True):
+            if isinstance(value, float) and math.isfinite(value):
+                row[name] = value
+    return rows
 
 
-def _marked(text: str, best: bool, form: Format) -> str:
-    text = " ".join(text.split())
-    if form == "md":
-        text = text.replace("|", "\\|")
-        return f"**{text}**" if best else text
-    return f"{_BOLD}{text}{_NOT_BOLD}" if best else text
+def _markdown(table: Table) -> str:
+    rows = [
+        [f"**{text}**" if (i, j) in table.best else text for j, text in enumerate(_one_line(row))]
+        for i, row in enumerate([[text.replace("|", "\\|") for text in row] for row in table.rows])
+    ]
+    notes = "".join(f"\n\n{note}" for note in _one_line(table.notes))
+    return f"### {_one_line([table.title])[0]}\n\n{_grid(table, rows, 'github')}{notes}"
+
+
+def _latex(table: Table) -> str:
+    rows = [
+        [f"{BOLD}{text}{NOT_BOLD}" if (i, j) in table.best else text for j, text in enumerate(_one_line(row))]
+        for i, row in enumerate(table.rows)
+    ]
+    body = _grid(table, rows, "latex_booktabs").replace(BOLD, "\\textbf{").replace(NOT_BOLD, "}")
+    notes = "".join(f"\n% {note}" for note in _one_line(table.notes))
+    return f"% {_one_line([table.title])[0]}\n{body}{notes}"
+
+
+def _grid(table: Table, rows: Sequence[Sequence[str]], form: str) -> str:
+    import tabulate  # slow to import, and a terminal does not need it
+
+    return tabulate.tabulate(rows, headers=table.columns, tablefmt=form, disable_numparse=True)
+
+
+def _one_line(texts: Sequence[str]) -> list[str]:
+    """Texts without line breaks, which would end a table row or a LaTeX comment."""
+    return [" ".join(text.split()) for text in texts]
