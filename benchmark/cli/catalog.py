@@ -16,8 +16,9 @@ def list_command(kind: str | None, verbose: bool) -> None:
     Shows the distribution that provides each, and plugins that cannot be loaded.
 
     \b
-    bench list
-    bench list methods -v
+    Examples:
+      bench list
+      bench list methods -v
     """
     from benchmark.api.catalog import load_catalog
     from benchmark.cli import listing

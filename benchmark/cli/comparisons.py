@@ -39,9 +39,10 @@ def compare_command(first: str, second: str, out: Path, form: str, **options: An
     (method/encoder/dataset), a leaderboard (FILE.jsonl, or REV:FILE.jsonl from git), or FILE.jsonl#CELL.
 
     \b
-    bench compare aet/resnet18/digits dim/resnet18/digits
-    bench compare HEAD~1:results/digits.jsonl results/digits.jsonl
-    bench compare 'results/digits.jsonl#aet/blocknet/digits' dim/blocknet/digits
+    Examples:
+      bench compare aet/resnet18/digits dim/resnet18/digits
+      bench compare HEAD~1:results/digits.jsonl results/digits.jsonl
+      bench compare 'results/digits.jsonl#aet/blocknet/digits' dim/blocknet/digits
     """
     from benchmark.results import Results
 
@@ -68,9 +69,10 @@ def check_command(out: Path, baseline: str, margin: float, update: bool, form: s
     Compares the methods across seeds. OUT is a folder of records.
 
     \b
-    bench check runs/ --baseline results/digits.csv
-    bench check runs/ --baseline results/digits.csv --junit check.xml
-    bench check runs/ --baseline results/digits.csv --update
+    Examples:
+      bench check runs/ --baseline results/digits.csv
+      bench check runs/ --baseline results/digits.csv --junit check.xml
+      bench check runs/ --baseline results/digits.csv --update
 
     Exit codes: 0 passed, 1 a score regressed, 4 no baseline or not comparable, 3 cells failed. If several apply, the
     first of 1, 4, 3.
@@ -104,7 +106,8 @@ def explain_command(first: str, second: str, out: Path, form: str) -> None:
     beginning, or method/encoder/dataset/seed.
 
     \b
-    bench explain aet/resnet18/digits/0 aet/resnet18/digits/1
+    Examples:
+      bench explain aet/resnet18/digits/0 aet/resnet18/digits/1
     """
     from benchmark.analysis.explain import explanation_report
     from benchmark.records.record import find_record
@@ -126,8 +129,9 @@ def verify_command(out: Path, count: int, seed: int, form: str, **options: Any) 
     Cells are trained again from their records. OUT is a folder of records or a leaderboard's .jsonl; it is not changed.
 
     \b
-    bench verify runs/ --sample 3
-    bench verify results/digits.jsonl --sample 1 --seed 7
+    Examples:
+      bench verify runs/ --sample 3
+      bench verify results/digits.jsonl --sample 1 --seed 7
 
     Exit codes: 0 all scores were reproduced, 1 a score differs or no cell could run.
     """

@@ -47,8 +47,9 @@ def features_command(output: Path, pool: Any, **options: Any) -> None:
     folder, a cell id or its beginning, or method/encoder/dataset/seed.
 
     \b
-    bench features aet/resnet18/digits/0 -o features.npz
-    bench features aet/resnet18/digits/0 -o layer3.npz --tap layer3 --pool flat
+    Examples:
+      bench features aet/resnet18/digits/0 -o features.npz
+      bench features aet/resnet18/digits/0 -o layer3.npz --tap layer3 --pool flat
     """
     from benchmark.analysis.frozen_cell import write_features
 
@@ -83,8 +84,9 @@ def neighbors_command(output: Path, queries: tuple[int, ...], k: int, split: str
     query's class. RECORD is a folder, a cell id or its beginning, or method/encoder/dataset/seed.
 
     \b
-    bench neighbors aet/resnet18/digits/0
-    bench neighbors aet/resnet18/digits/0 --query 3 --query 17 --k 8 -o sevens.png
+    Examples:
+      bench neighbors aet/resnet18/digits/0
+      bench neighbors aet/resnet18/digits/0 --query 3 --query 17 --k 8 -o sevens.png
     """
     from benchmark.analysis import drawing, neighbors
 
@@ -118,8 +120,9 @@ def map_command(
     or method/encoder/dataset/seed.
 
     \b
-    bench map aet/resnet18/digits/0
-    bench map aet/resnet18/digits/0 --method pca --tap layer3 --sample 1000
+    Examples:
+      bench map aet/resnet18/digits/0
+      bench map aet/resnet18/digits/0 --method pca --tap layer3 --sample 1000
     """
     from benchmark.analysis import drawing, projection
 

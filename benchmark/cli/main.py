@@ -79,7 +79,8 @@ def main() -> None:
     Train an encoder, freeze it, score its features, compare the scores.
 
     \b
-    bench run --methods dim,aet --encoders resnet18,blocknet
-    bench list methods
-    bench table runs/
+    Examples:
+      bench run --methods dim,aet --encoders resnet18,blocknet
+      bench list methods
+      bench table runs/
     """

@@ -32,7 +32,7 @@ format_option = click.option(
     type=click.Choice(FORMATS),
     default="table",
     show_default=True,
-    help="Output format. csv and json hold unrounded values.",
+    help="Output format. csv and json have one row per result.",
 )
 records_argument = click.argument("out", type=click.Path(path_type=Path, exists=True), default=Path("runs"))
 data_dir_option = click.option(

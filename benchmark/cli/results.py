@@ -48,9 +48,10 @@ def table_command(out: Path, form: str, published: bool, by: str, sort: str, tie
     OUT is a folder of records or a leaderboard's .jsonl.
 
     \b
-    bench table runs/
-    bench table runs/ --by tap
-    bench table results/digits.jsonl --sort cost
+    Examples:
+      bench table runs/
+      bench table runs/ --by tap
+      bench table results/digits.jsonl --sort cost
     """
     import benchmark
 
@@ -95,8 +96,9 @@ def correlate_command(out: Path, min_cells: int, form: str) -> None:
     OUT is a folder of records or a leaderboard's .jsonl. A correlation runs over its cells and layers.
 
     \b
-    bench correlate runs/
-    bench correlate results/digits.jsonl --min-cells 20
+    Examples:
+      bench correlate runs/
+      bench correlate results/digits.jsonl --min-cells 20
     """
     from benchmark.analysis import correlate
     from benchmark.api.catalog import load_catalog
@@ -129,8 +131,9 @@ def export_command(out: Path, to: Path, form: str) -> None:
     outcomes of single images as .outcomes.npz. Cells that are already there are replaced.
 
     \b
-    bench export runs/ --to results/
-    bench export runs/ --to paper/ --format latex,bibtex
+    Examples:
+      bench export runs/ --to results/
+      bench export runs/ --to paper/ --format latex,bibtex
     """
     from benchmark.api.catalog import load_catalog
     from benchmark.records import leaderboard
@@ -165,7 +168,8 @@ def merge_command(sources: tuple[Path, ...], to: Path, prefer: str | None) -> No
     All records are checked before the first cell is copied.
 
     \b
-    bench merge from-a/runs from-b/runs --to runs
+    Examples:
+      bench merge from-a/runs from-b/runs --to runs
     """
     from benchmark.records import merge
     from benchmark.reports.environments import environment_table

@@ -131,9 +131,10 @@ def run_command(dry_run: bool, form: str, quiet: bool, verbose: bool, no_floors:
     interruption, run the same command again. Tables are printed at the end.
 
     \b
-    bench run --methods dim,aet --encoders resnet18,blocknet
-    bench run --methods '*' --seeds 3 --dataset 'folder[path=photos]'
-    bench run --methods 'aet[transform=affine|projective]' --set lr=.05
+    Examples:
+      bench run --methods dim,aet --encoders resnet18,blocknet
+      bench run --methods '*' --seeds 3 --dataset 'folder[path=photos]'
+      bench run --methods 'aet[transform=affine|projective]' --set lr=.05
 
     Exit codes: 0 all cells are finished, 2 invalid request, 3 some cells failed, 130 interrupted.
     """
@@ -156,7 +157,8 @@ def plan_command(no_floors: bool, **arguments: Any) -> None:
     Shows state and expected time of each cell. The options are those of `bench run`; it does the same with --dry-run.
 
     \b
-    bench plan --methods dim,aet --encoders resnet18,blocknet --seeds 5
+    Examples:
+      bench plan --methods dim,aet --encoders resnet18,blocknet --seeds 5
     """
     _print_plan(floors=not no_floors, **arguments)
 
@@ -171,7 +173,8 @@ def status_command(out: Path, form: str) -> None:
     OUT is a folder of records. Works from any terminal, also on another machine that sees the folder.
 
     \b
-    bench status runs/
+    Examples:
+      bench status runs/
     """
     from benchmark.execution import status
 

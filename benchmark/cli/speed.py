@@ -102,9 +102,10 @@ def speed_command(form: str, to: Path, **options: Any) -> None:
     memory of each evaluator; start-up time. Numbers are added to speed.csv with their conditions.
 
     \b
-    bench speed
-    bench speed --methods aet --datasets 'folder[path=photos]' --batch 64
-    bench speed --methods '*' --encoders '*' --device cuda:0 --budget paper
+    Examples:
+      bench speed
+      bench speed --methods aet --datasets 'folder[path=photos]' --batch 64
+      bench speed --methods '*' --encoders '*' --device cuda:0 --budget paper
     """
     from benchmark.speed.measure import SpeedOptions, measure_speed
     from benchmark.speed.report import append_csv, speed_report
