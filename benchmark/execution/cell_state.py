@@ -14,6 +14,7 @@ from benchmark.execution.plan import cell_folder
 from benchmark.execution.request import Plan, PlannedCell
 from benchmark.records import index
 from benchmark.records.columns import NOT_APPLICABLE_KEY, Columns
+from benchmark.records.earlier_folders import EarlierFolders
 from benchmark.records.record import CHECKPOINT, KINDS, RECORD, Record, SchemaError, read_record
 
 Rerun = Literal["none", "failed", "stale", "all"]
@@ -60,8 +61,11 @@ def survey(plan: Plan, out: Path) -> list[PendingCell]:
     cells = []
     names = _folder_names(out)
     known = index.read_index(out)
+    earlier = EarlierFolders(out, names)
     for planned in plan.cells:
         folder = cell_folder(planned.cell)
+        if folder not in names:
+            folder = earlier.find(folder, planned.cell.id) or folder
         position = known.position(folder) if folder in names else None
         state: _Found = ("new", "", False)
         if position is not None:

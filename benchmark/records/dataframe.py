@@ -1,21 +1,16 @@
-"""Records as a pandas data frame and as CSV: one row per score, columns as in `csv_columns`."""
+"""Records as a pandas data frame or as CSV: one row per score, columns as in `csv_columns`."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.errors import RecordError
 from benchmark.records.columns import Columns, Integers, ScoreKey, columns_of
 from benchmark.records.csv_columns import (
     CSV_COLUMNS,
     NAMES,
-    NOT_LEARNED,
     OF_RECORD,
     OF_SETTING,
     SORT_RECORDS,
@@ -23,14 +18,10 @@ from benchmark.records.csv_columns import (
     Value,
     columns_of_scope,
 )
-from benchmark.records.record import Record, Score
+from benchmark.records.record import Record
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FINISHED = ("done", NOT_LEARNED)
-"""Values of the column `state` for finished cells."""
-
 
 def to_frame(records: Sequence[Record] | Columns) -> pd.DataFrame:
     """One row per score, raw fractions, sorted so that a diff is readable."""
@@ -59,56 +50,6 @@ def frame_csv(frame: pd.DataFrame) -> str:
 def records_csv(records: Sequence[Record] | Columns) -> str:
     """The CSV of a leaderboard."""
     return frame_csv(to_frame(records))
-
-
-def read_csv(text: str, name: str) -> list[Record]:
-    """The finished records of a leaderboard's CSV, as far as the CSV describes them.
-
-    They have no outcomes and no intervals, and of the recipe only the epochs.
-
-    Args:
-        text: the CSV.
-        name: the file, for messages.
-
-    Raises:
-        RecordError: a column is missing, a row is short, or a field has the wrong type.
-    """
-    records: dict[str, Record] = {}
-    scores: dict[str, list[Score]] = {}
-    try:
-        for fields in csv.DictReader(io.StringIO(text, newline="")):
-            if None in fields.values():
-                raise ValueError(f"a row of cell {fields['cell']} is cut off")
-            row = {column.name: column.parse(fields[column.name]) for column in CSV_COLUMNS if column.name in fields}
-            if row["state"] in FINISHED:
-                cell = str(row["cell"])
-                records.setdefault(cell, _record_from_row(row))
-                scores.setdefault(cell, []).append(_score_from_row(row))
-    except (KeyError, ValueError, TypeError, csv.Error) as error:
-        raise RecordError(f"{name} is damaged ({type(error).__name__}: {error}); restore it from git") from error
-    return [
-        Record(id=cell, state="done", cell=record.cell, scores=tuple(scores[cell]), provenance=record.provenance)
-        for cell, record in records.items()
-    ]
-
-
-def _record_from_row(row: dict[str, Value]) -> Record:
-    cell = {
-        "method": {"label": row["method"], "params": dict(json.loads(str(row["method_params"] or "{}")))},
-        "encoder": {"label": row["encoder"]},
-        "dataset": {"label": row["dataset"], "fingerprint": row["fingerprint"]},
-        "seed": row["seed"],
-        "recipe": {"epochs": float(row["epochs"] or 0)},
-    }
-    return Record(id=str(row["cell"]), state="done", cell=cell, provenance={"versions": row["versions"]})
-
-
-def _score_from_row(row: dict[str, Value]) -> Score:
-    names = [column.name for column in CSV_COLUMNS if column.scope in ("score key", "score")]
-    fields = {**{name: row[name] for name in names}, "ci_low": None, "ci_high": None}
-    if fields["value"] is None or fields["n"] is None:
-        raise ValueError(f"a row of cell {row['cell']} has no value")
-    return Score(**fields, params={}, outcomes=None, headline=True)  # type: ignore[arg-type]  # parsed by column type
 
 
 def _record_rows(columns: Columns) -> list[dict[str, Value]]:
