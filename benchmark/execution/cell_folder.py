@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from benchmark.errors import RecordError
 from benchmark.execution.provenance import now
 from benchmark.records.atomic import replaced
 from benchmark.records.locks import CellLock
+from benchmark.records.outcomes import read_predictions
 from benchmark.records.record import (
     CHECKPOINT,
     CURVE,
@@ -102,15 +102,9 @@ class CellFolder:
         Raises:
             RecordError: the file is missing or damaged.
         """
-        path = self.path / PREDICTIONS
-        try:
-            # A file object of our own: np.load does not close a damaged file.
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                return dict(file)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise RecordError(
-                f"cannot read {path} ({error}), which the record's scores rest on; run the cell again with --rerun all"
-            ) from error
+        if not (self.path / PREDICTIONS).is_file():
+            raise RecordError(f"{self.path} has scores but no {PREDICTIONS}; run the cell again with --rerun all")
+        return read_predictions(self.path)
 
     def append_log(self, text: str) -> None:
         """Adds a line to log.txt, as far as the disk allows."""
