@@ -1,7 +1,7 @@
-"""What a check is held against: the cells of a leaderboard, and which of them belongs to a cell of a run.
+"""Reads the baseline of a check from a leaderboard, and finds the baseline cell of a cell.
 
-A leaderboard is read from its .jsonl with the outcomes beside it, from its CSV where there is nothing else, or from the same
-files in a git revision, `REV:results/digits.csv`.
+A leaderboard is read from its .jsonl with the outcomes next to it, else from its CSV, or from the same files in a git revision:
+`REV:results/digits.csv`.
 """
 
 from __future__ import annotations
@@ -11,212 +11,248 @@ import dataclasses
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmark.analysis import sources
-from benchmark.analysis.compare import differing_settings
-from benchmark.analysis.sources import SeedGroup, Source
+from benchmark.analysis.seed_groups import SeedGroup, cell_mismatch, label_of, seed_groups
 from benchmark.errors import RecordError, UsageError
-from benchmark.records.record import Record, Score
+from benchmark.records import leaderboard
+from benchmark.records.csv_columns import CSV_COLUMNS, NOT_LEARNED, Value
+from benchmark.records.leaderboard import CSV, JSONL
+from benchmark.records.record import KINDS, Record, Score, read_records
+from benchmark.records.upgrade import upgrade_csv_row
 
-CSV = ".csv"
-FINISHED = ("done", "did not learn")
-"""How a leaderboard's CSV calls a finished cell; a run's own may hold others, such as `smoke`."""
+FINISHED = ("done", NOT_LEARNED)
+"""States of finished cells in a CSV; the CSV of an output folder may have others, such as `smoke`."""
+SHOWN_SETTINGS = 4
+"""Differing settings that a reason lists."""
 
 
-def known(argument: str) -> tuple[list[SeedGroup], str]:
-    """Groups of a baseline, and where there are none, why.
+class NoBaselineError(UsageError):
+    """The baseline does not exist yet, as in a first run."""
+
+
+def read_baseline(argument: str) -> tuple[list[SeedGroup], str]:
+    """The seed groups of a baseline, and if there are none, the reason.
 
     Raises:
-        UsageError: the name is that of no leaderboard.
+        UsageError: the argument does not name a leaderboard file.
         RecordError: a file is damaged.
     """
     check_name(argument)
     try:
-        groups = _board(argument)
+        groups = _read_leaderboard(argument)
     except NoBaselineError as error:
         return [], str(error)
     except (OSError, ValueError, TypeError) as error:
-        raise RecordError(f"{argument} is not whole ({error}); restore it from git") from error
+        raise RecordError(f"{argument} is damaged ({error}); restore it from git") from error
     if not groups:
-        return [], f"the baseline {argument} holds no finished cell; bench check --update adds this run's"
+        return [], f"baseline {argument} has no finished cell; bench check --update adds those of this run"
     for group in groups:
-        _check_numbers(group, argument)
+        _check_values(group, argument)
     return groups, ""
 
 
 def check_name(argument: str) -> None:
-    """Raises a UsageError where a name can be that of no leaderboard."""
-    if not argument.endswith((CSV, sources.BOARD)):
+    """Raises a UsageError if the argument does not name a leaderboard file."""
+    if not argument.endswith((CSV, JSONL)):
         raise UsageError(
-            f"--baseline {argument} cannot be; it is a leaderboard's .csv or .jsonl, or REV: and such a file"
+            f"--baseline {argument} is not a leaderboard; give its .csv or .jsonl file, or REV:FILE from a git revision"
         )
 
 
-def _check_numbers(group: SeedGroup, argument: str) -> None:
-    """Raises a RecordError where a value is no finite number: what is compared with it would be called no evidence."""
+def _check_values(group: SeedGroup, argument: str) -> None:
+    """Raises a RecordError if a value is not finite: a comparison with it would always find no evidence."""
     for record in group.records:
         for score in record.scores:
             if not isinstance(score.value, int | float) or not math.isfinite(score.value):
-                wrong = f"{score.metric} of {sources.labels(record)} is {score.value!r}"
-                raise RecordError(f"{argument} is not whole ({wrong}); restore it from git")
+                problem = f"{score.metric} of {label_of(record)} is {score.value!r}"
+                raise RecordError(f"{argument} is damaged ({problem}); restore it from git")
 
 
-def _board(argument: str) -> list[SeedGroup]:
-    """From the .jsonl where there is one, with its outcomes; else from the CSV alone."""
+def _read_leaderboard(argument: str) -> list[SeedGroup]:
+    """From the .jsonl and its outcomes if there is one, else from the CSV."""
     try:
-        return sources.read(argument.removesuffix(CSV) + sources.BOARD if argument.endswith(CSV) else argument, Path())
+        board = argument.removesuffix(CSV) + JSONL if argument.endswith(CSV) else argument
+        return sources.read_groups(board, Path())
     except UsageError as error:
-        try:
-            text = _text(argument) if argument.endswith(CSV) else None
-        except UsageError:
-            text = None
+        text = _read_csv_text(argument) if argument.endswith(CSV) else None
         if text is None:
-            then = "" if ":" in argument else "; bench check --update writes one from this run"
-            raise NoBaselineError(f"there is no baseline {argument} yet ({error}){then}") from error
-        return _from_csv(text, argument)
+            remedy = "" if ":" in argument else "; bench check --update writes one from this run"
+            raise NoBaselineError(f"no baseline {argument} yet ({error}){remedy}") from error
+        return _groups_of_csv(text, argument)
 
 
-def _text(argument: str) -> str | None:
-    """A file's text, here or in a git revision; None where it is neither."""
+def _read_csv_text(argument: str) -> str | None:
+    """The text of a file or of one in a git revision; None if neither exists."""
     if Path(argument).is_file():
         return Path(argument).read_text(encoding="utf-8")
     revision, colon, name = argument.partition(":")
-    return sources.from_git(revision, name).decode("utf-8") if colon else None
+    try:
+        return sources.read_from_git(revision, name).decode("utf-8") if colon else None
+    except UsageError:
+        return None
 
 
-class NoBaselineError(UsageError):
-    """A first run: nothing to be held against."""
+def update_baseline(out: Path, baseline: Path) -> str:
+    """Adds or replaces a run's finished cells in the leaderboards of the baseline's folder.
 
-
-def _from_csv(text: str, name: str) -> list[SeedGroup]:
-    """Groups from a leaderboard's rows: all that a check asks of them, without outcomes.
+    Returns:
+        What was written, one line per leaderboard.
 
     Raises:
-        RecordError: a row is not whole.
+        UsageError: no cell is finished, or the baseline is not a file or is another dataset's leaderboard.
+        RecordError: a file of the baseline is damaged; nothing is changed then.
+    """
+    check_name(str(baseline))
+    if ":" in str(baseline) and not baseline.parent.is_dir():
+        raise UsageError(f"--update writes files, and --baseline {baseline} names a git revision; give the file itself")
+    all_records, problems = read_records(out)
+    records = [record for record in all_records if record.state == "done"]
+    if not records:
+        raise UsageError(f"no finished record in {out}; bench run --out {out} makes some")
+    boards = {leaderboard.leaderboard_name(record) for record in records}
+    if baseline.stem not in boards:
+        names = ", ".join(f"{baseline.parent / name}.csv" for name in sorted(boards))
+        raise UsageError(f"--baseline {baseline}: the run's cells belong to {names}; give one of these")
+    written = leaderboard.export(records, baseline.parent)
+    lines = [f"{baseline.parent / name}.csv: {count} cells added or replaced" for name, count in written.items()]
+    return "\n".join([*lines, *(f"left out: {problem}" for problem in problems)])
+
+
+# --- records of a CSV -------------------------------------------------------------------------------------------------
+
+
+def _groups_of_csv(text: str, name: str) -> list[SeedGroup]:
+    """The groups of a CSV: what a check needs, without outcomes.
+
+    Raises:
+        RecordError: a row is damaged.
     """
     records: dict[str, Record] = {}
     scores: dict[str, list[Score]] = {}
     try:
-        for row in csv.DictReader(io.StringIO(text, newline="")):
-            if None in row.values():
-                raise ValueError(f"a row of {row['cell']} ends early")
+        for fields in csv.DictReader(io.StringIO(text, newline="")):
+            if None in fields.values():
+                raise ValueError(f"a row of {fields['cell']} is cut off")
+            texts = upgrade_csv_row(fields)
+            row = {column.name: column.parse(texts[column.name]) for column in CSV_COLUMNS if column.name in texts}
             if row["state"] in FINISHED:
-                records.setdefault(row["cell"], _record_of(row))
-                scores.setdefault(row["cell"], []).append(_score_of(row))
+                records.setdefault(str(row["cell"]), _record_of_row(row))
+                scores.setdefault(str(row["cell"]), []).append(_score_of_row(row))
     except (KeyError, ValueError, TypeError, csv.Error) as error:
-        raise RecordError(f"{name} is not whole ({type(error).__name__}: {error}); restore it from git") from error
-    whole = [dataclasses.replace(record, scores=tuple(scores[cell])) for cell, record in records.items()]
-    return Source(records=whole, outcomes=lambda *_: None).groups()
+        raise RecordError(f"{name} is damaged ({type(error).__name__}: {error}); restore it from git") from error
+    complete = [dataclasses.replace(record, scores=tuple(scores[cell])) for cell, record in records.items()]
+    return seed_groups(complete, lambda *_: None)
 
 
-def _record_of(row: dict[str, str]) -> Record:
+def _record_of_row(row: Mapping[str, Value]) -> Record:
     cell = {
-        "method": {"label": row["method"], "params": dict(json.loads(row["method_params"] or "{}"))},
+        "method": {"label": row["method"], "params": dict(json.loads(str(row["method_params"] or "{}")))},
         "encoder": {"label": row["encoder"]},
         "dataset": {"label": row["dataset"], "fingerprint": row["fingerprint"]},
-        "seed": int(row["seed"]) if row["seed"] else None,
+        "seed": row["seed"],
         "recipe": {"epochs": float(row["epochs"] or 0)},
     }
-    return Record(id=row["cell"], state="done", cell=cell, provenance={"versions": row["versions"]})
+    return Record(id=str(row["cell"]), state="done", cell=cell, provenance={"versions": row["versions"]})
 
 
-def _score_of(row: dict[str, str]) -> Score:
+def _score_of_row(row: Mapping[str, Value]) -> Score:
+    if row["value"] is None or row["n"] is None:
+        raise ValueError(f"a row of {row['cell']} has no value")
     return Score(
-        tap=row["tap"],
-        pool=row["pool"],  # type: ignore[arg-type]  # a word of the CSV; compared with others, never acted on
-        evaluator=row["evaluator"],
-        protocol=row["protocol"],
-        metric=row["metric"],
+        tap=str(row["tap"]),
+        pool=str(row["pool"]),  # type: ignore[arg-type]  # compared with other text only
+        evaluator=str(row["evaluator"]),
+        protocol=str(row["protocol"]),
+        metric=str(row["metric"]),
         params={},
         value=float(row["value"]),
         ci_low=None,
         ci_high=None,
-        n=int(float(row["n"])),
+        n=int(row["n"]),
         outcomes=None,
         headline=True,
     )
 
 
-# --- which cell is meant ----------------------------------------------------------------------------------------------
-
-
-def counterpart(group: SeedGroup, known: Sequence[SeedGroup]) -> SeedGroup | str:
-    """The baseline of a cell, or why there is none; an empty reason where the baseline does not know it at all.
-
-    Of several with the same settings, as a leaderboard keeps them after a dataset or a version has changed: one that can be
-    compared, of the same version if there is one, else of the latest.
-    """
-    record = group.records[0]
-    same = of_same_name(record, known)
-    differences = [_other_settings(record, other.records[0]) for other in same]
-    alike = [other for other, names in zip(same, differences, strict=True) if not names]
-    if alike:
-        return max(alike, key=lambda other: _nearness(record, other.records[0]))
-    return min(zip(map(len, differences), map(_in_words, differences), strict=True), default=(0, ""))[1]
-
-
-def of_same_name(record: Record, known: Sequence[SeedGroup]) -> list[SeedGroup]:
-    """Those of the same method, encoder and dataset by label, whatever their settings."""
-    return [other for other in known if sources.labels(other.records[0]) == sources.labels(record)]
-
-
-def _nearness(record: Record, baseline: Record) -> tuple[bool, bool, str]:
-    return not wrong(record, baseline), _version(record) == _version(baseline), _version(baseline)
-
-
-def _version(record: Record) -> str:
-    """As a leaderboard's CSV has it: `1.1.1`."""
-    version = record.provenance.get("versions") or {}
-    if isinstance(version, str):
-        return version
-    return ".".join(str(version.get(kind, "")) for kind in ("method", "encoder", "dataset"))
-
-
-def is_told_by_csv(baseline: Record) -> bool:
-    """A CSV holds of a recipe its epochs alone, of an encoder its label, and of a dataset the beginning of its fingerprint."""
+def is_from_csv(baseline: Record) -> bool:
+    """Whether a record was read from a CSV, which stores of a recipe only the epochs and of an encoder only the label."""
     return "params" not in baseline.cell["encoder"]
 
 
-def epochs_of(record: Record) -> float:
-    """0 where nothing was trained."""
-    epochs: float = (record.cell.get("recipe") or {}).get("epochs", 0)
-    return epochs
+# --- the baseline of a cell -------------------------------------------------------------------------------------------
 
 
-def _other_settings(record: Record, baseline: Record) -> dict[str, tuple[object, object]]:
-    """What is another budget or parameter: its name, with the run's value and the baseline's."""
-    mine, theirs = _settings(record), _settings(baseline)
-    names = [name for name in dict.fromkeys((*theirs, *mine)) if mine.get(name) != theirs.get(name)]
-    if is_told_by_csv(baseline):
+def find_counterpart(group: SeedGroup, baseline: Sequence[SeedGroup]) -> SeedGroup | str:
+    """The baseline of a cell, or the reason why it has none; the reason is empty if the baseline lacks the cell.
+
+    A leaderboard may have several groups with the same settings, after a dataset or a version has changed. The preferred one
+    is comparable, then has the same version, then the latest version.
+    """
+    record = group.records[0]
+    candidates = groups_with_label(record, baseline)
+    differences = [_differing_settings(record, other.records[0]) for other in candidates]
+    matches = [other for other, names in zip(candidates, differences, strict=True) if not names]
+    if matches:
+        return max(matches, key=lambda other: _preference(record, other.records[0]))
+    reasons = [(len(each), _settings_reason(each)) for each in differences]
+    return min(reasons, default=(0, ""))[1]
+
+
+def groups_with_label(record: Record, baseline: Sequence[SeedGroup]) -> list[SeedGroup]:
+    """The baseline's groups with a record's labels, whatever their settings."""
+    return [other for other in baseline if other.label == label_of(record)]
+
+
+def _preference(record: Record, baseline: Record) -> tuple[bool, bool, str]:
+    version = _version_of(baseline)
+    return not baseline_mismatch(record, baseline), version == _version_of(record), version
+
+
+def _version_of(record: Record) -> str:
+    """Versions of method, encoder and dataset as in a CSV: `1.1.1`."""
+    versions = record.provenance.get("versions") or {}
+    if isinstance(versions, str):
+        return versions
+    return ".".join(str(versions.get(kind, "")) for kind in KINDS)
+
+
+def _differing_settings(record: Record, baseline: Record) -> dict[str, tuple[object, object]]:
+    """Name -> (value of the run, value of the baseline) of each training setting that differs."""
+    ours, theirs = _settings(record), _settings(baseline)
+    names = [name for name in dict.fromkeys((*theirs, *ours)) if ours.get(name) != theirs.get(name)]
+    if is_from_csv(baseline):
         names = [name for name in names if name == "epochs" or name.startswith("method ")]
-    return {name: (mine.get(name), theirs.get(name)) for name in names}
+    return {name: (ours.get(name), theirs.get(name)) for name in names}
 
 
 def _settings(record: Record) -> dict[str, object]:
-    parts = {
+    params = {
         f"{kind} {name}": value
         for kind in ("method", "encoder")
         for name, value in (record.cell[kind].get("params") or {}).items()
     }
-    return {**(record.cell.get("recipe") or {}), "epochs": epochs_of(record), **parts}
+    return {**(record.cell.get("recipe") or {}), "epochs": sources.epochs_of(record), **params}
 
 
-def _in_words(settings: dict[str, tuple[object, object]]) -> str:
-    told = [f"{name}={plain(mine)} (baseline {plain(theirs)})" for name, (mine, theirs) in settings.items()]
-    rest = f" and {len(told) - 4} more" if len(told) > 4 else ""
-    return f"another budget or other parameters: {', '.join(told[:4])}{rest}"
+def _settings_reason(settings: dict[str, tuple[object, object]]) -> str:
+    listed = [f"{name}={_as_text(run)} (baseline {_as_text(baseline)})" for name, (run, baseline) in settings.items()]
+    more = len(listed) - SHOWN_SETTINGS
+    rest = f" and {more} more" if more > 0 else ""
+    return f"different budget or parameters: {', '.join(listed[:SHOWN_SETTINGS])}{rest}"
 
 
-def plain(value: object) -> str:
-    """A setting in words: 6 epochs, not 6.0."""
+def _as_text(value: object) -> str:
+    """Floats without trailing zeros: 6, not 6.0."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def wrong(record: Record, baseline: Record) -> str:
-    """Why no score of two cells can be compared; else empty."""
-    known, mine = (str(each.cell["dataset"].get("fingerprint", "")) for each in (baseline, record))
-    if is_told_by_csv(baseline):
-        return "" if known and mine.startswith(known) else f"other dataset fingerprint: {mine[:12]} and {known[:12]}"
-    return differing_settings(record, baseline)
+def baseline_mismatch(record: Record, baseline: Record) -> str:
+    """Why no score of a cell can be compared with its baseline; empty if they can."""
+    stored, own = (str(each.cell["dataset"].get("fingerprint", "")) for each in (baseline, record))
+    if is_from_csv(baseline):
+        same = stored and own.startswith(stored)
+        return "" if same else f"different dataset fingerprint: {own[:12]} and {stored[:12]}"
+    return cell_mismatch(record, baseline)

@@ -1,187 +1,169 @@
-"""What `bench check` found: for people, as JSON and CSV, as JUnit XML for a CI server, as Markdown for a job's page."""
+"""The report of `bench check`, a JUnit XML file for CI servers, and a Markdown summary for the page of a CI job."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import html
-import io
-import json
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
-from benchmark.analysis.check import BASELINE, CheckReport, CheckRow, Verdict
-from benchmark.errors import UsageError
-from benchmark.reports.render import render
-from benchmark.reports.table import DIGITS, Table
+from benchmark.analysis.check import CheckReport
+from benchmark.analysis.check_rows import CheckRow, Verdict
+from benchmark.analysis.compare_report import DETECTABLE, comparison_values, fraction, interval_text
+from benchmark.analysis.frames import exact_frame
+from benchmark.errors import ExitCode, UsageError
+from benchmark.reports.render import render_tables
+from benchmark.reports.table import DIGITS, Report, Table
 
-FIRST = ("regressed", "not comparable", "improved", "checkpoint only", "new", "no evidence")
-"""Verdicts in the order in which a reader wants them."""
-MARKS: dict[Verdict, str] = {"regressed": "❌", "not comparable": "⚠️", "improved": "✅", "no evidence": "✅"}
-"""On a job's page; what has none says nothing about the run."""
+ORDER: tuple[Verdict, ...] = ("regressed", "not comparable", "improved", "checkpoint only", "new", "no evidence")
+"""Verdicts as the table sorts them."""
+PROMINENT = ORDER[:3]
+"""Verdicts that the summary shows first; it folds the others."""
+COLUMNS = ("cell", "score", "verdict", "baseline", "now", "difference", "interval", "detectable", "remarks")
+ICONS = {ExitCode.OK: "✅", ExitCode.REGRESSED: "❌"}
+"""Of the summary's heading; ⚠️ for all other exit codes."""
+JUNIT_TAGS: dict[Verdict, str] = {
+    "regressed": "failure",
+    "not comparable": "error",
+    "new": "skipped",
+    "checkpoint only": "skipped",
+}
+"""Verdict -> element of its test case; a test case without one passed."""
+NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 does not allow in any form, such as terminal escapes."""
 
 
-NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What may not stand in XML 1.0, however it is written: colors of a terminal, halves of a character."""
-COLUMNS = ("cell", "score", "verdict", "baseline", "now", "difference", "interval", "smallest to be seen", "remarks")
+def check_report(check: CheckReport) -> Report:
+    """All rows of a check, the most important first in tables."""
+    fields = ("baseline", "margin", "ignored", "failed", "notes", "missing")
+    return Report(
+        tables=lambda: [_table(check, check.rows, (check.summary, *_notes(check)))],
+        frame=lambda: exact_frame(
+            {
+                "cell": row.cell,
+                "score": row.score,
+                "verdict": row.verdict,
+                "baseline": row.baseline,
+                "now": row.now,
+                **comparison_values(row.comparison, ("seeds_now", "seeds_baseline")),
+                "remarks": row.remark,
+            }
+            for row in check.rows
+        ),
+        facts={
+            "verdict": check.summary,
+            "exit_code": int(check.exit_code),
+            **{name: getattr(check, name) for name in fields},
+        },
+    )
 
 
-def check_table(found: CheckReport) -> Table:
-    """All rows, the worst first."""
-    return _table(found, found.rows, (found.sentence, *_notes(found)))
-
-
-def _table(found: CheckReport, rows: Sequence[CheckRow], notes: Sequence[str]) -> Table:
-    ordered = sorted(rows, key=lambda row: (FIRST.index(row.verdict), row.cell, row.score))
+def _table(check: CheckReport, rows: Sequence[CheckRow], notes: Sequence[str]) -> Table:
+    ordered = sorted(rows, key=lambda row: (ORDER.index(row.verdict), row.cell, row.score))
     return Table(
-        title=f"check against {found.baseline}",
+        title=f"check against {check.baseline}",
         columns=COLUMNS,
-        rows=tuple(_shown(row) for row in ordered),
+        rows=tuple(_cells(row) for row in ordered),
         notes=tuple(notes),
     )
 
 
-def _notes(found: CheckReport) -> list[str]:
-    """What is to be known of all rows together."""
+def _notes(check: CheckReport) -> list[str]:
     notes = [
-        "Now less baseline, if the method were trained again; regressed: the interval after Holm over all scores of the run "
-        f"lies on the worse side of 0, and the difference is worse by more than {found.margin:g}. Smallest to be seen: "
-        "with 80 % power, at that level.",
-        *found.notes,
+        "Difference: now minus baseline, across seeds. Regressed: the interval, adjusted over all scores with Holm's method, "
+        f"excludes 0 on the worse side, and the difference is worse by more than {check.margin:g}. {DETECTABLE}",
+        *check.notes,
     ]
-    if found.ignored:
-        notes.append(f"In the baseline, not asked for, left out: {', '.join(found.ignored)}.")
-    return notes + [f"failed, not in the baseline: {each}" for each in found.failed]
+    if check.ignored:
+        notes.append(f"In the baseline but not in the run, ignored: {', '.join(check.ignored)}.")
+    return notes + [f"Failed, and not in the baseline: {each}" for each in check.failed]
 
 
-def _shown(row: CheckRow) -> tuple[str, ...]:
-    before, now = ("-" if value is None else f"{value:.{DIGITS}f}" for value in (row.baseline, row.now))
-    answer = row.answer
-    if answer is None:
-        return (row.cell, row.score, row.verdict, before, now, "-", "-", "-", row.reason)
-    interval = answer.interval
-    between = "-" if interval is None else f"[{interval[0]:+.{DIGITS}f}, {interval[1]:+.{DIGITS}f}]"
-    least = "-" if answer.minimal is None or not math.isfinite(answer.minimal) else f"{answer.minimal:.{DIGITS}f}"
-    difference = f"{answer.difference:+.{DIGITS}f}"
-    return (row.cell, row.score, row.verdict, before, now, difference, between, least, row.reason)
+def _cells(row: CheckRow) -> tuple[str, ...]:
+    means = (fraction(row.baseline), fraction(row.now))
+    comparison = row.comparison
+    if comparison is None:
+        return (row.cell, row.score, row.verdict, *means, "-", "-", "-", row.remark)
+    numbers = (
+        f"{comparison.difference:+.{DIGITS}f}",
+        interval_text(comparison),
+        fraction(comparison.minimal_detectable),
+    )
+    return (row.cell, row.score, row.verdict, *means, *numbers, row.remark)
 
 
-def plain(found: CheckReport) -> list[dict[str, Any]]:
-    """One row for each score, unrounded; None where there is no number."""
-    rows = []
-    for row in found.rows:
-        answer = row.answer
-        low, high = (answer.interval if answer else None) or (None, None)
-        body: dict[str, Any] = {
-            "cell": row.cell,
-            "score": row.score,
-            "verdict": row.verdict,
-            "baseline": row.baseline,
-            "now": row.now,
-            "difference": answer and answer.difference,
-            "low": low,
-            "high": high,
-            "level": answer and answer.level,
-            "smallest": answer and answer.minimal,
-            "p": answer and answer.p,
-            "adjusted_p": answer and answer.adjusted_p,
-            "standard_error": answer and answer.error,
-            "degrees_of_freedom": answer and answer.degrees,
-            "seeds_now": answer and answer.seeds[0],
-            "seeds_baseline": answer and answer.seeds[1],
-            "images": answer and answer.images,
-            "remarks": row.reason,
-        }
-        rows.append({name: _finite(value) for name, value in body.items()})
-    return rows
+# --- files for CI -----------------------------------------------------------------------------------------------------
 
 
-def _finite(value: object) -> object:
-    """JSON has no infinity and no NaN."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def write_files(check: CheckReport, junit: Path | None = None, summary: Path | None = None) -> None:
+    """Writes the files that a CI job wants. The summary is appended, because other steps write to the same file.
 
-
-def as_csv(found: CheckReport) -> str:
-    """`plain` as CSV; empty where there is no number."""
-    rows = plain(found)
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
-
-
-def as_json(found: CheckReport) -> str:
-    """Everything, unrounded."""
-    kept = {field.name: getattr(found, field.name) for field in dataclasses.fields(found) if field.name != "rows"}
-    body = {"verdict": found.sentence, "exit_code": found.exit_code, **kept, "rows": plain(found)}
-    return json.dumps(body, indent=1, allow_nan=False) + "\n"
-
-
-def as_junit(found: CheckReport) -> str:
-    """A test case for each score: regressed is a failure, not comparable an error, what cannot be judged is skipped.
-
-    Where nothing could be held against anything, one more case tells so: no server shall call that passed.
-    """
-    kinds = {"regressed": "failure", "not comparable": "error", "new": "skipped", "checkpoint only": "skipped"}
-    cases = [(row.cell, row.score, kinds.get(row.verdict, ""), " ".join(_shown(row)[2:])) for row in found.rows]
-    cases += [(each.partition(": ")[0], "not in the baseline", "error", each) for each in found.failed]
-    if found.exit_code == BASELINE and not found.count("not comparable"):
-        cases.append(("bench check", "baseline", "error", found.sentence))
-    counts = {name: str(sum(kind == each for *_, kind, _ in cases)) for name, each in _COUNTED}
-    suite = ElementTree.Element("testsuite", {"name": "bench check", "tests": str(len(cases)), **counts})
-    for cell, score, kind, message in cases:
-        case = ElementTree.SubElement(suite, "testcase", classname=NO_XML.sub("?", cell), name=NO_XML.sub("?", score))
-        if kind:
-            ElementTree.SubElement(case, kind, message=NO_XML.sub("?", message))
-    ElementTree.indent(suite)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
-
-
-_COUNTED = (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
-
-
-def write(found: CheckReport, junit: Path | None = None, summary: Path | None = None) -> None:
-    """The files that a CI wants; a summary is added to what stands in its file, since other steps write there too.
+    Args:
+        check: the result of a check.
+        junit: a JUnit XML file.
+        summary: a Markdown file.
 
     Raises:
         UsageError: a file cannot be written.
     """
     try:
         if junit is not None:
-            junit.write_text(as_junit(found), encoding="utf-8")
+            junit.write_text(junit_xml(check), encoding="utf-8")
         if summary is not None:
             with summary.open("a", encoding="utf-8", errors="replace") as file:
-                file.write(("\n\n" if file.tell() else "") + as_summary(found) + "\n")
+                file.write(("\n\n" if file.tell() else "") + job_summary(check) + "\n")
     except OSError as error:
-        raise UsageError(f"{error.filename} cannot be written: {error.strerror}") from error
+        raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
 
 
-def as_summary(found: CheckReport) -> str:
-    """For a job's page: the verdict as a heading, what needs attention as a table, the rest folded away."""
-    loud = [row for row in found.rows if row.verdict in ("regressed", "not comparable", "improved")]
-    quiet = [row for row in found.rows if row not in loud]
-    mark = MARKS["no evidence" if found.exit_code == 0 else "regressed" if found.exit_code == 1 else "not comparable"]
-    lines = [f"## {mark} bench check: {_text(found.sentence)}", ""]
-    if loud:
-        lines += [_markdown(found, loud), ""]
-    if quiet:
-        folded = f"<details><summary>{len(quiet)} other scores: none of them regressed</summary>"
-        lines += [folded, "", _markdown(found, quiet), "", "</details>", ""]
-    return "\n".join([*lines, "\n\n".join(_text(note) for note in _notes(found))])
+def junit_xml(check: CheckReport) -> str:
+    """A test case for each score: regressed is a failure, not comparable an error, an untestable score is skipped.
+
+    If nothing could be compared, an additional case has an error, so that no CI server reports a success.
+    """
+    cases = [(row.cell, row.score, JUNIT_TAGS.get(row.verdict, ""), " ".join(_cells(row)[2:])) for row in check.rows]
+    cases += [(each.partition(": ")[0], "not in the baseline", "error", each) for each in check.failed]
+    if check.exit_code == ExitCode.NOT_COMPARABLE and not check.count("not comparable"):
+        cases.append(("bench check", "baseline", "error", check.summary))
+    totals = {
+        name: str(sum(tag == each for *_, tag, _ in cases))
+        for name, each in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
+    }
+    suite = ElementTree.Element("testsuite", {"name": "bench check", "tests": str(len(cases)), **totals})
+    for cell, score, tag, message in cases:
+        case = ElementTree.SubElement(suite, "testcase", classname=_xml_text(cell), name=_xml_text(score))
+        if tag:
+            ElementTree.SubElement(case, tag, message=_xml_text(message))
+    ElementTree.indent(suite)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
 
 
-def _markdown(found: CheckReport, rows: Sequence[CheckRow]) -> str:
-    """Rows as a table, in which nothing of a label is taken for HTML."""
-    shown = _table(found, rows, ())
-    cells = tuple(tuple(_text(word) for word in row) for row in shown.rows)
-    return render([dataclasses.replace(shown, title=_text(shown.title), rows=cells)], "md").rstrip("\n")
+def _xml_text(text: str) -> str:
+    return NOT_XML.sub("?", text)
 
 
-def _text(words: str) -> str:
-    """In one line, with `<` and `&` as they are read."""
-    return html.escape(" ".join(words.split()), quote=False)
+def job_summary(check: CheckReport) -> str:
+    """Markdown for the page of a CI job: the result as a heading, important rows as a table, the others folded."""
+    prominent = [row for row in check.rows if row.verdict in PROMINENT]
+    folded = [row for row in check.rows if row.verdict not in PROMINENT]
+    lines = [f"## {ICONS.get(check.exit_code, '⚠️')} bench check: {_markdown_text(check.summary)}", ""]
+    if prominent:
+        lines += [_markdown_table(check, prominent), ""]
+    if folded:
+        heading = f"<details><summary>{len(folded)} other scores: none regressed</summary>"
+        lines += [heading, "", _markdown_table(check, folded), "", "</details>", ""]
+    return "\n".join([*lines, "\n\n".join(_markdown_text(note) for note in _notes(check))])
+
+
+def _markdown_table(check: CheckReport, rows: Sequence[CheckRow]) -> str:
+    """Rows as a Markdown table; labels are escaped, so that none is read as HTML."""
+    table = _table(check, rows, ())
+    cells = tuple(tuple(_markdown_text(text) for text in row) for row in table.rows)
+    return render_tables([dataclasses.replace(table, title=_markdown_text(table.title), rows=cells)], "md").rstrip("\n")
+
+
+def _markdown_text(text: str) -> str:
+    """The text on one line, with HTML characters escaped."""
+    return html.escape(" ".join(text.split()), quote=False)

@@ -1,25 +1,51 @@
-"""How alike two encoders see the same test images: linear CKA of their frozen features."""
+"""Similarity of the features of two encoders on the same test images: linear CKA."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.analysis.frozen_cell import read_frozen_cell
 from benchmark.errors import UsageError
 from benchmark.records.record import MODEL, Record
 from benchmark.reports.table import Table
 
 
-def linear_cka(x: NDArray[Any], y: NDArray[Any]) -> float:
-    """Linear centerd kernel alignment (Kornblith et al. 2019, equation 3 with a linear kernel).
+@dataclass(frozen=True, kw_only=True)
+class Similarity:
+    """Linear CKA of the features of two cells."""
 
-    1 where one is the other turned and scaled as a whole, near 0 where they have nothing in common. With fewer images than
-    dimensions even independent features come out high: compare at n well above D.
+    pair: str
+    """`A with B`, or `A, two seeds`."""
+    taps: str
+    """Tap whose features are compared; both if they differ."""
+    images: int
+    """Number of test images."""
+    cka: float
+    """In [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CellFeatures:
+    """Features of one cell on its test images."""
+
+    tap: str
+    features: NDArray[np.float32]
+    """(N, D)."""
+    images: Any
+    """(N, C, H, W) uint8 tensor."""
+
+
+def linear_cka(x: NDArray[Any], y: NDArray[Any]) -> float:
+    """Linear centered kernel alignment (Kornblith et al. 2019, equation 3 with a linear kernel).
+
+    Formula, with centered columns: |x^T y|^2 / (|x^T x| |y^T y|) in Frobenius norms. It is 1 if one is a rotation and uniform
+    scaling of the other, and near 0 for unrelated features. With fewer images than dimensions even independent features give
+    high values: use N well above D.
 
     Args:
         x: (N, D) features of N images.
@@ -29,34 +55,31 @@ def linear_cka(x: NDArray[Any], y: NDArray[Any]) -> float:
         In [0, 1].
 
     Raises:
-        ValueError: another number of images, or features that do not vary.
+        ValueError: the numbers of images differ, or the features do not vary.
     """
     if len(x) != len(y):
         raise ValueError(f"features of {len(x)} and of {len(y)} images cannot be aligned; give the same images")
-    ours, theirs = (np.asarray(side, np.float64) - np.mean(side, axis=0, dtype=np.float64) for side in (x, y))
-    norms = [_norm(side) for side in (ours, theirs)]
+    x, y = (np.asarray(side, np.float64) - np.mean(side, axis=0, dtype=np.float64) for side in (x, y))
+    norms = [_covariance_norm(side) for side in (x, y)]
     if not all(norms):
-        raise ValueError("features that are the same for every image are like nothing; choose another tap")
-    return float(np.square(np.linalg.norm(ours.T @ theirs)) / (norms[0] * norms[1]))
+        raise ValueError("features that are the same for every image have no similarity; choose another tap")
+    return float(np.square(np.linalg.norm(x.T @ y)) / (norms[0] * norms[1]))
 
 
-def _norm(centerd: NDArray[np.float64]) -> float:
-    """Of the covariance, by the smaller of its two products."""
-    wide = centerd.shape[1] > len(centerd)
-    return float(np.linalg.norm(centerd @ centerd.T if wide else centerd.T @ centerd))
+def _covariance_norm(centered: NDArray[np.float64]) -> float:
+    """Frobenius norm of x^T x, computed from the smaller of x^T x and x x^T."""
+    wide = centered.shape[1] > len(centered)
+    return float(np.linalg.norm(centered @ centered.T if wide else centered.T @ centered))
 
 
-def alike(a: Sequence[Record], b: Sequence[Record], *, data_dir: Path, dataset: str | None) -> list[dict[str, Any]]:
-    """CKA at the output of the encoders, on the test images: A with B, and for scale two seeds of A and of B.
+def similarities(a: Sequence[Record], b: Sequence[Record], *, data_dir: Path, dataset: str | None) -> list[Similarity]:
+    """CKA at the output of the encoders on the test images: A with B, and for scale two seeds of A and of B.
 
     Args:
-        a: records of one side; the first is taken, and the second for scale.
-        b: as a.
-        data_dir: where datasets are.
-        dataset: see `vectors.read_back`.
-
-    Returns:
-        A row for each pair: `pair`, `taps`, `images`, `cka`.
+        a: records of one side; the first is compared, and the second for scale.
+        b: likewise.
+        data_dir: where datasets are stored.
+        dataset: see `read_frozen_cell`.
 
     Raises:
         UsageError: a record has no weights, or the test images differ.
@@ -64,32 +87,36 @@ def alike(a: Sequence[Record], b: Sequence[Record], *, data_dir: Path, dataset: 
     for record in (*a[:2], *b[:2]):
         if not (Path(record.folder) / MODEL).is_file():
             raise UsageError(
-                f"--cka reads features with an encoder's weights, and record {record.id[:10]} has none; give folders of "
-                "trained cells, not a leaderboard"
+                f"--cka needs the weights of the encoders, and record {record.short_id} has none; give folders of trained "
+                "cells, not a leaderboard"
             )
-    read: dict[str, tuple[str, NDArray[np.float32], Any]] = {}
+    from benchmark.analysis.frozen_cell import read_frozen_cell  # imported here because it imports torch
+
+    features: dict[str, _CellFeatures] = {}
     for record in (*a[:2], *b[:2]):
-        if record.id not in read:
+        if record.id not in features:
             cell = read_frozen_cell(record, tap=None, data_dir=data_dir, dataset=dataset)
-            read[record.id] = (cell.tap, cell.finite_features("test", "average"), cell.images["test"])
+            features[record.id] = _CellFeatures(
+                tap=cell.tap, features=cell.finite_features("test", "average"), images=cell.images["test"]
+            )
     pairs = [("A with B", a[0], b[0])]
     pairs += [(f"{name}, two seeds", side[0], side[1]) for name, side in (("A", a), ("B", b)) if len(side) > 1]
-    return [_row(pair, read[one.id], read[other.id]) for pair, one, other in pairs]
+    return [_similarity(pair, features[first.id], features[second.id]) for pair, first, second in pairs]
 
 
-def _row(pair: str, a: tuple[str, NDArray[Any], Any], b: tuple[str, NDArray[Any], Any]) -> dict[str, Any]:
-    if a[2].shape != b[2].shape or not bool((a[2] == b[2]).all()):
-        raise UsageError("--cka compares features of the same images, and the two sides were tested on different ones")
-    taps = a[0] if a[0] == b[0] else f"{a[0]} - {b[0]}"
-    return {"pair": pair, "taps": taps, "images": len(a[1]), "cka": linear_cka(a[1], b[1])}
+def _similarity(pair: str, a: _CellFeatures, b: _CellFeatures) -> Similarity:
+    if a.images.shape != b.images.shape or not bool((a.images == b.images).all()):
+        raise UsageError("--cka compares features of the same images, and the two sides have different test images")
+    taps = a.tap if a.tap == b.tap else f"{a.tap} - {b.tap}"
+    return Similarity(pair=pair, taps=taps, images=len(a.features), cka=linear_cka(a.features, b.features))
 
 
-def table(rows: Sequence[dict[str, Any]]) -> Table:
-    """The rows of `alike` for people."""
+def similarity_table(rows: Sequence[Similarity]) -> Table:
+    """The similarities for people."""
     return Table(
         title="linear CKA of average-pooled test features",
         columns=("pair", "taps", "images", "CKA"),
-        rows=tuple((row["pair"], row["taps"], str(row["images"]), f"{row['cka']:.3f}") for row in rows),
-        notes=("1: the same up to a turn and one scale. Two seeds of a side are there for scale.",),
+        rows=tuple((row.pair, row.taps, str(row.images), f"{row.cka:.3f}") for row in rows),
+        notes=("1: equal up to rotation and scale. Two seeds of a side are shown for scale.",),
         kept=4,
     )

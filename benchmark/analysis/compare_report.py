@@ -1,134 +1,138 @@
-"""What `bench compare` found, as tables for people, as CSV and as JSON."""
+"""The report of `bench compare`: a table for each question, one row per score and question for machines."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
+from benchmark.analysis import cka
 from benchmark.analysis.compare import QUESTIONS, ComparisonReport, ComparisonRow
-from benchmark.reports.table import DIGITS, Table
+from benchmark.analysis.frames import exact_frame
+from benchmark.reports.table import DIGITS, Report, Table
+from benchmark.stats.comparison import Comparison
 
+NUMBERS = ("difference", "interval", "detectable", "p", "seeds", "images")
+"""Columns of a comparison in a table for people."""
+DETECTABLE = "detectable: smallest true difference that is detected with 80 % power at that level."
+SCOPES = ("paired on test images", "over seeds and test images")
+MEANINGS = (
+    "Says nothing about other seeds.",
+    "Covers other seeds and other test images: what to expect when training the method.",
+)
 KEPT = 4
-"""Columns from the left that stay on a narrow terminal: score, verdict, A, B; with several cells, one more."""
+"""Columns that stay on a narrow terminal: score, verdict, A, B; with several cells one more."""
 
 
-def comparison_tables(found: ComparisonReport) -> list[Table]:
-    """A table for each question."""
-    return [_table(found, question) for question in range(len(QUESTIONS))]
-
-
-def _table(found: ComparisonReport, question: int) -> Table:
-    counted = [row.answers[question] for row in found.rows if row.answers[question] is not None]
-    columns: tuple[str, ...] = (
-        "score",
-        "verdict",
-        "A",
-        "B",
-        "difference",
-        "interval",
-        "smallest to be seen",
-        "p",
-        "seeds",
-        "images",
+def comparison_report(comparison: ComparisonReport, similarity: Sequence[cka.Similarity] = ()) -> Report:
+    """The comparison of two sides, with the similarity of their features if it was computed."""
+    facts: dict[str, object] = {"a": comparison.a, "b": comparison.b, "notes": list(comparison.notes)}
+    if similarity:
+        facts["cka"] = [vars(each) for each in similarity]
+    return Report(
+        tables=lambda: [
+            *(_table(comparison, question) for question in range(len(QUESTIONS))),
+            *([cka.similarity_table(similarity)] if similarity else []),
+        ],
+        frame=lambda: exact_frame(
+            {
+                "question": name,
+                "cell": row.cell,
+                "score": row.score,
+                "verdict": row.verdict(question),
+                "a": row.a,
+                "b": row.b,
+                **comparison_values(row.comparisons[question], ("seeds_a", "seeds_b")),
+                "remarks": row.remarks[question],
+            }
+            for row in comparison.rows
+            for question, name in enumerate(QUESTIONS)
+        ),
+        facts=facts,
     )
-    rows: list[tuple[str, ...]] = []
-    for row in found.rows:
-        cells = (row.cell,) if found.several else ()
-        rows.append((*cells, row.score, row.verdict(question), *_numbers(row, question), row.reasons[question]))
-    columns = (*(("cell",) if found.several else ()), *columns, "remarks")
+
+
+def _table(comparison: ComparisonReport, question: int) -> Table:
+    cells = ("cell",) if comparison.leaderboards else ()
+    columns: tuple[str, ...] = (*cells, "score", "verdict", "A", "B", *NUMBERS, "remarks")
+    rows = [_row(row, question, comparison.leaderboards) for row in comparison.rows]
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
-    tested = sum(answer is not None and answer.testable for answer in counted)
-    how = ("paired on test images", "over seeds and test images")[question]
+    results = [row.comparisons[question] for row in comparison.rows]
+    testable = sum(result is not None and result.testable for result in results)
     return Table(
-        title=f"{QUESTIONS[question]} ({how}): A = {found.a}, B = {found.b}",
+        title=f"{QUESTIONS[question]} ({SCOPES[question]}): A = {comparison.a}, B = {comparison.b}",
         columns=columns,
         rows=tuple(rows),
-        notes=(*_notes(question, tested), *(found.notes if question else ())),
-        kept=KEPT + found.several,
+        notes=(_note(question, testable), *(comparison.notes if question else ())),
+        kept=KEPT + comparison.leaderboards,
     )
 
 
-def _notes(question: int, tested: int) -> tuple[str, ...]:
-    if not tested:
-        return ("Nothing here can be tested.",)
-    several = f" each at its level after Holm for {tested} scores," if tested > 1 else ""
-    means = (
-        "Says nothing of what training again would give.",
-        "Other seeds, other test images: what a reader who trains the method may expect.",
-    )[question]
-    return (f"A minus B;{several} 95 % in all. Smallest to be seen: with 80 % power, at that level. {means}",)
+def _note(question: int, testable: int) -> str:
+    if not testable:
+        return "No score can be tested."
+    levels = f"adjusted for {testable} scores with Holm's method, 95 % in all" if testable > 1 else "95 %"
+    return f"Differences are A minus B. Intervals: {levels}. {DETECTABLE} {MEANINGS[question]}"
 
 
-def _numbers(row: ComparisonRow, question: int) -> tuple[str, ...]:
-    answer = row.answers[question]
-    a, b = (f"{value:.{DIGITS}f}" if value is not None else "-" for value in (row.a, row.b))
-    if answer is None:
-        return (a, b, *"------")
-    low, high = answer.interval or (None, None)
-    shown = "-" if low is None or high is None else f"[{low:+.{DIGITS}f}, {high:+.{DIGITS}f}]"
-    return (
-        *(a, b, f"{answer.difference:+.{DIGITS}f}", shown),
-        "-" if answer.minimal is None else f"{answer.minimal:.{DIGITS}f}",
-        _p(answer.p if answer.adjusted_p is None else answer.adjusted_p),
-        f"{answer.seeds[0]} v {answer.seeds[1]}",
-        str(answer.images or "-"),
+def _row(row: ComparisonRow, question: int, with_cell: bool) -> tuple[str, ...]:
+    cells = (row.cell,) if with_cell else ()
+    means = (fraction(row.a), fraction(row.b))
+    remark = row.remarks[question]
+    result = row.comparisons[question]
+    if result is None:
+        return (*cells, row.score, row.verdict(question), *means, *("-" for _ in NUMBERS), remark)
+    numbers = (
+        f"{result.difference:+.{DIGITS}f}",
+        interval_text(result),
+        fraction(result.minimal_detectable),
+        _p_text(result.p if result.adjusted_p is None else result.adjusted_p),
+        f"{result.seeds[0]} v {result.seeds[1]}",
+        str(result.images or "-"),
     )
+    return (*cells, row.score, row.verdict(question), *means, *numbers, remark)
 
 
-def _p(value: float | None) -> str:
-    return "-" if value is None else "<.0001" if value < 0.0001 else f"{value:.4f}".lstrip("0") if value < 1 else "1"
+def _p_text(p: float | None) -> str:
+    if p is None:
+        return "-"
+    return "<.0001" if p < 0.0001 else f"{p:.4f}".lstrip("0") if p < 1 else "1"
 
 
-def plain(found: ComparisonReport) -> list[dict[str, Any]]:
-    """One row for each score and question, unrounded."""
-    rows = []
-    for row in found.rows:
-        for question, name in enumerate(QUESTIONS):
-            answer = row.answers[question]
-            low, high = (answer.interval if answer else None) or (None, None)
-            rows.append(
-                {
-                    "question": name,
-                    "cell": row.cell,
-                    "score": row.score,
-                    "verdict": row.verdict(question),
-                    "a": row.a,
-                    "b": row.b,
-                    "difference": answer and answer.difference,
-                    "low": low,
-                    "high": high,
-                    "level": answer and answer.level,
-                    "smallest": answer and answer.minimal,
-                    "p": answer and answer.p,
-                    "adjusted_p": answer and answer.adjusted_p,
-                    "standard_error": answer and answer.error,
-                    "degrees_of_freedom": answer and answer.degrees,
-                    "seeds_a": answer and answer.seeds[0],
-                    "seeds_b": answer and answer.seeds[1],
-                    "images": answer and answer.images,
-                    "remarks": row.reasons[question],
-                }
-            )
-    return rows
+# --- shared with the report of a check --------------------------------------------------------------------------------
 
 
-def as_csv(found: ComparisonReport) -> str:
-    """`plain` as CSV; empty where there is no number."""
-    rows = plain(found)
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+def fraction(value: float | None) -> str:
+    """A raw fraction for people; `-` if it is missing or not finite."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{DIGITS}f}"
 
 
-def as_json(found: ComparisonReport, similarity: Sequence[dict[str, Any]] = ()) -> str:
-    """`plain` as JSON, with both sides' names."""
-    body: dict[str, Any] = {"a": found.a, "b": found.b, "differences": plain(found), "notes": found.notes}
-    if similarity:
-        body["cka"] = similarity
-    return json.dumps(body, indent=1) + "\n"
+def interval_text(comparison: Comparison) -> str:
+    """`[low, high]`, `-` if nothing can be tested."""
+    interval = comparison.interval
+    return "-" if interval is None else f"[{interval[0]:+.{DIGITS}f}, {interval[1]:+.{DIGITS}f}]"
+
+
+def comparison_values(comparison: Comparison | None, seed_columns: tuple[str, str]) -> dict[str, Any]:
+    """Every number of a comparison, unrounded; None where there is none.
+
+    Args:
+        comparison: None if there is nothing to compare.
+        seed_columns: names of the two columns with the numbers of seeds.
+    """
+    low, high = (comparison.interval if comparison else None) or (None, None)
+    return {
+        "difference": comparison and comparison.difference,
+        "low": low,
+        "high": high,
+        "level": comparison and comparison.level,
+        "minimal_detectable": comparison and comparison.minimal_detectable,
+        "p": comparison and comparison.p,
+        "adjusted_p": comparison and comparison.adjusted_p,
+        "standard_error": comparison and comparison.standard_error,
+        "degrees_of_freedom": comparison and comparison.degrees_of_freedom,
+        seed_columns[0]: comparison and comparison.seeds[0],
+        seed_columns[1]: comparison and comparison.seeds[1],
+        "images": comparison and comparison.images,
+    }

@@ -1,40 +1,38 @@
-"""Whether scores without labels go with the accuracy of probes, over all cells and taps of a folder or leaderboard."""
+"""Rank correlation of label-free scores with probe accuracy, over the cells and taps of a folder or leaderboard."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from benchmark.analysis.frames import exact_frame
 from benchmark.api.catalog import Catalog
 from benchmark.errors import UsageError
 from benchmark.records import index
 from benchmark.records.columns import Columns, ScoreKey, columns_of
-from benchmark.records.leaderboard import read_board
-from benchmark.reports.table import DIGITS, Table
+from benchmark.records.leaderboard import read_leaderboard
+from benchmark.reports.table import DIGITS, Report, Table
 from benchmark.stats.rank_correlation import FEWEST_CLUSTERS, rank_agreement
 
 TARGETS = ("linear", "knn")
-"""Evaluators whose headline is what scores without labels are to stand in for."""
-EVERYWHERE = "all"
+"""Evaluators whose headline is an accuracy that label-free scores should predict."""
+ALL = "all"
 NOTES = (
-    "Above 0: the better end of the score, by its own direction in the column better, goes with higher accuracy.",
-    "A point is a cell at a tap. Taps of one cell and seeds of one method are not independent: [ ] is a 95 % interval from "
-    "drawing clusters, (method, encoder) pairs with all their seeds and taps, again; none below "
-    f"{FEWEST_CLUSTERS} clusters. It speaks of other methods and encoders on this dataset, and of no other dataset.",
-    "Over all taps, depth alone may move both; rows at one encoder and tap are free of that.",
+    "Above 0: the better end of the score (see column `better`) goes with higher accuracy.",
+    "A point is one cell at one tap. Taps of a cell and seeds of a method are not independent, so [ ] is a 95 % interval from "
+    "resampling clusters: (method, encoder) pairs with all their seeds and taps. No interval is given below "
+    f"{FEWEST_CLUSTERS} clusters. It covers other methods and encoders on this dataset, not other datasets.",
+    "Over all taps, depth alone may change both scores; rows of one encoder and tap do not have this confounder.",
 )
 
 
-class ScoreName(NamedTuple):
-    """What a number is of."""
+class Measure(NamedTuple):
+    """What a score measures, without tap and pooling."""
 
     evaluator: str
     protocol: str
@@ -43,7 +41,7 @@ class ScoreName(NamedTuple):
 
     @property
     def title(self) -> str:
-        """`rankme`, or with its metric `dimension two_nn`."""
+        """`rankme`; with the metric if it is named differently: `dimension two_nn`."""
         return self.evaluator if self.metric == self.evaluator else f"{self.evaluator} {self.metric}"
 
 
@@ -51,128 +49,141 @@ class Point(NamedTuple):
     """A cell at a tap."""
 
     record: int
-    """Place in the columns."""
+    """Index of the record in the columns."""
     tap: str
+
+
+PointScores = Mapping[Point, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Correlation:
-    """One score against one accuracy, over some cells and taps. The fields are the columns of the CSV."""
+    """One label-free score against one accuracy, over some cells and taps. The fields are the columns of CSV and JSON."""
 
     dataset: str
     pool: str
     encoder: str
-    """`all`, or the one that these points are of."""
+    """Encoder of the points, or `all`."""
     tap: str
-    """Likewise."""
+    """Tap of the points, or `all`."""
     evaluator: str
     protocol: str
     metric: str
     higher_is_better: bool
-    """Of the score: where it is false, correlations are those of its negative."""
+    """Of the score. If false, the correlations are those of its negative."""
     target: str
     """`linear accuracy`."""
     points: int
-    """Cells at taps that have both."""
+    """Cells at taps that have both scores."""
     missing: int
-    """Cells at taps that have the accuracy and lack the score."""
+    """Cells at taps that have the accuracy but not the score."""
     cells: int
     clusters: int
-    """(method, encoder) pairs."""
+    """Number of (method, encoder) pairs."""
     spearman: float | None = None
+    """From -1 to 1, as for the following ones."""
     spearman_low: float | None = None
+    """95 % interval over clusters."""
     spearman_high: float | None = None
     kendall: float | None = None
     """tau-b."""
     kendall_low: float | None = None
     kendall_high: float | None = None
     remark: str = ""
-    """Why there is no number."""
+    """Why there is no correlation."""
 
 
-def correlate(out: Path) -> tuple[Columns, list[str]]:
-    """The scores of a folder of records, or of a leaderboard's .jsonl, and a sentence for each record that was left out.
+def read_scores(out: Path) -> tuple[Columns, list[str]]:
+    """The scores of a folder of records or of a leaderboard's .jsonl, and a sentence for each record that was left out.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no record.
     """
-    columns, problems = (columns_of(read_board(out)), []) if out.is_file() else index.read(out)
+    columns, problems = (columns_of(read_leaderboard(out)), []) if out.is_file() else index.read(out)
     if not columns:
-        raise UsageError(f"no record under {out}; bench run --out {out} makes some")
+        raise UsageError(f"no record in {out}; bench run --out {out} makes some")
     return columns, problems
 
 
 def correlations(columns: Columns, catalog: Catalog, min_cells: int) -> list[Correlation]:
-    """Every score without labels against every accuracy: over all encoders and taps, then at each encoder and tap.
+    """Every label-free score against every accuracy: over all encoders and taps, then at each encoder and tap.
 
     Args:
-        columns: scores; only finished cells count.
-        catalog: says which evaluators need no labels. Of an evaluator's scores `name@setting`, the headline alone counts.
-        min_cells: rows of fewer cells have no number; those at one encoder and tap are left out.
+        columns: scores; only finished cells are used.
+        catalog: tells which evaluators need no labels. Of an evaluator's scores `name@setting` only the headline is used.
+        min_cells: rows with fewer cells have no correlation; those at one encoder and tap are left out.
     """
-    free = {entry.spec.name: entry.spec for entry in catalog.evaluators if entry.spec.labels == "none"}
-    held: dict[tuple[str, str], dict[ScoreName, dict[Point, float]]] = {}
-    for record, kind, value in zip(columns.record.tolist(), columns.kind.tolist(), columns.value.tolist(), strict=True):
-        brief, what = columns.briefs[record], columns.kinds[kind]
-        if brief.state == "done" and _counts(what, free):
-            scores = held.setdefault((brief.common.dataset, what.pool), {})
-            name = ScoreName(what.evaluator, what.protocol, what.metric, what.higher_is_better)
-            scores.setdefault(name, {})[Point(record, what.tap)] = value
-    absent = [
-        ScoreName(spec.name, spec.protocol, metric.name, metric.higher_is_better)
-        for spec in free.values()
+    label_free = {entry.spec.name: entry.spec for entry in catalog.evaluators if entry.spec.labels == "none"}
+    declared = [
+        Measure(spec.name, spec.protocol, metric.name, metric.higher_is_better)
+        for spec in label_free.values()
         if any(metric.headline for metric in spec.metrics)
         for metric in spec.metrics
     ]
-    found: list[Correlation] = []
-    for (dataset, pool), scores in sorted(held.items()):
-        known = {name: of for name, of in scores.items() if _bare(name.evaluator) in free}
-        known.update({name: {} for name in absent if not any(_same(name, other) for other in known)})
-        for target in sorted(name for name in scores if _bare(name.evaluator) in TARGETS):
-            for encoder, tap, points in _groups(columns, scores[target]):
-                for name in sorted(known):
-                    row = _row(columns, name, known[name], target, {p: scores[target][p] for p in points}, min_cells)
-                    if (encoder, tap) == (EVERYWHERE, EVERYWHERE) or row.cells >= min_cells:
-                        found.append(dataclasses.replace(row, dataset=dataset, pool=pool, encoder=encoder, tap=tap))
-    return found
+    rows: list[Correlation] = []
+    for (dataset, pool), scores in sorted(_scores_by_dataset(columns, label_free).items()):
+        measures = {name: points for name, points in scores.items() if _evaluator_name(name) in label_free}
+        measures.update({name: {} for name in declared if not any(_same_metric(name, other) for other in measures)})
+        for target in sorted(name for name in scores if _evaluator_name(name) in TARGETS):
+            for encoder, tap, points in _point_groups(columns, scores[target]):
+                accuracies = {point: scores[target][point] for point in points}
+                for name in sorted(measures):
+                    row = _correlation(columns, name, measures[name], target, accuracies, min_cells)
+                    if (encoder, tap) == (ALL, ALL) or row.cells >= min_cells:
+                        rows.append(dataclasses.replace(row, dataset=dataset, pool=pool, encoder=encoder, tap=tap))
+    return rows
 
 
-def _bare(evaluator: str) -> str:
-    return evaluator.partition("[")[0]
+def _scores_by_dataset(
+    columns: Columns, label_free: Iterable[str]
+) -> dict[tuple[str, str], dict[Measure, dict[Point, float]]]:
+    """(dataset, pool) -> measure -> point -> score."""
+    scores: dict[tuple[str, str], dict[Measure, dict[Point, float]]] = {}
+    arrays = (columns.record_index.tolist(), columns.score_key.tolist(), columns.value.tolist())
+    for record, key_index, value in zip(*arrays, strict=True):
+        summary, key = columns.summaries[record], columns.score_keys[key_index]
+        if summary.state == "done" and _is_used(key, label_free):
+            of_dataset = scores.setdefault((summary.shared.dataset, key.pool), {})
+            name = Measure(key.evaluator, key.protocol, key.metric, key.higher_is_better)
+            of_dataset.setdefault(name, {})[Point(record, key.tap)] = value
+    return scores
 
 
-def _same(name: ScoreName, other: ScoreName) -> bool:
-    return (name.evaluator, name.metric.partition("@")[0]) == (_bare(other.evaluator), other.metric.partition("@")[0])
+def _evaluator_name(name: Measure | ScoreKey) -> str:
+    """The evaluator without its parameters."""
+    return name.evaluator.partition("[")[0]
 
 
-def _counts(kind: ScoreKey, free: Iterable[str]) -> bool:
-    """Whether a score is one of those without labels, or a target."""
-    if _bare(kind.evaluator) in TARGETS:
-        return kind.headline
-    return _bare(kind.evaluator) in free and (kind.headline or "@" not in kind.metric)
+def _same_metric(declared: Measure, recorded: Measure) -> bool:
+    recorded_as = (_evaluator_name(recorded), recorded.metric.partition("@")[0])
+    return (declared.evaluator, declared.metric.partition("@")[0]) == recorded_as
 
 
-def _groups(columns: Columns, points: Iterable[Point]) -> Iterator[tuple[str, str, list[Point]]]:
-    """All points, then those of each encoder and tap."""
-    everything = list(points)
-    yield EVERYWHERE, EVERYWHERE, everything
+def _is_used(key: ScoreKey, label_free: Iterable[str]) -> bool:
+    """Whether a score is a label-free one or a target."""
+    if _evaluator_name(key) in TARGETS:
+        return key.headline
+    return _evaluator_name(key) in label_free and (key.headline or "@" not in key.metric)
+
+
+def _point_groups(columns: Columns, points: Iterable[Point]) -> Iterator[tuple[str, str, list[Point]]]:
+    """All points, then those of each encoder and tap: encoder, tap, points."""
+    all_points = list(points)
+    yield ALL, ALL, all_points
     groups: dict[tuple[str, str], list[Point]] = {}
-    for point in everything:
-        groups.setdefault((columns.briefs[point.record].common.encoder, point.tap), []).append(point)
-    for (encoder, tap), found in sorted(groups.items()):
-        yield encoder, tap, found
+    for point in all_points:
+        groups.setdefault((columns.summaries[point.record].shared.encoder, point.tap), []).append(point)
+    for (encoder, tap), members in sorted(groups.items()):
+        yield encoder, tap, members
 
 
-def _row(
-    columns: Columns,
-    name: ScoreName,
-    scores: dict[Point, float],
-    target: ScoreName,
-    accuracies: dict[Point, float],
-    min_cells: int,
+def _correlation(
+    columns: Columns, name: Measure, scores: PointScores, target: Measure, accuracies: PointScores, min_cells: int
 ) -> Correlation:
+    """One row, still without dataset, pool, encoder and tap."""
     common = sorted(point for point in accuracies if point in scores)
-    pairs = [(columns.briefs[p.record].common.method, columns.briefs[p.record].common.encoder) for p in common]
+    shared = [columns.summaries[point.record].shared for point in common]
+    pairs = [(each.method, each.encoder) for each in shared]
     row = Correlation(
         dataset="",
         pool="",
@@ -189,15 +200,14 @@ def _row(
         clusters=len(set(pairs)),
     )
     if row.cells < max(2, min_cells):
-        return dataclasses.replace(row, remark="missing" if not common else f"fewer than {max(2, min_cells)} cells")
-    sign = (1 if name.higher_is_better else -1) * (1 if target.higher_is_better else -1)
-    places = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}
+        return dataclasses.replace(row, remark=f"fewer than {max(2, min_cells)} cells" if common else "missing")
+    direction = (1 if name.higher_is_better else -1) * (1 if target.higher_is_better else -1)
+    clusters = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
     spearman, kendall = rank_agreement(
-        sign * np.array([scores[point] for point in common]),
+        direction * np.array([scores[point] for point in common]),
         np.array([accuracies[point] for point in common]),
-        np.array([places[pair] for pair in pairs], np.int64),
+        np.array([clusters[pair] for pair in pairs], np.int64),
     )
-    remark = "undefined: one of both never varies" if spearman.value is None else ""
     return dataclasses.replace(
         row,
         spearman=spearman.value,
@@ -206,45 +216,51 @@ def _row(
         kendall=kendall.value,
         kendall_low=kendall.low,
         kendall_high=kendall.high,
-        remark=remark,
+        remark="undefined: one of the two scores is constant" if spearman.value is None else "",
     )
 
 
-# --- shown ------------------------------------------------------------------------------------------------------------
+# --- report -----------------------------------------------------------------------------------------------------------
 
 
-def correlation_tables(found: Sequence[Correlation]) -> list[Table]:
-    """One table for each dataset, pooling and accuracy, best rank correlation first within each encoder and tap."""
-    titles: dict[str, list[Correlation]] = {}
-    for row in found:
+def correlation_report(rows: Sequence[Correlation]) -> Report:
+    """The correlations: one table for each dataset, pooling and accuracy, highest rank correlation first."""
+    return Report(
+        tables=lambda: _tables(rows),
+        frame=lambda: exact_frame((vars(row) for row in rows), columns=tuple(Correlation.__dataclass_fields__)),
+    )
+
+
+def _tables(rows: Sequence[Correlation]) -> list[Table]:
+    by_title: dict[str, list[Correlation]] = {}
+    for row in rows:
         pool = "" if row.pool == "average" else f", {row.pool} features"
-        titles.setdefault(f"scores without labels against {row.target} on {row.dataset}{pool}", []).append(row)
+        by_title.setdefault(f"label-free scores against {row.target} on {row.dataset}{pool}", []).append(row)
     columns = ("score", "encoder", "tap", "better", "spearman", "kendall", "points", "cells", "clusters", "missing")
-    result = []
-    for title, rows in titles.items():
-        shown = [_shown(row) for row in sorted(rows, key=_order)]
-        remarks = any(words[-1] for words in shown)
-        result.append(
+    tables = []
+    for title, members in by_title.items():
+        texts = [_cells(row) for row in sorted(members, key=_order)]
+        remarks = any(cells[-1] for cells in texts)
+        tables.append(
             Table(
                 title=title,
                 columns=(*columns, "remarks") if remarks else columns,
-                rows=tuple(words if remarks else words[:-1] for words in shown),
+                rows=tuple(cells if remarks else cells[:-1] for cells in texts),
                 notes=NOTES,
                 kept=len(columns),
             )
         )
-    return result
+    return tables
 
 
 def _order(row: Correlation) -> tuple[bool, str, str, bool, float, str]:
-    narrow = row.encoder != EVERYWHERE
-    return narrow, row.encoder, row.tap, row.spearman is None, -(row.spearman or 0.0), row.evaluator
+    one_encoder = row.encoder != ALL
+    return one_encoder, row.encoder, row.tap, row.spearman is None, -(row.spearman or 0.0), row.evaluator
 
 
-def _shown(row: Correlation) -> tuple[str, ...]:
-    name = ScoreName(row.evaluator, row.protocol, row.metric, row.higher_is_better)
+def _cells(row: Correlation) -> tuple[str, ...]:
     return (
-        name.title,
+        Measure(row.evaluator, row.protocol, row.metric, row.higher_is_better).title,
         row.encoder,
         row.tap,
         "higher" if row.higher_is_better else "lower",
@@ -259,19 +275,3 @@ def _with_interval(value: float | None, low: float | None, high: float | None) -
     if value is None:
         return "-"
     return f"{value:.{DIGITS}f}" if low is None or high is None else f"{value:.{DIGITS}f} [{low:.3f}, {high:.3f}]"
-
-
-def as_csv(found: Sequence[Correlation]) -> str:
-    """One line for each row, numbers to 6 significant places."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(field.name for field in dataclasses.fields(Correlation))
-    for row in found:
-        values = dataclasses.astuple(row)
-        writer.writerow("" if v is None else f"{v:.6g}" if isinstance(v, float) else v for v in values)
-    return stream.getvalue()
-
-
-def as_json(found: Sequence[Correlation]) -> str:
-    """A list of objects with the CSV's columns, missing numbers as null."""
-    return json.dumps([dataclasses.asdict(row) for row in found], indent=1) + "\n"

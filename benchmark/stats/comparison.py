@@ -1,8 +1,8 @@
-"""A difference of two scores, with all that may be said of it: interval, p-value, verdict, what could have been seen.
+"""The difference of two scores: its interval, p-value, verdict and minimal detectable difference.
 
-Convention: a difference is A minus B, in the unit of the scores (fractions). Everything follows from four numbers: center,
-standard error, degrees of freedom, level. The p-value is below 1 - level exactly where the interval at that level does not
-hold 0, but for the one limit told at `Comparison.p`.
+Convention: a difference is A minus B, in the unit of the scores (raw fractions). Everything follows from four numbers: center,
+standard error, degrees of freedom and level. The p-value is below 1 - level exactly where the interval at that level excludes
+0, except for the limit described at `Comparison.p`.
 """
 
 from __future__ import annotations
@@ -11,112 +11,120 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-Question = Literal["these checkpoints", "trained again", "trained again, on these images"]
-"""What a comparison answers. The last is asked where a score has no outcomes of single images: that other images would
-move it is then not counted."""
+Question = Literal["these checkpoints", "methods across seeds", "methods across seeds, on these images"]
+"""What a comparison answers. The last applies where a score has no per-image outcomes: the variance over test images is then
+not included."""
 Verdict = Literal["better", "worse", "no evidence", "checkpoint only"]
-"""Of A beside B. `checkpoint only`: one seed on a side, so that nothing is known of training again: not testable."""
+"""A relative to B. `checkpoint only`: one seed on a side, so the variance across seeds is unknown and nothing is tested."""
 LEVEL = 0.95
 POWER = 0.8
-"""Part of repetitions in which a difference of the minimal size would be found."""
+"""Probability that a true difference of the minimal detectable size is detected."""
 CERTAIN = 1e6
-"""Degrees of freedom from which on a deviation counts as known."""
+"""Degrees of freedom from which a standard deviation counts as known."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A difference of two scores, with what may be said of it."""
+    """The difference of two scores with its uncertainty."""
 
     question: Question
     difference: float
-    """A minus B."""
+    """A minus B, raw."""
     center: float
-    """Of the interval; differs from the difference where pseudo-images draw it towards 0 (see `paired`)."""
-    error: float | None
-    """Standard error; None where nothing can be tested."""
-    degrees: float | None
-    """Degrees of freedom of Student's t."""
+    """Center of the interval. It equals `difference` unless pseudo-images shrink it (see `compare_checkpoints`)."""
+    standard_error: float | None
+    """Same unit as `difference`; None if nothing can be tested."""
+    degrees_of_freedom: float | None
+    """Of Student's t; None if nothing can be tested."""
     images: int
-    """Images behind it, those with an outcome on both sides; 0 where outcomes are not known."""
+    """Test images that have an outcome on both sides; 0 if there are no per-image outcomes."""
     seeds: tuple[int, int]
-    """Trainings of A and B."""
+    """Number of trainings of A and of B."""
     level: float = LEVEL
-    """Coverage of the interval."""
-    least_p: float = 0.0
-    """What a p-value cannot be below, however the data had come out: that of a sign test with as many unequal images."""
+    """Coverage of the interval, in (0, 1)."""
+    smallest_p: float = 0.0
+    """Lower bound of the p-value: that of a sign test with the same number of unequal images."""
     adjusted_p: float | None = None
-    """Adjusted for all comparisons made together, where there are several (`families.adjusted`)."""
+    """p-value adjusted for all comparisons made together (`multiple_testing.adjust`); None if there was no adjustment."""
     higher_is_better: bool = True
 
     @property
     def testable(self) -> bool:
         """Whether there is an interval."""
-        return self.error is not None
+        return self.standard_error is not None
 
     @property
     def p(self) -> float | None:
-        """Two-sided, never below `least_p`; None where nothing can be tested.
+        """Two-sided p-value, at least `smallest_p`; None if nothing can be tested.
 
-        The limit is felt with five unequal images or fewer, where p is above .06 either way.
+        The bound takes effect only with five unequal images or fewer, where p is above .06 in any case.
         """
-        if self.error is None or self.degrees is None:
+        if self.standard_error is None or self.degrees_of_freedom is None:
             return None
-        if self.error == 0:
+        if self.standard_error == 0:
             return 1.0
-        from scipy.special import stdtr  # here and below, because scipy is slow to come
+        from scipy.special import stdtr  # imported here and below because scipy is slow to import
 
-        return float(max(2 * stdtr(self.degrees, -abs(self.center) / self.error), self.least_p))
+        return float(max(2 * stdtr(self.degrees_of_freedom, -abs(self.center) / self.standard_error), self.smallest_p))
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """At `level`, symmetric about the center."""
-        if self.error is None or self.degrees is None:
+        """(low, high) at `level`, symmetric about `center`; None if nothing can be tested."""
+        if self.standard_error is None or self.degrees_of_freedom is None:
             return None
-        half = quantile(self.degrees, self.level) * self.error
-        return self.center - half, self.center + half
+        half_width = t_quantile(self.degrees_of_freedom, self.level) * self.standard_error
+        return self.center - half_width, self.center + half_width
 
     @property
-    def minimal(self) -> float | None:
-        """The smallest difference that could have been seen: see `minimal`."""
-        if self.error is None or self.degrees is None:
+    def minimal_detectable(self) -> float | None:
+        """The smallest true difference that this comparison would detect: see `minimal_detectable_difference`."""
+        if self.standard_error is None or self.degrees_of_freedom is None:
             return None
-        return minimal(self.error, self.degrees, self.level)
+        return minimal_detectable_difference(self.standard_error, self.degrees_of_freedom, self.level)
 
     @property
     def verdict(self) -> Verdict:
-        """Whether A is better than B, as far as the interval tells."""
+        """Whether A is better than B, according to the interval."""
         interval = self.interval
         if interval is None:
             return "checkpoint only" if min(self.seeds) < 2 else "no evidence"
         low, high = interval if self.higher_is_better else (-interval[1], -interval[0])
         return "better" if low > 0 else "worse" if high < 0 else "no evidence"
 
-    def at(self, level: float) -> Comparison:
-        """The same at another level: wider where it is higher."""
+    def at_level(self, level: float) -> Comparison:
+        """The same comparison with an interval at another level."""
         return dataclasses.replace(self, level=level)
 
-    def turned(self) -> Comparison:
+    def reversed(self) -> Comparison:
         """B minus A."""
         return dataclasses.replace(
             self, difference=-self.difference, center=-self.center, seeds=(self.seeds[1], self.seeds[0])
         )
 
 
-def minimal(error: float, degrees: float, level: float = LEVEL, power: float = POWER) -> float:
-    """The smallest true difference that a two-sided t-test at 1 - level finds with the given power.
+def minimal_detectable_difference(
+    standard_error: float, degrees_of_freedom: float, level: float = LEVEL, power: float = POWER
+) -> float:
+    """The smallest true difference that a two-sided t-test at 1 - level detects with the given power.
 
-    Exact for a normal estimate with this standard error (noncentral t); the error itself is estimated, so with few
-    seeds the answer is as rough as the error is.
+    Formula: the noncentrality parameter of Student's t at which P(t > t_quantile) = power, times the standard error. Exact for
+    a normal estimate with this standard error. The standard error is itself an estimate, so with few seeds the result is
+    equally rough.
     """
     from scipy.special import nctdtrinc
 
-    return float(nctdtrinc(min(degrees, CERTAIN), 1 - power, quantile(degrees, level))) * error
+    quantile = t_quantile(degrees_of_freedom, level)
+    return float(nctdtrinc(min(degrees_of_freedom, CERTAIN), 1 - power, quantile)) * standard_error
 
 
-def quantile(degrees: float, level: float) -> float:
-    """How many standard errors on either side hold the part `level` of Student's t."""
+def t_quantile(degrees_of_freedom: float, level: float) -> float:
+    """Number of standard errors on each side of 0 that contain the fraction `level` of Student's t distribution.
+
+    Raises:
+        ValueError: the level is not in (0, 1).
+    """
     if not 0 < level < 1:
-        raise ValueError(f"level={level} cannot be; coverage lies between 0 and 1, such as 0.95")
+        raise ValueError(f"level={level}: a coverage lies between 0 and 1, such as 0.95")
     from scipy.special import stdtrit
 
-    return float(stdtrit(min(degrees, CERTAIN), (1 + level) / 2))
+    return float(stdtrit(min(degrees_of_freedom, CERTAIN), (1 + level) / 2))

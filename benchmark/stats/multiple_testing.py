@@ -1,4 +1,4 @@
-"""Many comparisons at once: Holm's adjustment, the verdicts of a gate, and groups of rows that cannot be told apart."""
+"""Many comparisons at once: Holm's adjustment, the verdicts of a regression check, and rank intervals."""
 
 from __future__ import annotations
 
@@ -9,72 +9,72 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmark.stats.comparison import LEVEL, Comparison
-from benchmark.stats.significance import SeedOutcomes, Spread, retrained
+from benchmark.stats.significance import SeedOutcomes, SeedSpread, compare_methods
 
 GateVerdict = Literal["regressed", "improved", "no evidence", "not testable"]
-"""Of a new run beside its baseline. `not testable`: nothing is known of training again, as with one seed."""
+"""A new run relative to its baseline. `not testable`: the variance across seeds is unknown, as with one seed."""
 MARGIN = 0.005
-"""Half a point: what has to be lost before a gate speaks, however sure the loss is."""
+"""Smallest drop that counts as a regression (fraction)."""
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Adjusted p-values after Holm (1979): the chance of any false alarm among all is at most that at which one is called.
+    """Adjusted p-values (Holm 1979): rejecting those below alpha keeps the chance of any false rejection at or below alpha.
 
-    It needs no independence. None, for what cannot be tested, is no member of the family and stays None.
+    Formula: with the m p-values sorted, the adjusted k-th is max over j <= k of min(1, (m - j + 1) p_j). The tests need not be
+    independent. None marks a comparison that cannot be tested; it does not count and stays None.
     """
-    order = _order(p_values)
-    found: list[float | None] = [None] * len(p_values)
-    so_far = 0.0
-    for rank, place in enumerate(order):
-        so_far = max(so_far, min(1.0, (len(order) - rank) * (p_values[place] or 0.0)))
-        found[place] = so_far
-    return found
+    order = _ascending(p_values)
+    adjusted: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * (p_values[index] or 0.0)))
+        adjusted[index] = largest
+    return adjusted
 
 
 def adjust(comparisons: Sequence[Comparison], level: float = LEVEL) -> list[Comparison]:
-    """Comparisons made together, each with its adjusted p-value and with its interval at the level that Holm gives it.
+    """Sets each comparison's adjusted p-value, and its interval's level according to Holm's procedure.
 
-    With m comparisons the smallest p-value is held against (1 - level) / m, the next against (1 - level) / (m - 1), and so
-    on to the first that fails; that one and all after it are held against the level of the failure. An interval leaves out
-    0 exactly where its adjusted p-value is below 1 - level (but for `Comparison.p`'s limit), so that
-    the chance that any of them leaves out a 0 that is true is at most 1 - level. It is no more than that: all true
-    differences at once are covered at that level by intervals at 1 - (1 - level) / m, `each.at(...)`, only.
+    With m comparisons, the smallest p-value is compared with (1 - level) / m, the next with (1 - level) / (m - 1), and so on
+    until the first that is larger; that one and all after it use the threshold at which the procedure stopped. An interval
+    excludes 0 exactly where its adjusted p-value is below 1 - level (except for the bound of `Comparison.p`), so the
+    probability that any interval excludes a true difference of 0 is at most 1 - level. The intervals do not cover all true
+    differences at once at that level; intervals at 1 - (1 - level) / m do (`Comparison.at_level`).
 
     Returns:
-        In the order given; what cannot be tested is as before.
+        The comparisons in the same order; those that cannot be tested are unchanged.
     """
     p_values = [each.p for each in comparisons]
-    changed = holm(p_values)
-    order = _order(p_values)
-    found = list(comparisons)
-    failed: float | None = None
-    for rank, place in enumerate(order):
-        share = failed or (1 - level) / (len(order) - rank)
-        if failed is None and (p_values[place] or 0.0) > share:
-            failed = share
-        found[place] = dataclasses.replace(comparisons[place], level=1 - share, adjusted_p=changed[place])
-    return found
+    adjusted_p = holm(p_values)
+    order = _ascending(p_values)
+    adjusted = list(comparisons)
+    stopped_at: float | None = None
+    for rank, index in enumerate(order):
+        threshold = stopped_at or (1 - level) / (len(order) - rank)
+        if stopped_at is None and (p_values[index] or 0.0) > threshold:
+            stopped_at = threshold
+        adjusted[index] = dataclasses.replace(comparisons[index], level=1 - threshold, adjusted_p=adjusted_p[index])
+    return adjusted
 
 
 def gate(comparisons: Sequence[Comparison], *, margin: float = MARGIN, level: float = LEVEL) -> list[GateVerdict]:
-    """What a run's scores say beside their baseline's, all of them together.
+    """The verdict on each score of a run relative to its baseline.
 
-    *Regressed* is a score whose Holm-adjusted interval over all scores of the run lies on the worse side of 0, and whose
-    difference is worse than the margin; *improved* the same on the better side. Which side is better is each comparison's
-    `higher_is_better`.
+    A score *regressed* if its Holm-adjusted interval over all scores of the run lies on the worse side of 0 and its difference
+    is worse by more than the margin; it *improved* in the opposite case. Each comparison's `higher_is_better` sets the side.
 
     Args:
-        comparisons: new minus baseline, one for each score, of the second question (`retrained`).
-        margin: in the unit of the scores; 0 lets the interval alone decide.
-        level: 1 - level bounds the chance that a run without any change has a verdict.
+        comparisons: new minus baseline, one per score, from `compare_methods`.
+        margin: in the unit of the scores; with 0 the interval alone decides.
+        level: 1 - level bounds the probability that a run without any change gets a verdict other than "no evidence".
     """
     return [_gate_verdict(each, margin) for each in adjust(comparisons, level)]
 
 
-def _gate_verdict(adjusted_one: Comparison, margin: float) -> GateVerdict:
-    gain = adjusted_one.difference if adjusted_one.higher_is_better else -adjusted_one.difference
-    verdict = adjusted_one.verdict
-    if not adjusted_one.testable:
+def _gate_verdict(adjusted: Comparison, margin: float) -> GateVerdict:
+    gain = adjusted.difference if adjusted.higher_is_better else -adjusted.difference
+    verdict = adjusted.verdict
+    if not adjusted.testable:
         return "not testable"
     if verdict == "worse" and gain < -margin:
         return "regressed"
@@ -83,10 +83,12 @@ def _gate_verdict(adjusted_one: Comparison, margin: float) -> GateVerdict:
 
 @dataclass(frozen=True, kw_only=True)
 class RankInterval:
-    """Places that a row may have: from 1 + rows significantly better, to N - rows significantly worse."""
+    """The ranks that a row may have, 1 being the best."""
 
     best: int
+    """1 + number of significantly better rows."""
     worst: int
+    """Number of ranked rows - number of significantly worse rows."""
 
     def __str__(self) -> str:
         return str(self.best) if self.best == self.worst else f"{self.best}-{self.worst}"
@@ -96,39 +98,39 @@ def rank_intervals(
     rows: Sequence[SeedOutcomes],
     *,
     level: float = LEVEL,
-    pooled: Spread | None = None,
+    pooled: SeedSpread | None = None,
     higher_is_better: bool = True,
 ) -> list[RankInterval | None]:
-    """The rank interval of each row among N: 1 + significantly better rows ... N - significantly worse rows.
+    """The simultaneous rank interval of each of N rows: 1 + significantly better rows ... N - significantly worse rows.
 
-    Every pair of rows is compared as methods trained again (`retrained`), Holm over all pairs: the chance that any two
-    equal methods are told apart is at most 1 - level. Rows of one seed can be told from no other, unless `pooled` gives
-    the spread over seeds; they have no rank (None, shown as "1 seed") and N counts the others.
+    Every pair of rows is compared across seeds (`compare_methods`), with Holm's adjustment over all pairs: the probability
+    that any two equal methods are ranked apart is at most 1 - level. A row of one seed has no rank (None, shown as "1 seed")
+    and does not count in N, unless `pooled` gives the spread over seeds.
 
     Args:
         rows: outcomes on the same images in the same order.
         level: of the whole table.
-        pooled: see `retrained`.
+        pooled: see `compare_methods`.
         higher_is_better: of the metric.
     """
-    able = [place for place, row in enumerate(rows) if len(row.outcomes) > 1 or row.seedless or pooled is not None]
-    pairs = list(itertools.combinations(able, 2))
+    ranked = [index for index, row in enumerate(rows) if len(row.outcomes) > 1 or row.seedless or pooled is not None]
+    pairs = list(itertools.combinations(ranked, 2))
     compared = adjust(
-        [retrained(rows[i], rows[j], pooled=pooled, higher_is_better=higher_is_better) for i, j in pairs], level
+        [compare_methods(rows[i], rows[j], pooled=pooled, higher_is_better=higher_is_better) for i, j in pairs], level
     )
-    better, worse = [0] * len(rows), [0] * len(rows)  # rows that are better than this one, and worse
+    better, worse = [0] * len(rows), [0] * len(rows)  # numbers of rows that are better than this one, and worse
     for (i, j), each in zip(pairs, compared, strict=True):
         if each.verdict in ("better", "worse"):
             winner, loser = (i, j) if each.verdict == "better" else (j, i)
             better[loser] += 1
             worse[winner] += 1
-    found: list[RankInterval | None] = [None] * len(rows)
-    for place in able:
-        found[place] = RankInterval(best=1 + better[place], worst=len(able) - worse[place])
-    return found
+    intervals: list[RankInterval | None] = [None] * len(rows)
+    for index in ranked:
+        intervals[index] = RankInterval(best=1 + better[index], worst=len(ranked) - worse[index])
+    return intervals
 
 
-def _order(p_values: Sequence[float | None]) -> list[int]:
-    """Places of those that can be tested, smallest first."""
-    able = [(p, place) for place, p in enumerate(p_values) if p is not None]
-    return [place for _, place in sorted(able)]
+def _ascending(p_values: Sequence[float | None]) -> list[int]:
+    """Indices of the p-values that exist, smallest first."""
+    tested = [(p, index) for index, p in enumerate(p_values) if p is not None]
+    return [index for _, index in sorted(tested)]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Whole = NDArray[np.int64]
+Integers = NDArray[np.int64]
 DRAWS = 2000
 """Resamples."""
 FEWEST_CLUSTERS = 5
@@ -34,7 +34,7 @@ class Agreement:
 
 
 def rank_agreement(
-    x: Floats, y: Floats, clusters: Whole, *, draws: int = DRAWS, level: float = 0.95, seed: int = 0
+    x: Floats, y: Floats, clusters: Integers, *, draws: int = DRAWS, level: float = 0.95, seed: int = 0
 ) -> tuple[Agreement, Agreement]:
     """Spearman's rank correlation and Kendall's tau-b, each with a percentile interval over clusters.
 
@@ -82,7 +82,7 @@ def _number(value: float) -> float | None:
 class _Table:
     """All pairs of points, summed up over clusters once."""
 
-    def __init__(self, x: Floats, y: Floats, places: Whole, count: int) -> None:
+    def __init__(self, x: Floats, y: Floats, places: Integers, count: int) -> None:
         member = np.zeros((len(x), count))
         member[np.arange(len(x)), places] = 1.0
         self.places = places
