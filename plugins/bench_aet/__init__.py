@@ -1,4 +1,4 @@
-"""AET: the encoder learns by telling which transformation took an image to its copy."""
+"""AET: the encoder learns by predicting the transformation between an image and its copy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import benchmark
 from bench_aet.published import FIGURES, PAPER
+from bench_aet.references import ZHANG_2019
 
 if TYPE_CHECKING:
     from random import Random
@@ -19,39 +20,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class AETParams:
-    """What can be asked for: `aet[transform=affine]`."""
+    """Parameters of `aet`, as in `aet[transform=affine]`."""
 
     transform: Literal["projective", "affine", "similarity"] = field(
-        default="projective", metadata={"help": "family that the transformation is drawn from"}
+        default="projective", metadata={"help": "family of transformations"}
     )
-    """Family of transformations. The paper's are affine and projective (section 4.1); similarity is affine without shear."""
-    fill: Literal["gray", "black"] = field(default="gray", metadata={"help": "what comes in from outside of the image"})
-    """Gray is 128 of 255, as in the authors' code, which fills with black unless Pillow is version 5. Black wedges give the
-    transformation away."""
+    """The paper uses affine and projective (section 4.1); similarity is affine without shear."""
+    fill: Literal["gray", "black"] = field(default="gray", metadata={"help": "value of pixels outside the image"})
+    """`gray` is 128 of 255, as in the authors' code, which fills with black unless Pillow has version 5. Black wedges reveal
+    the transformation."""
     statistics: Literal["separate", "joint"] = field(
-        default="separate", metadata={"help": "batch normalization: one forward for each branch, or one for both"}
+        default="separate", metadata={"help": "batch statistics of image and copy"}
     )
-    """`separate`: image and copy pass one after the other, each with batch statistics of its own, as in the authors' code.
-    `joint`: both in one batch with common statistics; faster on a GPU, other numbers."""
+    """`separate`: one forward pass for the images and one for the copies, each with its own batch statistics, as in the
+    authors' code. `joint`: one forward pass with shared statistics; faster on a GPU, with other results."""
     loss: Literal["parametric", "image"] = field(
-        default="parametric", metadata={"help": "what is compared: target values, or the images that they make"}
+        default="parametric", metadata={"help": "compare transformation parameters or images"}
     )
     """`parametric`: squared error of the target values (section 3.2). `image`: squared difference of the pixels under the
-    true and the told transformation, the paper's loss for transformations without parameters (same section)."""
+    true and the predicted transformation, the paper's loss for transformations without parameters (same section)."""
 
 
 ADDED: dict[str, object] = {"loss": "parametric"}
-"""Parameters that came after the first results: at these values they are no part of what a cell is."""
+"""Parameters that were added after the first results. At these values they are not part of a cell's identity."""
 
 
 def identity(params: AETParams) -> Mapping[str, object]:
-    """Every parameter, but those of `ADDED` only where they change something: cells from before them stay the same."""
+    """All parameters, without those in `ADDED` at their default, so that the ids of older cells stay the same."""
     values = {each.name: getattr(params, each.name) for each in fields(params)}
     return {name: value for name, value in values.items() if name not in ADDED or value != ADDED[name]}
 
 
 def build(context: benchmark.MethodContext) -> AET:
-    """The method around the context's encoder, for transformations of its image side."""
+    """Builds the method for the context's encoder and image size."""
     from bench_aet.method import AET
     from bench_aet.transforms import FAMILIES
 
@@ -66,71 +67,72 @@ def build(context: benchmark.MethodContext) -> AET:
     )
 
 
-def plain_views(params: AETParams, image: Image, chance: Random) -> tuple[list[Image], list[float]]:
-    """The views of one image as an ordinary loader makes them; what `bench speed` compares with."""
+def plain_views(params: AETParams, image: Image, rng: Random) -> tuple[list[Image], list[float]]:
+    """The views of one image as a plain data loader makes them, for `bench speed`."""
     from bench_aet import plain
 
-    return plain.plain_views(params, image, chance)
+    return plain.plain_views(params, image, rng)
 
 
 def supports(setting: benchmark.Setting) -> str | None:
-    """Why this cell makes no sense, or None: the law is scaled by the one side of a square."""
+    """The reason why AET cannot be trained in this setting, or None. Transformations are defined for square images."""
     _, height, width = setting.image_shape
     if height != width:
-        return f"AET's transformations are drawn for square images, and these are {height} x {width}"
+        return f"AET needs square images, but these are {height} x {width}"
     return None
 
 
 def is_published(setting: benchmark.Setting) -> bool:
-    """Whether encoder and images are those of the authors' script."""
-    wanted = {"blocks": 4, "init": "aet", "pool_after_block3": False}
+    """Whether encoder and image shape are those of the authors' script."""
+    released = {"blocks": 4, "init": "aet", "pool_after_block3": False}
     params = setting.encoder_params
-    as_released = all(getattr(params, name, value) == value for name, value in wanted.items())
+    as_released = all(getattr(params, name, value) == value for name, value in released.items())
     return setting.encoder == "blocknet" and as_released and setting.image_shape == (3, 32, 32)
 
 
 def recipe(setting: benchmark.Setting) -> benchmark.Recipe:
-    """How it is trained.
+    """The training recipe.
 
-    `paper`: the authors' CIFAR-10 script (github.com/maple-research-lab/AET), where the paper's fifth step down at epoch
-    1000 is a straight line to 1e-5. `quick`: Adam on a cosine; the paper's rate of 0.1 drives the tanh of the affine
-    decoder into saturation on ResNet-18.
+    `paper`: the authors' CIFAR-10 script (github.com/maple-research-lab/AET), in which the paper's fifth decrease of the
+    rate, at epoch 1000, is a linear decay to 1e-5. `quick`: Adam with a cosine schedule; on ResNet-18 the paper's rate of
+    0.1 saturates the tanh of the affine decoder.
 
     Raises:
-        UnsupportedError: `paper` with another encoder, other images, a family that is not published or the loss of images.
+        UnsupportedError: `paper` with another encoder, other images, an unpublished family or the image loss.
     """
     if setting.budget == "quick":
         return benchmark.Recipe(
             epochs=6 if setting.num_images <= 5000 else 20,
-            augment="crop" if setting.dataset == "digits" else "crop-flip",  # a mirrored digit is no digit
+            augment="crop" if setting.dataset == "digits" else "crop-flip",  # a mirrored digit is not a digit
             pad=max(1, setting.image_shape[1] // 8),
         )
     if not is_published(setting):
         raise benchmark.UnsupportedError(
-            f"aet has no paper recipe for this {setting.encoder} on images of {setting.image_shape}: AET was published with "
-            "blocknet as it is by default, on color images (3, 32, 32); use the budget quick, or a number of epochs"
+            f"aet has no paper recipe for this {setting.encoder} on images of shape {setting.image_shape}: AET was published "
+            "with blocknet (default parameters) on color images (3, 32, 32). Use --budget quick or --epochs"
         )
     if setting.method_params.transform == "similarity":
         raise benchmark.UnsupportedError(
-            "aet has no paper recipe for transform=similarity: the published families are affine and projective; use the "
-            "budget quick, or a number of epochs"
+            "aet has no paper recipe for transform=similarity: the published families are affine and projective. "
+            "Use --budget quick or --epochs"
         )
     if setting.method_params.loss == "image":
         raise benchmark.UnsupportedError(
-            "aet has no paper recipe for loss=image: the released script compares target values; use the budget quick, or "
-            "a number of epochs"
+            "aet has no paper recipe for loss=image: the released script compares target values. "
+            "Use --budget quick or --epochs"
         )
     return PAPER
 
 
 @benchmark.hookimpl
 def bench_methods() -> Iterable[benchmark.MethodSpec]:
-    """Yields AET; its parameter names the family of transformations."""
+    """The method `aet`."""
     yield benchmark.MethodSpec(
         name="aet",
-        summary="AET: which transformation took the image to its copy?",
+        summary="AET: predict the transformation between image and copy",
         paper="Zhang, Qi, Wang, Luo: AET vs. AED: Unsupervised Representation Learning by Auto-Encoding Transformations "
         "rather than Data, CVPR 2019",
+        bibtex=ZHANG_2019,
         params=AETParams,
         build=build,
         supports=supports,

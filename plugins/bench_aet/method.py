@@ -11,15 +11,15 @@ from bench_aet.transforms import Transformation, constant_loss
 
 
 class AET(nn.Module):
-    """A linear layer reads the transformation off the image's and its copy's features; its squared error is the loss.
+    """A linear layer predicts the transformation from the features of an image and its copy; the loss is its error.
 
     Args:
-        encoder: what is trained, with shared weights for image and copy.
-        layout: its taps; the output's channels, twice, are the decoder's inputs.
-        transformation: the family that the copies are made with.
-        fill: gray value in [0, 1] that comes in from outside of the image.
-        joint: one forward for both branches instead of one each.
-        compare_images: the error is that of the pixels which the answer makes, not that of the answer's values.
+        encoder: the encoder to train; image and copy share its weights.
+        layout: its taps. The decoder takes the channels of the output tap twice.
+        transformation: the family of transformations.
+        fill: gray value in [0, 1] of pixels outside the image.
+        joint: one forward pass for image and copy together instead of one each.
+        compare_images: the loss compares pixels under the true and the predicted transformation, not target values.
     """
 
     def __init__(
@@ -42,20 +42,20 @@ class AET(nn.Module):
         nn.init.zeros_(self.decoder.bias)
 
     def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
-        """One transformation for each image; the mean is over images and over target values, as in the authors' code.
+        """The loss for one random transformation per image: the mean over images and target values, as in the authors' code.
 
-        The paper's formula has half the sum over the matrix's entries instead (section 3.2). With `compare_images` the mean
-        is over images and pixels.
+        The paper's formula has half the sum over the entries of the matrix instead (section 3.2). With `compare_images` the
+        mean is over images and pixels.
         """
         return self.loss_of(batch, self.views(batch))
 
     def views(self, batch: benchmark.Batch) -> tuple[Tensor, Tensor]:
-        """Parameters (N, P) of one transformation for each image, and the copies (N, C, H, W) that they make."""
+        """Parameters (N, P) of one transformation per image, and the transformed copies (N, C, H, W)."""
         parameters = self.transformation.draw(len(batch.images), batch.generator)
         return parameters, self.transformation.warp(batch.images, parameters, self.fill)
 
     def loss_of(self, batch: benchmark.Batch, views: tuple[Tensor, Tensor]) -> benchmark.Losses:
-        """The loss for transformations that were drawn and copies that were made before."""
+        """The loss for the transformations and copies that `views` returned."""
         parameters, copies = views
         predicted = self.predict(batch.images, copies)
         if self.compare_images:
@@ -63,11 +63,11 @@ class AET(nn.Module):
         return benchmark.Losses(total=F.mse_loss(predicted, self.transformation.target(parameters)))
 
     def image_loss(self, images: Tensor, copies: Tensor, predicted: Tensor) -> benchmark.Losses:
-        """Mean squared difference between copies and the images under the transformation that was told.
+        """Mean squared difference between the copies and the images under the predicted transformation.
 
         The paper's loss for transformations without parameters is the distance of t(x) and t'(x), expected over images
-        (section 3.2, recalled); here the image is the one that the transformation was told of. Images that a
-        transformation leaves alone cost nothing, and where the two pictures hardly overlap the gradient says little.
+        (section 3.2, recalled); here x is the image whose transformation was predicted. Images that a transformation does
+        not change contribute nothing. If the two warped images hardly overlap, the gradient is uninformative.
 
         Args:
             images: (N, C, H, W) in [0, 1].
@@ -75,23 +75,23 @@ class AET(nn.Module):
             predicted: (N, T) target values.
 
         Returns:
-            The total, and `unmoved`: what saying "nothing was done" costs on this batch.
+            The total, and `unmoved`: the loss of predicting the identity on this batch.
         """
-        told = self.transformation.warp(images, self.transformation.parameters(predicted), self.fill)
-        return benchmark.Losses(total=F.mse_loss(told, copies), parts={"unmoved": F.mse_loss(images, copies)})
+        warped = self.transformation.warp(images, self.transformation.parameters(predicted), self.fill)
+        return benchmark.Losses(total=F.mse_loss(warped, copies), parts={"unmoved": F.mse_loss(images, copies)})
 
     def predict(self, images: Tensor, copies: Tensor) -> Tensor:
-        """(N, T): the transformation from each image (N, C, H, W) to its copy, in the family's target values."""
+        """(N, T): predicted target values of the transformation from each image (N, C, H, W) to its copy."""
         if self.joint:
             before, after = self.encoder.vector(torch.cat([images, copies])).chunk(2)
         else:
             before, after = self.encoder.vector(images), self.encoder.vector(copies)
-        answer: Tensor = self.decoder(torch.cat([before, after], dim=1))
-        return answer.tanh() if self.transformation.bounded else answer
+        prediction: Tensor = self.decoder(torch.cat([before, after], dim=1))
+        return prediction.tanh() if self.transformation.bounded else prediction
 
     def trivial_losses(self) -> dict[str, float]:
-        """What the best constant answer reaches: .389 for affine and .514 for projective at 32 pixels.
+        """The loss of the best constant prediction: .389 for affine and .514 for projective at 32 pixels.
 
-        Empty when images are compared: what a constant answer costs depends on them. `unmoved` is there to compare with.
+        Empty with `compare_images`, where that loss depends on the images; compare the total with `unmoved` there.
         """
         return {} if self.compare_images else {"total": constant_loss(self.transformation)}

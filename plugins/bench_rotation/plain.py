@@ -1,4 +1,4 @@
-"""An image's rotations one at a time, with Pillow: how an ordinary data loader makes them. What `bench speed` compares with."""
+"""Rotations of one image with Pillow, as a plain data loader makes them, for `bench speed`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def plain_views(
-    params: RotationParams, image: Image.Image, chance: random.Random
+    params: RotationParams, image: Image.Image, rng: random.Random
 ) -> tuple[list[Image.Image], list[float]]:
-    """The image in every rotation, counter-clockwise, and their numbers; nothing is drawn."""
+    """All rotations of the image, counter-clockwise, and their labels. No random numbers are used."""
     if params.turns == 8:
-        # As in `method`: the central part, sqrt(2) times as large, so that no corner shows.
+        # As in `method`: the central part, enlarged by sqrt(2), so that no corner is visible.
         side = round(image.width / math.sqrt(2))
         start = (image.width - side) / 2
         box = (start, start, start + side, start + side)
-        odd = image.rotate(45, Image.Resampling.BILINEAR)
-        both = [each.resize(image.size, Image.Resampling.BILINEAR, box=box) for each in (image, odd)]
-        turned = [both[number % 2].rotate(number // 2 * 90) for number in range(8)]
+        diagonal = image.rotate(45, Image.Resampling.BILINEAR)
+        enlarged = [source.resize(image.size, Image.Resampling.BILINEAR, box=box) for source in (image, diagonal)]
+        rotated = [enlarged[number % 2].rotate(number // 2 * 90) for number in range(8)]
     else:
-        turned = [image.rotate(number * 360 / params.turns) for number in range(params.turns)]
-    return turned, [float(number) for number in range(params.turns)]
+        rotated = [image.rotate(number * 360 / params.turns) for number in range(params.turns)]
+    return rotated, [float(number) for number in range(params.turns)]

@@ -1,4 +1,4 @@
-"""RotNet's own schedule on CIFAR-10, and the accuracies that were published for it. A plugin may do without this file."""
+"""RotNet's training recipe on CIFAR-10, and its published accuracies. This file is optional for a plugin."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ PAPER = benchmark.Recipe(
     mean=(125.3 / 255, 123.0 / 255, 113.9 / 255),
     std=(63.0 / 255, 62.1 / 255, 66.7 / 255),
 )
-"""The authors' released configuration (github.com/gidariss/FeatureLearningRotNet); 128 images are 512 with their turns. The
-paper's own schedule is recalled as 100 epochs, so that its figures may be of half as many."""
+"""The authors' released configuration (github.com/gidariss/FeatureLearningRotNet); 128 images give 512 rotated ones. The
+paper's schedule is recalled as 100 epochs, so its results may come from half as many epochs."""
 
 RERUN = "a rerun of the released code, github.com/gidariss/FeatureLearningRotNet, issue 6"
 SURVEY = "Qi and Luo, Small Data Challenges in Big Data Era, Table 1"
@@ -36,7 +36,7 @@ def _figure(
     turns: int = 4,
     note: str = "best epoch on test",
 ) -> benchmark.Published:
-    """`accuracy` in percent, as printed."""
+    """A published value; `accuracy` in percent, as printed."""
     return benchmark.Published(
         value=round(accuracy / 100, 6),
         method={"turns": turns},
@@ -53,7 +53,7 @@ def _figure(
 def _by_depth(
     accuracies: tuple[float, ...], source: str, status: Literal["read", "recalled"] = "read"
 ) -> tuple[benchmark.Published, ...]:
-    """Table 1: a head of three layers behind each block of a network of so many blocks."""
+    """A row of Table 1: a head of three layers behind each block of a network; one accuracy per block."""
     return tuple(
         _figure(f"conv{depth}", "fc3", accuracy, source, status, blocks=len(accuracies))
         for depth, accuracy in enumerate(accuracies, start=1)
@@ -63,9 +63,9 @@ def _by_depth(
 FIGURES = (
     *_by_depth((85.07, 89.06, 86.21, 61.73), "Gidaris et al. 2018, Table 1"),
     *_by_depth((84.65, 88.89, 85.88, 54.04), RERUN),
-    # Another text prints 88.56 for the second.
+    # Another source prints 88.56 for the second value.
     *_by_depth((85.45, 88.26, 62.09), "Gidaris et al. 2018, Table 1"),
-    # The paper's text gives 88.26 to 89.06 as the range at conv2, which 89.76 is outside of: one of them is misremembered.
+    # The paper's text gives 88.26 to 89.06 as the range at conv2, which excludes 89.76: one of them is recalled incorrectly.
     *_by_depth((85.04, 89.76, 86.82, 74.50, 50.37), "Gidaris et al. 2018, Table 1", "recalled"),
     _figure("conv2", "fc3", 88.51, "Gidaris et al. 2018, Table 2", turns=8),
     _figure("conv2", "fc3", 87.46, "Gidaris et al. 2018, Table 2", turns=2),
@@ -73,8 +73,8 @@ FIGURES = (
     _figure("conv2", "fc1", 81.79, "Zhang et al. 2019, Table 2", "recalled"),
     _figure("conv2", "fc2", 88.66, "Zhang et al. 2019, Table 2", "recalled"),
     *(
-        _figure("conv2", f"conv[per_class={count}]", 100 - error, SURVEY, note="the survey does not name the epoch")
+        _figure("conv2", f"conv[per_class={count}]", 100 - error, SURVEY, note="the survey does not state the epoch")
         for count, error in ((20, 35.37), (100, 24.72), (400, 17.16), (1000, 13.57))
     ),
 )
-"""Heads on frozen blocks, CIFAR-10."""
+"""Published accuracies of heads on frozen blocks, CIFAR-10."""
