@@ -39,7 +39,7 @@ def hookimpl(function: _Function) -> _Function:
 def bench_methods() -> Iterable[MethodSpec]:
     """Yields methods, which train an encoder.
 
-    Example:
+    Examples:
         >>> import benchmark
         >>> @benchmark.hookimpl
         ... def bench_methods():
@@ -57,7 +57,7 @@ def bench_methods() -> Iterable[MethodSpec]:
 def bench_encoders() -> Iterable[EncoderSpec]:
     """Yields encoders: networks with named taps.
 
-    Example:
+    Examples:
         >>> import benchmark
         >>> def layout(params, image_shape):
         ...     taps = (benchmark.Tap(name="fc", kind="vector", shape=(64,)),)
@@ -78,7 +78,7 @@ def bench_encoders() -> Iterable[EncoderSpec]:
 def bench_datasets() -> Iterable[DatasetSpec]:
     """Yields datasets: uint8 images with int64 labels, split into train and test.
 
-    Example:
+    Examples:
         >>> import benchmark
         >>> @benchmark.hookimpl
         ... def bench_datasets():
@@ -102,7 +102,7 @@ def bench_datasets() -> Iterable[DatasetSpec]:
 def bench_evaluators() -> Iterable[EvaluatorSpec]:
     """Yields evaluators, which score frozen features.
 
-    Example:
+    Examples:
         >>> import benchmark
         >>> @benchmark.hookimpl
         ... def bench_evaluators():
@@ -123,7 +123,7 @@ def bench_evaluators() -> Iterable[EvaluatorSpec]:
 def bench_executors() -> Iterable[ExecutorSpec]:
     """Yields executors, which run cells.
 
-    Example:
+    Examples:
         >>> import benchmark
         >>> class Here:
         ...     def run(self, jobs, reporter):

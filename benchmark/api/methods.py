@@ -169,7 +169,7 @@ def default_recipe(setting: Setting) -> Recipe:
 class MethodSpec:
     """A method that a plugin provides.
 
-    Example:
+    Examples:
         >>> import benchmark
         >>> spec = benchmark.MethodSpec(name="mine", summary="what it does", build=lambda context: ...)
         >>> spec.labels
