@@ -20,6 +20,7 @@ THIRD_PARTY = "third_party,third_party_faults,teacher,executors"
 
 Bench = Callable[..., Result]
 Launch = Callable[..., "subprocess.Popen[str]"]
+PluginMaker = Callable[..., Path]
 
 
 def install_by_hand(source: Path, target: Path) -> None:
@@ -64,6 +65,30 @@ def third_party(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Both distributions are installed, and only their quick, valid plugins are loaded."""
     monkeypatch.setenv("BENCH_PLUGINS", THIRD_PARTY)
     return installed
+
+
+@pytest.fixture
+def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PluginMaker:
+    """Installs a distribution with one plugin of one file; returns its folder in sys.path."""
+
+    def make(body: str, name: str = "made", distribution: str = "repbench-made") -> Path:
+        source = tmp_path / distribution
+        package = source / f"{name}_package"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(f"import benchmark\n\n\n{body}")
+        (source / "pyproject.toml").write_text(
+            f'[project]\nname = "{distribution}"\nversion = "2.0"\n'
+            f'[project.entry-points.bench]\n{name} = "{name}_package"\n'
+            f'[tool.hatch.build.targets.wheel]\npackages = ["{name}_package"]\n'
+        )
+        site = tmp_path / f"site-{distribution}"
+        site.mkdir()
+        install_by_hand(source, site)
+        monkeypatch.syspath_prepend(site)
+        monkeypatch.delitem(sys.modules, f"{name}_package", raising=False)
+        return site
+
+    return make
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import os
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib import metadata
+from importlib.metadata import EntryPoint
 from typing import Generic, TypeVar
 
 import pluggy
@@ -139,9 +140,9 @@ class Catalog:
         hint = ""
         if self.broken:
             broken = ", ".join(each.provider.plugin for each in self.broken)
-            hint = f"broken plugins: {broken}; see bench list plugins"
+            hint = f"broken plugins: {broken}; see `bench list plugins`"
         elif not self.plugins:
-            hint = "no plugin is installed; run pip install -e ."
+            hint = "no plugin is installed; run `pip install -e .`"
         return UnknownNameError(kind, name, {entry.spec.name for entry in entries}, hint, listed_as="installed")
 
 
@@ -161,7 +162,7 @@ def load_catalog(selection: str | None = None) -> Catalog:
         UnknownNameError: no plugin has a name of the selection.
     """
     text = os.environ.get("BENCH_PLUGINS", "") if selection is None else selection
-    points = sorted(entry_points(group=hookspecs.PROJECT), key=lambda point: (point.name, point.value))
+    points = sorted(metadata.entry_points(group=hookspecs.PROJECT), key=lambda point: (point.name, point.value))
     providers = _providers(points)
     # A distribution that is on the path twice lists its entry points twice.
     unique = {(point.name, point.value, provider.distribution): point for point, provider in providers.items()}
@@ -249,8 +250,8 @@ def _providers(points: Iterable[EntryPoint]) -> dict[EntryPoint, Provider]:
     for point in points:
         key = id(point.dist)
         if key not in versions:
-            metadata = None if point.dist is None else point.dist.metadata
-            versions[key] = ("unknown", "unknown") if metadata is None else (metadata["Name"], metadata["Version"])
+            headers = None if point.dist is None else point.dist.metadata
+            versions[key] = ("unknown", "unknown") if headers is None else (headers["Name"], headers["Version"])
         distribution, version = versions[key]
         providers[point] = Provider(plugin=point.name, distribution=distribution, version=version)
     return providers

@@ -1,4 +1,4 @@
-"""The little language of the command line."""
+"""The grammar of items, values, assignments and seeds on the command line."""
 
 from __future__ import annotations
 
@@ -19,77 +19,76 @@ def _names(*texts: str) -> list[str]:
     "texts",
     [("dim,aet",), ("dim aet",), ("dim", "aet"), (" dim , aet ",), ("dim,,aet,",), ("dim ,", " aet"), ("dim  aet",)],
 )
-def test_commas_spaces_and_repeats_of_the_option_all_separate(texts: tuple[str, ...]) -> None:
+def test_commas_spaces_and_repeated_options_separate_items(texts: tuple[str, ...]) -> None:
     assert _names(*texts) == ["dim", "aet"]
 
 
-def test_nothing_typed_is_no_item() -> None:
-    assert parse_items([]) == []
-    assert parse_items([""]) == []
-    assert parse_items([" , "]) == []
+@pytest.mark.parametrize("texts", [[], [""], [" , "]])
+def test_empty_text_has_no_items(texts: list[str]) -> None:
+    assert parse_items(texts) == []
 
 
-def test_a_parameter_stands_in_brackets() -> None:
+def test_parameters_are_in_brackets() -> None:
     assert parse_items(["aet[transform=affine]"]) == [Selection(name="aet", params=(("transform", "affine"),))]
 
 
-def test_commas_and_spaces_inside_brackets_do_not_split_items() -> None:
-    found = parse_items(["dim[objective=local, gamma=.1] aet"])
-    assert found == [Selection(name="dim", params=(("objective", "local"), ("gamma", 0.1))), Selection(name="aet")]
+def test_brackets_keep_commas_and_spaces() -> None:
+    items = parse_items(["dim[objective=local, gamma=.1] aet"])
+    assert items == [Selection(name="dim", params=(("objective", "local"), ("gamma", 0.1))), Selection(name="aet")]
 
 
 @pytest.mark.parametrize("mark", ["'", '"'])
-def test_quotes_keep_separators_brackets_and_bars_in_a_value(mark: str) -> None:
-    found = parse_items([f"folder[path={mark}my photos, [2024] a|b{mark},size=32] digits"])
-    assert found == [
+def test_quotes_keep_separators_brackets_and_bars(mark: str) -> None:
+    items = parse_items([f"folder[path={mark}my photos, [2024] a|b{mark},size=32] digits"])
+    assert items == [
         Selection(name="folder", params=(("path", "my photos, [2024] a|b"), ("size", 32))),
         Selection(name="digits"),
     ]
 
 
-def test_one_kind_of_quote_holds_the_other() -> None:
+def test_quotes_may_contain_the_other_kind() -> None:
     assert parse_items(['folder[name="Ann\'s"]'])[0].params == (("name", "Ann's"),)
 
 
-def test_a_value_may_hold_an_equals_sign() -> None:
+def test_value_may_contain_an_equals_sign() -> None:
     assert parse_items(["folder[path=a=b]"])[0].params == (("path", "a=b"),)
 
 
 def test_alternatives_make_several_items() -> None:
-    found = parse_items(["aet[transform=affine|projective]"])
-    assert [dict(s.params)["transform"] for s in found] == ["affine", "projective"]
+    items = parse_items(["aet[transform=affine|projective]"])
+    assert [dict(s.params)["transform"] for s in items] == ["affine", "projective"]
 
 
-def test_alternatives_of_two_parameters_are_multiplied_out() -> None:
-    found = parse_items(["dim[gamma=0|.1|1, objective=local|global]"])
-    assert [tuple(value for _, value in s.params) for s in found] == [
+def test_alternatives_of_two_parameters_are_combined() -> None:
+    items = parse_items(["dim[gamma=0|.1|1, objective=local|global]"])
+    assert [tuple(value for _, value in s.params) for s in items] == [
         (gamma, objective) for gamma in (0, 0.1, 1) for objective in ("local", "global")
     ]
 
 
-def test_empty_brackets_are_the_defaults() -> None:
+def test_empty_brackets_mean_the_defaults() -> None:
     assert parse_items(["aet[]"]) == [Selection(name="aet")]
 
 
-def test_globs_and_providers_are_names_like_others() -> None:
+def test_names_may_hold_globs_and_distributions() -> None:
     assert _names("*", "di?", "repbench:aet") == ["*", "di?", "repbench:aet"]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("aet[transform=affine", "does not close"),
-        ("aet]", "was not open"),
-        ("aet][", "was not open"),
-        ("aet[a=1]b[c=2]", "was not open"),
-        ("aet[a=1]b", "does not close"),
-        ("aet[name='x]", "a quote does not close"),
-        ("[transform=affine]", "a name is missing"),
+        ("aet[transform=affine", "a bracket is not closed"),
+        ("aet]", "a closing bracket has no opening bracket"),
+        ("aet][", "a closing bracket has no opening bracket"),
+        ("aet[a=1]b[c=2]", "a closing bracket has no opening bracket"),
+        ("aet[a=1]b", "the bracket is not closed"),
+        ("aet[name='x]", "a quote is not closed"),
+        ("[transform=affine]", "no name before the bracket"),
         ("aet[affine]", "'affine' is not a parameter; write key=value"),
         ("aet[=affine]", "is not a parameter; write key=value"),
     ],
 )
-def test_what_cannot_be_read_is_named_with_what_would_be_right(text: str, message: str) -> None:
+def test_invalid_item_is_an_error_that_shows_the_valid_form(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         parse_items([text])
     assert caught.value.exit_code == 2
@@ -121,28 +120,28 @@ def test_what_cannot_be_read_is_named_with_what_would_be_right(text: str, messag
         ("~/photos", "~/photos"),
     ],
 )
-def test_a_value_has_the_type_that_it_looks_like(text: str, value: object) -> None:
-    found = parse_value(text)
-    assert found == value
-    assert type(found) is type(value)
+def test_value_has_the_type_that_it_looks_like(text: str, value: object) -> None:
+    parsed = parse_value(text)
+    assert parsed == value
+    assert type(parsed) is type(value)
 
 
 @pytest.mark.parametrize("text", ["007", "1_000", "nan", "inf", "-Infinity", "1e999", "00", "²"])
-def test_what_would_not_come_back_as_typed_stays_text(text: str) -> None:
+def test_number_that_would_not_be_reproduced_stays_text(text: str) -> None:
     assert parse_value(text) == text
 
 
-def test_assignments_are_a_dictionary_in_which_the_last_wins() -> None:
-    found = parse_assignments(["lr=.05,batch=128", "lr=1e-3 milestones=1;2"])
-    assert found == {"lr": 1e-3, "batch": 128, "milestones": "1;2"}
+def test_last_assignment_of_a_key_counts() -> None:
+    assignments = parse_assignments(["lr=.05,batch=128", "lr=1e-3 milestones=1;2"])
+    assert assignments == {"lr": 1e-3, "batch": 128, "milestones": "1;2"}
 
 
-def test_an_assignment_without_a_value_is_refused() -> None:
+def test_assignment_needs_a_value() -> None:
     with pytest.raises(UsageError, match="'lr' is not a parameter; write key=value"):
         parse_assignments(["lr"])
 
 
-def test_a_bar_in_an_assignment_is_text() -> None:
+def test_bar_in_an_assignment_is_text() -> None:
     assert parse_assignments(["lr=1|2"]) == {"lr": "1|2"}
 
 
@@ -162,16 +161,16 @@ def test_a_bar_in_an_assignment_is_text() -> None:
         ("2,2,1", (2, 1)),
     ],
 )
-def test_a_number_counts_seeds_and_a_list_names_them(text: str, seeds: tuple[int, ...]) -> None:
+def test_one_number_counts_seeds_and_a_list_names_them(text: str, seeds: tuple[int, ...]) -> None:
     assert parse_seeds(text) == seeds
 
 
 @pytest.mark.parametrize("text", ["", ",", "-1", "a", "1.5", "0-3", "0 3", "²", "1,x"])
-def test_what_is_no_seed_is_refused_with_both_forms_shown(text: str) -> None:
+def test_invalid_seeds_are_an_error_that_shows_both_forms(text: str) -> None:
     with pytest.raises(UsageError, match="write 5 for seeds 0 to 4, or 0,3 for these two"):
         parse_seeds(text)
 
 
-def test_no_seed_at_all_is_refused_with_how_to_write_seed_zero() -> None:
-    with pytest.raises(UsageError, match="write 1 for seed 0 alone"):
+def test_zero_seeds_are_an_error_that_shows_how_to_write_seed_zero() -> None:
+    with pytest.raises(UsageError, match=r"write 1, or 0, \(with a comma\) for seed 0"):
         parse_seeds("0")

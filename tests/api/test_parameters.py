@@ -1,7 +1,8 @@
-"""From typed values to a plugin's dataclass."""
+"""Parameters: typed values become the fields of a dataclass, errors show valid values, labels can be typed again."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -37,8 +38,11 @@ class Params:
             raise ValueError(f"count={self.count} must be 0 or more")
 
 
-def _bound(key: str, text: str) -> object:
-    return getattr(bind(Params, {key: parse_value(text)}, "method 'mine'"), key)
+def bound(key: str, value: object) -> object:
+    return getattr(bind(Params, {key: value}, "method 'mine'"), key)
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -68,93 +72,79 @@ def _bound(key: str, text: str) -> object:
         ("shares", "none", None),
     ],
 )
-def test_a_value_becomes_what_the_annotation_wants(key: str, text: str, value: object) -> None:
-    found = _bound(key, text)
-    assert found == value
-    assert type(found) is type(value)
-    if isinstance(value, tuple) and isinstance(found, tuple):
-        assert [type(part) for part in found] == [type(part) for part in value]
+def test_typed_value_becomes_the_annotated_type(key: str, text: str, value: object) -> None:
+    converted = bound(key, parse_value(text))
+    assert converted == value
+    assert type(converted) is type(value)
+    if isinstance(value, tuple) and isinstance(converted, tuple):
+        assert [type(part) for part in converted] == [type(part) for part in value]
 
 
 @pytest.mark.parametrize(
-    ("key", "text", "wanted"),
+    ("key", "value", "valid"),
     [
-        ("count", "7.5", "count is a whole number"),
-        ("count", "true", "count is a whole number"),
-        ("count", "many", "count is a whole number"),
-        ("rate", "true", "rate is a number"),
-        ("rate", "nan", "rate is a number"),
-        ("on", "1", "on is true or false"),
-        ("on", "yes", "on is true or false"),
-        ("word", "true", "word is a text"),
-        ("word", "none", "word is a text"),
-        ("kind", "flip", "kind is one of none, crop, true"),
-        ("kind", "Crop", "kind is one of none, crop, true"),
-        ("depth", "34", "depth is one of 18, 50"),
-        ("clip", "big", "clip is a number or none"),
-        ("steps", "1;x", "steps is a list of whole numbers, written 1;2;3"),
-        ("steps", "1.5", "steps is a list of"),
+        ("count", 7.5, "an integer"),
+        ("count", True, "an integer"),
+        ("count", "many", "an integer"),
+        ("rate", True, "a number"),
+        ("rate", "nan", "a number"),
+        ("rate", float("nan"), "a number"),
+        ("rate", float("inf"), "a number"),
+        ("on", 1, "true or false"),
+        ("on", 0, "true or false"),
+        ("on", "yes", "true or false"),
+        ("word", True, "text"),
+        ("word", None, "text"),
+        ("kind", "flip", "one of none, crop, true"),
+        ("kind", "Crop", "one of none, crop, true"),
+        ("depth", 34, "one of 18, 50"),
+        ("level", True, "one of 1, 2"),
+        ("clip", "big", "a number or none"),
+        ("steps", "1;x", "a list written 1;2;3 (each entry an integer)"),
+        ("steps", 1.5, "a list written 1;2;3 (each entry an integer)"),
     ],
 )
-def test_a_wrong_value_is_told_with_whose_it_is_and_what_would_be_right(key: str, text: str, wanted: str) -> None:
-    with pytest.raises(UsageError, match=wanted) as caught:
-        _bound(key, text)
-    assert str(caught.value).startswith(f"method 'mine': {key}=")
-    assert f"Write {key}=" in str(caught.value)
+def test_invalid_value_is_an_error_that_shows_valid_ones(key: str, value: object, valid: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        bound(key, value)
+    pattern = rf"method 'mine': {key}=.* is not valid; {key} is {re.escape(valid)}, for example {key}=(.*)"
+    matched = re.fullmatch(pattern, str(caught.value))
+    assert matched, str(caught.value)
+    assert bound(key, parse_value(matched[1])) is not None  # the example is valid
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_number_that_is_not_finite_is_refused_wherever_it_comes_from(value: float) -> None:
-    with pytest.raises(UsageError, match="rate is a number"):
-        bind(Params, {"rate": value}, "method 'mine'")
+def test_value_that_the_dataclass_refuses_is_an_error_in_its_words() -> None:
+    with pytest.raises(UsageError, match="method 'mine': count=-1 must be 0 or more"):
+        bound("count", -1)
 
 
-def test_true_is_no_whole_number_and_one_is_not_true() -> None:
-    for key, value in (("count", True), ("rate", True), ("level", True), ("on", 1), ("on", 0)):
-        with pytest.raises(UsageError):
-            bind(Params, {key: value}, "method 'mine'")
+def test_unknown_parameter_is_an_error_that_lists_all_and_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="no parameter of method 'mine' called 'cuont'; available: clip, count"):
+        bound("cuont", 1)
+    with pytest.raises(UnknownNameError, match=r"did you mean 'count'\?"):
+        bound("cuont", 1)
 
 
-def test_an_example_in_a_message_can_be_typed() -> None:
-    for key in ("count", "rate", "on", "kind", "depth", "clip", "steps"):
-        with pytest.raises(UsageError) as caught:
-            bind(Params, {key: object()}, "method 'mine'")
-        example = str(caught.value).partition(f"Write {key}=")[2].partition(", for instance")[0]
-        assert _bound(key, example) is not None
+def test_field_that_is_no_argument_is_unknown() -> None:
+    with pytest.raises(UnknownNameError, match="called 'computed'"):
+        bound("computed", 1)
 
 
-def test_an_unknown_parameter_is_told_with_the_nearest_and_all_that_exist() -> None:
-    with pytest.raises(UnknownNameError, match="no parameter of method 'mine' called 'cuont'") as caught:
-        bind(Params, {"cuont": 1}, "method 'mine'")
-    assert "did you mean 'count'?" in str(caught.value)
-    assert "clip, count, depth" in str(caught.value)
-
-
-def test_keys_that_the_caller_takes_itself_are_named_too() -> None:
-    with pytest.raises(UnknownNameError, match="there is: subset"):
+def test_keys_of_the_caller_are_listed_as_available() -> None:
+    with pytest.raises(UnknownNameError, match="available: subset"):
         bind(NoParams, {"subst": 1}, "dataset 'digits'", others=("subset",))
 
 
-def test_a_field_that_is_no_argument_cannot_be_given() -> None:
-    with pytest.raises(UnknownNameError, match="called 'computed'"):
-        bind(Params, {"computed": 1}, "method 'mine'")
-
-
-def test_what_the_dataclass_refuses_is_told_in_its_words() -> None:
-    with pytest.raises(UsageError, match="method 'mine': count=-1 must be 0 or more"):
-        bind(Params, {"count": -1}, "method 'mine'")
-
-
-def test_a_whole_number_as_the_default_of_a_number_is_the_same_as_typed() -> None:
+def test_integer_default_of_a_float_equals_the_typed_integer() -> None:
     assert repr(bind(Params, {}, "m").whole) == repr(bind(Params, {"whole": 1}, "m").whole) == "1.0"
 
 
-def test_what_is_no_dataclass_is_refused() -> None:
-    with pytest.raises(UsageError, match="dict is no dataclass"):
+def test_params_must_be_a_dataclass() -> None:
+    with pytest.raises(UsageError, match="dict is not a dataclass"):
         bind(dict, {}, "method 'mine'")
 
 
-def test_lists_from_a_file_are_tuples() -> None:
+def test_lists_of_a_file_become_tuples() -> None:
     assert bind(Recipe, {"milestones": [3, 4]}, "recipe").milestones == (3, 4)
 
 
@@ -163,53 +153,42 @@ def test_as_dict_holds_every_field_in_order() -> None:
     assert as_dict(bind(Params, {"steps": (1, 2)}, "m"))["steps"] == (1, 2)
 
 
-def test_expected_says_optional_in_words() -> None:
-    assert expected(int | None) == "a whole number or none"
+def test_expected_names_each_option_of_a_union() -> None:
+    assert expected(int | None) == "an integer or none"
 
 
 # --- labels -----------------------------------------------------------------------------------------------------------
 
 
-def _label(text: str) -> str:
+def label_of(text: str) -> str:
     selection = parse_items([text])[0]
     values = as_dict(bind(Params, dict(selection.params), "method 'mine'"))
     return label(selection.name, values, as_dict(Params()))
 
 
-def test_a_label_is_the_name_with_its_non_default_keys_sorted() -> None:
-    assert _label("mine[word=x,count=5,clip=2]") == "mine[clip=2.0,count=5,word=x]"
+def test_label_is_the_name_with_sorted_non_default_keys() -> None:
+    assert label_of("mine[word=x,count=5,clip=2]") == "mine[clip=2.0,count=5,word=x]"
 
 
-def test_defaults_do_not_show() -> None:
-    assert _label("mine") == _label("mine[count=3]") == _label("mine[count=3.0,kind=crop,steps='']") == "mine"
+def test_label_omits_defaults() -> None:
+    assert label_of("mine") == label_of("mine[count=3]") == label_of("mine[count=3.0,kind=crop,steps='']") == "mine"
 
 
 @pytest.mark.parametrize(
     "params",
     [
-        "count=5",
-        "kind='none'",
-        "steps=1;2",
-        "word='a, b'",
-        "word='[x]'",
-        "word='a|b'",
-        "word='12'",
-        "word='true'",
-        'word="Ann\'s"',
-        "word='say \"hi\"'",
-        "rate=0.001",
-        "clip=2.0",
-        "on=true",
+        *("count=5", "kind='none'", "steps=1;2", "word='a, b'", "word='[x]'", "word='a|b'", "word='12'", "word='true'"),
+        *('word="Ann\'s"', "word='say \"hi\"'", "rate=0.001", "clip=2.0", "on=true"),
     ],
 )
-def test_a_label_can_be_typed_again(params: str) -> None:
-    shown = _label(f"mine[{params}]")
-    assert shown != "mine"
-    assert _label(shown) == shown
-    given, again = (dict(parse_items([text])[0].params) for text in (f"mine[{params}]", shown))
-    assert bind(Params, given, "m") == bind(Params, again, "m")
+def test_label_can_be_typed_again(params: str) -> None:
+    text = label_of(f"mine[{params}]")
+    assert text != "mine"
+    assert label_of(text) == text
+    first, again = (dict(parse_items([each])[0].params) for each in (f"mine[{params}]", text))
+    assert bind(Params, first, "m") == bind(Params, again, "m")
 
 
-def test_a_text_that_looks_like_a_number_is_told_from_the_number() -> None:
+def test_label_quotes_text_that_looks_like_a_number() -> None:
     assert label("m", {"x": "3"}, {}) == "m[x='3']"
     assert label("m", {"x": 3}, {}) == "m[x=3]"

@@ -47,7 +47,7 @@ def bench_methods() -> Iterator[benchmark.MethodSpec]:
     """Telling a hidden part's mean color."""
     yield benchmark.MethodSpec(
         name="mean_color",
-        summary="what color is the part that is hidden?",
+        summary="what color is the hidden part?",
         paper="A. Author, On Hidden Colors, 2024",
         params=MeanColorParams,
         build=_mean_color,
