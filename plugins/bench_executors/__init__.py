@@ -1,6 +1,9 @@
-"""Executors: where cells run. `local` gives each cell a process of its own, `inline` runs them here, one by one.
+"""Executors that run cells on this machine and on clusters.
 
-`ray` sends cells to machines that share no disk, `slurm` to those that share one; both are extras.
+- `local`: one process per cell, on the CPU or on all visible GPUs
+- `inline`: in this process, one cell after another
+- `ray`: a Ray cluster whose machines share no disk (extra `ray`)
+- `slurm`: a Slurm job array on a shared disk (extra `slurm`)
 """
 
 from __future__ import annotations
@@ -10,35 +13,36 @@ from collections.abc import Iterable
 from importlib import import_module
 
 import benchmark
-from bench_executors.clusters import RayParams, SlurmParams
-from bench_executors.parameters import LocalParams
+from bench_executors.parameters import LocalParams, RayParams, SlurmParams
 
 
 @benchmark.hookimpl
 def bench_executors() -> Iterable[benchmark.ExecutorSpec]:
-    """Two executors of one machine, two of many."""
+    """Two executors for one machine, two for clusters."""
     yield benchmark.ExecutorSpec(
         name="local",
-        summary="one process a cell, slots on each visible GPU or on the CPU (default)",
+        summary="one process per cell on the CPU or the visible GPUs (default)",
         build=_local,
         params=LocalParams,
     )
     yield benchmark.ExecutorSpec(
         name="inline",
-        summary="in this process, one cell after another: for a debugger and for tests",
+        summary="in this process, one cell after another: for debugging",
         build=_inline,
+        exclusive=True,
     )
     yield benchmark.ExecutorSpec(
         name="ray",
-        summary='a Ray cluster whose machines need share no disk; pip install "repbench[ray]"',
+        summary='Ray cluster, no shared disk; pip install "repbench[ray]"',
         build=_ray,
         params=RayParams,
     )
     yield benchmark.ExecutorSpec(
         name="slurm",
-        summary='a Slurm job array, all on one shared disk; pip install "repbench[slurm]"',
+        summary='Slurm job array, shared disk; pip install "repbench[slurm]"',
         build=_slurm,
         params=SlurmParams,
+        exclusive=True,  # Slurm gives each job memory of its own
     )
 
 
@@ -56,23 +60,23 @@ def _inline(context: benchmark.ExecutorContext) -> benchmark.Executor:
 
 def _ray(context: benchmark.ExecutorContext) -> benchmark.Executor:
     if not context.params.address:
-        # Ray reads it when it is imported; a Ray of this machine then answers nobody from outside, as on a Mac.
+        # Ray reads this when it is imported. Without it, a Ray on a Mac listens to other machines.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     _require("ray", "ray")
-    from bench_executors.on_ray import OnRay
+    from bench_executors.ray_executor import RayExecutor
 
-    return OnRay(context)
+    return RayExecutor(context)
 
 
 def _slurm(context: benchmark.ExecutorContext) -> benchmark.Executor:
     _require("slurm", "submitit")
-    from bench_executors.on_slurm import OnSlurm
+    from bench_executors.slurm_executor import SlurmExecutor
 
-    return OnSlurm(context)
+    return SlurmExecutor(context)
 
 
 def _require(extra: str, package: str) -> None:
-    """An extra's package is installed.
+    """Checks that the package of an extra is installed.
 
     Raises:
         UsageError: it is not.

@@ -1,4 +1,4 @@
-"""Cells in this very process, one after another: a debugger stops in them, and tests see them."""
+"""Executor `inline`: cells run in this process, one after another, so that a debugger can stop in them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Inline:
         self._device = context.devices[0]
 
     def run(self, jobs: Sequence[benchmark.Job], reporter: Reporter) -> Iterator[benchmark.Outcome]:
-        """One outcome for each job, in order."""
+        """One outcome per job, in order."""
         from benchmark.executors import run_cell
 
         for job in jobs:

@@ -1,4 +1,4 @@
-"""The Ray that cells run on: started here or joined, what a cell needs of it, and how many it has room for."""
+"""The Ray cluster that cells run on: start or join it, what a cell reserves, and how many cells fit at once."""
 
 from __future__ import annotations
 
@@ -15,57 +15,58 @@ from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import benchmark
-from bench_executors.clusters import RayParams
+from bench_executors.parameters import RayParams
 from benchmark.progress import Event, Reporter
 
-CARRIED = ("BENCH_PLUGINS", "BENCH_DATA", "PYTHONPATH")
-"""Of the head's environment, what decides which plugins and data a cell finds."""
-GPU_STEP = 10_000
+FORWARDED = ("BENCH_PLUGINS", "BENCH_DATA", "PYTHONPATH")
+"""Environment variables of the head that nodes get, so that cells find the same plugins and data."""
+GPU_UNIT = 10_000
 """Ray counts GPUs in ten-thousandths."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What every cell asks of a node."""
+    """What every cell reserves on a node."""
 
     cpus: int
     gpus: float
     """In [0, 1]."""
     memory: bool
-    """Whether it asks for the memory that it is expected to hold."""
+    """Whether it reserves its expected memory."""
 
 
 def needs(context: benchmark.ExecutorContext, params: RayParams) -> Needs:
-    """What a cell asks for: its threads and, where cells run on GPUs, a slot's part of one."""
+    """What a cell reserves: its threads and, on GPUs, a slot's part of one."""
     gpus = params.gpus
     if not gpus and context.devices != ("cpu",):
-        gpus = math.floor(GPU_STEP / context.slots) / GPU_STEP
+        gpus = math.floor(GPU_UNIT / context.slots) / GPU_UNIT
     return Needs(cpus=context.threads, gpus=gpus, memory=params.memory)
 
 
 @contextlib.contextmanager
 def connected(context: benchmark.ExecutorContext, params: RayParams) -> Iterator[None]:
-    """Within it there is a Ray: one that this program has joined before, the cluster at the address, or one of our own.
+    """Inside the block, Ray is available: a connection of this process, the cluster at the address, or a new local Ray.
 
     Raises:
-        UsageError: no Ray answers at the address, or none can be started.
+        UsageError: no Ray answers at the address, or Ray cannot be started.
     """
     if ray.is_initialized():
         yield
         return
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nobody is told that this was run
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # send no usage statistics
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if params.address:
             ray.init(address=params.address, **quiet)
         else:
-            with _chosen_gpus(context.devices):
-                ray.init(address="local", include_dashboard=False, **_own_resources(context), **quiet)
+            with _visible_gpus(context.devices):
+                ray.init(address="local", include_dashboard=False, **_local_resources(context), **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
-        asked = f"no Ray answers at address={params.address}" if params.address else "no Ray can be started here"
+        problem = f"no Ray answers at address={params.address}" if params.address else "Ray cannot be started here"
         raise benchmark.UsageError(
-            f"executor 'ray': {asked} ({reason}); run `ray start --head` and give its host:port, or leave the address out"
+            f"executor 'ray': {problem} ({reason}); run `ray start --head` and pass its host:port as address, or leave "
+            "address out to start Ray here"
         ) from error
     try:
         yield
@@ -73,7 +74,7 @@ def connected(context: benchmark.ExecutorContext, params: RayParams) -> Iterator
         ray.shutdown()
 
 
-def _own_resources(context: benchmark.ExecutorContext) -> dict[str, int]:
+def _local_resources(context: benchmark.ExecutorContext) -> dict[str, int]:
     if context.devices == ("cpu",):
         return {"num_cpus": context.slots * context.threads, "num_gpus": 0}
     gpus = len(context.devices)
@@ -81,66 +82,66 @@ def _own_resources(context: benchmark.ExecutorContext) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def _chosen_gpus(devices: tuple[str, ...]) -> Iterator[None]:
-    """A Ray that is started within it sees only the GPUs that were asked for."""
-    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+def _visible_gpus(devices: tuple[str, ...]) -> Iterator[None]:
+    """A Ray that starts inside the block sees only these GPUs."""
+    original = os.environ.get("CUDA_VISIBLE_DEVICES")
     if devices != ("cpu",):
-        mine = [name.strip() for name in (before or "").split(",") if name.strip()]
-        numbers = [device.partition(":")[2] for device in devices]
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(mine[int(each)] if mine else each for each in numbers)
+        visible = [name.strip() for name in (original or "").split(",") if name.strip()]
+        indices = [device.partition(":")[2] for device in devices]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible[int(index)] if visible else index for index in indices)
     try:
         yield
     finally:
         if devices != ("cpu",):
             del os.environ["CUDA_VISIBLE_DEVICES"]
-            os.environ.update({} if before is None else {"CUDA_VISIBLE_DEVICES": before})
+            os.environ.update({} if original is None else {"CUDA_VISIBLE_DEVICES": original})
 
 
 def environment() -> dict[str, Any]:
-    """Ray's description of the environment that the head's plugins and data are found in."""
-    found = {name: os.environ[name] for name in CARRIED if os.environ.get(name)}
-    return {"env_vars": found} if found else {}
+    """Ray's `runtime_env` with the forwarded variables."""
+    variables = {name: os.environ[name] for name in FORWARDED if os.environ.get(name)}
+    return {"env_vars": variables} if variables else {}
 
 
-def beside_me(kind: type) -> Any:
-    """An actor on the head's own machine, which Ray starts anew should its process die."""
+def actor_on_head(kind: type) -> Any:
+    """An actor on the head's machine. Ray restarts it if its process dies."""
     node = NodeAffinitySchedulingStrategy(node_id=ray.get_runtime_context().get_node_id(), soft=True)
     options = {"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": node, "runtime_env": environment()}
     return ray.remote(kind).options(**options).remote()
 
 
-def options(needed: Needs, job: benchmark.Job) -> dict[str, Any]:
-    """Ray's options of a cell's task. It is we who try again, so that each time is counted and told of."""
-    found: dict[str, Any] = {"num_cpus": needed.cpus, "num_gpus": needed.gpus, "max_retries": 0}
+def task_options(needed: Needs, job: benchmark.Job) -> dict[str, Any]:
+    """Ray's options for a cell's task. Ray itself does not retry, so that each try is counted and reported."""
+    options: dict[str, Any] = {"num_cpus": needed.cpus, "num_gpus": needed.gpus, "max_retries": 0}
     if job.exclusive:
-        # All of a node's CPUs, or the whole GPU: nobody else is there.
-        found["num_gpus"] = math.ceil(needed.gpus)
+        # The whole GPU, or all CPUs of a node: no other cell runs there.
+        options["num_gpus"] = math.ceil(needed.gpus)
         if not needed.gpus:
-            found["num_cpus"] = max([needed.cpus, *_of_nodes("CPU")])
+            options["num_cpus"] = max([needed.cpus, *_per_node("CPU")])
     elif needed.memory and job.memory and not needed.gpus:
-        found["memory"] = job.memory
-    return {**found, "runtime_env": environment()}
+        options["memory"] = job.memory
+    return {**options, "runtime_env": environment()}
 
 
-def room(needed: Needs) -> int:
-    """Cells that all nodes together can carry out at once, as the cluster is now."""
-    cpus, gpus = _of_nodes("CPU"), _of_nodes("GPU")
-    fit = [int(each // needed.cpus) for each in cpus]
+def capacity(needed: Needs) -> int:
+    """Cells that all nodes can run at once, as the cluster is now."""
+    cpus, gpus = _per_node("CPU"), _per_node("GPU")
+    cells = [int(count // needed.cpus) for count in cpus]
     if needed.gpus:
-        fit = [min(one, int(each / needed.gpus + 1e-6)) for one, each in zip(fit, gpus, strict=False)]
-    return sum(fit)
+        cells = [min(fit, int(count / needed.gpus + 1e-6)) for fit, count in zip(cells, gpus, strict=False)]
+    return sum(cells)
 
 
-def warn(needed: Needs, reporter: Reporter) -> None:
-    """Says so where no node could carry out a cell: Ray would wait, for one that joins perhaps."""
-    if room(needed) == 0:
+def warn_if_too_small(needed: Needs, reporter: Reporter) -> None:
+    """Reports that no node can run a cell. Ray then waits for a node that joins."""
+    if capacity(needed) == 0:
         gpus = f" and {needed.gpus:g} GPUs" if needed.gpus else ""
-        text = f"no node of the Ray cluster has {needed.cpus} CPUs{gpus} for a cell; waiting for one that has"
+        text = f"no node of the Ray cluster has the {needed.cpus} CPUs{gpus} that a cell needs; waiting for such a node"
         reporter(Event(kind="note", cell="", text=text))
 
 
-def _of_nodes(resource: str) -> list[float]:
-    """How much of a resource each node has that lives; no nodes where Ray cannot say just now."""
+def _per_node(resource: str) -> list[float]:
+    """The amount of a resource on each living node; empty if Ray does not answer."""
     try:
         return [float(node["Resources"].get(resource, 0.0)) for node in ray.nodes() if node["Alive"]]
     except exceptions.RayError:

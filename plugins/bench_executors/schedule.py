@@ -1,4 +1,4 @@
-"""Which cell starts next, and on which device: longest first, as many as there are slots and memory for."""
+"""Which job starts next, and on which device: longest first, as slots and memory allow."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ import benchmark
 
 
 class Schedule:
-    """Jobs that wait and jobs that run. Knows no process and no clock.
+    """Waiting and running jobs. It knows no process and no clock.
 
-    A list schedule: the first waiting job that fits starts as soon as a slot is free. With the longest first its end lies
-    at most a third beyond the best one (Graham 1969), and with many cells to a slot within a few per cent.
+    This is list scheduling: the first waiting job that fits starts as soon as a slot is free. With the longest job first, the
+    makespan is at most 4/3 of the best one (Graham 1969, Bounds on multiprocessing timing anomalies).
 
     Args:
-        jobs: longest first, as they come from the runner.
+        jobs: longest first, as the runner passes them.
         slots: the device of each slot.
-        memory: device -> bytes that its jobs may hold together; a device that is not in it takes what comes.
+        memory: device -> bytes that its jobs may hold together. A device that is not in it has no limit.
     """
 
     def __init__(self, jobs: Sequence[benchmark.Job], slots: Sequence[str], memory: Mapping[str, int]) -> None:
         self._waiting = list(jobs)
-        self._alone: list[benchmark.Job] = []
         self._slots = list(slots)
         self._memory = memory
         self._running: dict[str, list[benchmark.Job]] = {device: [] for device in slots}
@@ -29,40 +28,35 @@ class Schedule:
     @property
     def is_over(self) -> bool:
         """Whether nothing runs and nothing waits."""
-        return not (self._waiting or self._alone or any(self._running.values()))
+        return not (self._waiting or any(self._running.values()))
 
     def next(self) -> tuple[benchmark.Job, str] | None:
-        """A job that starts now, and its device; None where one has to end first. Emptier devices come first."""
+        """A job to start now, with its device; None if a running job has to end first. Emptier devices come first."""
         for device in sorted(dict.fromkeys(self._slots), key=lambda name: len(self._running[name])):
-            if not self._is_open(device):
+            if not self._has_slot(device):
                 continue
-            if self._alone and not self._running[device]:
-                return self._start(self._alone, 0, device)
-            for place, job in enumerate(self._waiting):
+            for index, job in enumerate(self._waiting):
                 if self._fits(job, device):
-                    return self._start(self._waiting, place, device)
+                    del self._waiting[index]
+                    self._running[device].append(job)
+                    return job, device
         return None
 
     def ended(self, job: benchmark.Job, device: str) -> None:
-        """Its slot is free again."""
+        """Frees the slot of a job."""
         self._running[device].remove(job)
 
-    def again(self, job: benchmark.Job) -> None:
-        """The job is to run with a device to itself, as soon as one has nothing to do."""
-        self._alone.append(job)
-
-    def _start(self, jobs: list[benchmark.Job], place: int, device: str) -> tuple[benchmark.Job, str]:
-        job = jobs.pop(place)
-        self._running[device].append(job)
-        return job, device
-
-    def _is_open(self, device: str) -> bool:
+    def _has_slot(self, device: str) -> bool:
         running = self._running[device]
         return len(running) < self._slots.count(device) and not any(job.exclusive for job in running)
 
     def _fits(self, job: benchmark.Job, device: str) -> bool:
-        """Whether what is known of its memory leaves room beside the others; an empty device takes anything."""
+        """Whether a job's expected memory fits beside the others. An empty device takes any job."""
         running = self._running[device]
-        if not running or job.memory is None or device not in self._memory:
+        if not running:
+            return True
+        if job.exclusive:
+            return False
+        if job.memory is None or device not in self._memory:
             return True
         return sum(each.memory or 0 for each in running) + job.memory <= self._memory[device]

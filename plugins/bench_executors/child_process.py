@@ -1,0 +1,60 @@
+"""The process of one cell under the executor `local`."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from multiprocessing.connection import Connection, wait
+
+import benchmark
+from bench_executors.output import finish_output, output_path, redirected_to
+from benchmark.progress import Event
+
+
+def run_in_child(job: benchmark.Job, device: str, pipe: Connection) -> None:
+    """Runs a job and sends its events and its outcome to the parent.
+
+    SIGTERM asks the cell to write a checkpoint and stop. SIGINT is ignored: a terminal sends it to every process, and the
+    parent decides.
+    """
+    from benchmark.executors import StopRequest, run_cell
+
+    stop = StopRequest()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: stop.request())
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+    def report(event: Event) -> None:
+        pipe.send(event)
+
+    path = output_path(job, os.getpid())
+    with redirected_to(path):
+        try:
+            outcome = run_cell(job, device=use_gpu(device), reporter=report, stop=stop)
+        except KeyboardInterrupt:
+            path.unlink(missing_ok=True)
+            return
+    finish_output(job, os.getpid(), keep=outcome.state == "failed")
+    pipe.send(outcome)
+    pipe.close()
+
+
+def use_gpu(device: str) -> str:
+    """Hides all GPUs but one from this process, before CUDA starts. Returns the device's name from then on."""
+    kind, _, index = device.partition(":")
+    if kind != "cuda":
+        return device
+    setting = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = [name.strip() for name in setting.split(",") if name.strip()] if setting else []
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible[int(index)] if visible else index
+    return "cuda:0"
+
+
+def _exit_with_parent() -> None:
+    """A cell whose `bench run` was killed must not write beside the next run."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

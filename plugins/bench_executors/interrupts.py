@@ -1,0 +1,49 @@
+"""Delay Ctrl-C and SIGTERM while a process starts, so that no process is started without its parent knowing it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+
+@contextlib.contextmanager
+def interrupts_delayed() -> Iterator[None]:
+    """Delivers Ctrl-C and SIGTERM after the block.
+
+    They are remembered, not ignored: starting the fork server takes seconds. Ctrl-C is blocked too where possible, because
+    the fork server inherits that, and a terminal sends Ctrl-C to the server as well. SIGTERM must not be blocked: it is how
+    cells are asked to stop.
+    """
+    received: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    handlers: dict[int, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handlers[number] = signal.signal(number, remember)
+    except ValueError:  # not the main thread, which alone may set handlers
+        yield
+        return
+    can_block = hasattr(signal, "pthread_sigmask")
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if can_block else set()
+    try:
+        yield
+    finally:
+        if can_block:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if received:
+        _deliver(received[0], handlers[received[0]])
+
+
+def _deliver(number: int, handler: Any) -> None:
+    if callable(handler):
+        handler(number, None)
+    elif handler == signal.SIG_DFL:
+        signal.raise_signal(number)

@@ -1,0 +1,95 @@
+"""What a cell's process prints: written to a file while it runs, kept if the cell fails."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import benchmark
+from benchmark.executors import OUTPUT, is_running
+
+LAST_LINES = 3
+"""Number of lines that the reason of a crash quotes."""
+FAULT = "Fatal Python error: "
+"""Start of faulthandler's report, which lists the innermost call first."""
+KEPT_BYTES = 4000
+"""Size of the part of the output that goes into the record."""
+
+
+def output_path(job: benchmark.Job, pid: int) -> Path:
+    """The file of a running process. It has the process's number, since another run may work on the same cell."""
+    return Path(job.out_dir) / job.folder / f".output-{pid}.txt"
+
+
+@contextlib.contextmanager
+def redirected_to(path: Path) -> Iterator[None]:
+    """Writes to a file what the process prints in the block, including the output of C libraries and of faulthandler."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent)
+        file = path.open("wb", buffering=0)
+    except OSError:  # the cell reports that its folder cannot be written
+        yield
+        return
+    with file:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        saved = [os.dup(1), os.dup(2)]
+        try:
+            for number in (1, 2):
+                os.dup2(file.fileno(), number)
+            faulthandler.enable(file)
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            faulthandler.disable()
+            for number, original in zip((1, 2), saved, strict=True):
+                os.dup2(original, number)
+                os.close(original)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes files of processes that were killed together with their parents."""
+    for path in folder.glob(".output-*.txt"):
+        number = path.name.removeprefix(".output-").removesuffix(".txt")
+        if number.isdecimal() and not is_running(int(number)):
+            path.unlink(missing_ok=True)
+
+
+def finish_output(job: benchmark.Job, pid: int, *, keep: bool) -> str:
+    """Renames a process's output to its final name, or removes it. Returns its end.
+
+    Args:
+        job: the cell's job.
+        pid: the process's number.
+        keep: whether to keep the file, if it is not empty.
+    """
+    path = output_path(job, pid)
+    try:
+        text = path.read_bytes()[-KEPT_BYTES:].decode(errors="replace")
+        if keep and text.strip():
+            path.replace(path.with_name(OUTPUT))
+        else:
+            path.unlink()
+    except OSError:
+        return ""
+    return text
+
+
+def last_lines(text: str) -> str:
+    """The last lines of an output as part of a reason; empty if there are none.
+
+    After a fault such as a segmentation fault: the last lines before it, the fault, and the innermost call.
+    """
+    printed, _, fault = text.partition(FAULT)
+    lines = [" ".join(line.split()) for line in printed.splitlines() if line.strip()][-LAST_LINES:]
+    if fault:
+        report = f"{FAULT}{fault}".splitlines()
+        calls = [line.strip() for line in report if line.strip().startswith("File ")]
+        lines += [report[0].strip(), *calls[:1]]
+    return f"; its last output: {' | '.join(lines)}" if lines else ""
