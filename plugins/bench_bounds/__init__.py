@@ -1,4 +1,4 @@
-"""Bounds to read other methods against: pixels and untrained below, supervised above; weights from elsewhere beside."""
+"""Reference points for other methods: the floors `pixels` and `untrained`, the ceiling `supervised`, and `pretrained`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import benchmark
-from bench_bounds import published, recipes, weight_file
+from bench_bounds import published, recipes, references, weight_file
 from bench_bounds.parameters import PretrainedParams
 
 if TYPE_CHECKING:
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 @benchmark.hookimpl
 def bench_methods() -> Iterator[benchmark.MethodSpec]:
-    """Two floors, a ceiling, and a way to score any weights. Only `supervised` ever sees a label."""
+    """The methods `pixels`, `untrained`, `supervised` and `pretrained`. Only `supervised` uses labels."""
     yield benchmark.MethodSpec(
         name="pixels",
-        summary="floor: the normalized pixels themselves, without any encoder",
+        summary="floor: normalized pixels, without an encoder",
         build=_pixels,
         trains=False,
         seeded=False,
         floor=True,
         own_encoder=benchmark.EncoderSpec(
-            name="-", summary="pixels as they are", build=_pixel_encoder, layout=_pixel_layout, min_side=1
+            name="-", summary="the normalized pixels", build=_pixel_encoder, layout=_pixel_layout, min_side=1
         ),
     )
     yield benchmark.MethodSpec(
         name="untrained",
-        summary="floor: the encoder's random weights, with batch statistics of the training images",
+        summary="floor: random weights, measured batch statistics",
         build=_untrained,
         trains=False,
         floor=True,
@@ -41,6 +41,7 @@ def bench_methods() -> Iterator[benchmark.MethodSpec]:
         summary="ceiling: cross-entropy on the training labels",
         build=_supervised,
         paper="Gidaris, Singh, Komodakis: Unsupervised Representation Learning by Predicting Image Rotations, 2018",
+        bibtex=references.GIDARIS_2018,
         recipe=recipes.recipe,
         supports=recipes.supports,
         labels="all",
@@ -49,7 +50,7 @@ def bench_methods() -> Iterator[benchmark.MethodSpec]:
     )
     yield benchmark.MethodSpec(
         name="pretrained",
-        summary="weights from a file, to be scored as they are",
+        summary="weights from a file, without training",
         build=_pretrained,
         params=PretrainedParams,
         trains=False,

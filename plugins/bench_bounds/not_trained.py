@@ -1,4 +1,4 @@
-"""Methods that make no step: the encoder is scored as it comes."""
+"""The base of methods without training: the encoder is scored unchanged."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import benchmark
 
 
 class NotTrained(nn.Module):
-    """An encoder that is left alone.
+    """A method that does not train its encoder.
 
     Args:
-        encoder: scored as it is.
-        name: of the method, for the message.
+        encoder: the encoder to score.
+        name: name of the method, for the message.
     """
 
     def __init__(self, encoder: benchmark.Encoder, name: str) -> None:
@@ -23,11 +23,11 @@ class NotTrained(nn.Module):
         self._name = name
 
     def loss(self, batch: benchmark.Batch) -> NoReturn:
-        """Never called by a harness that respects `trains=False`.
+        """Not supported. The harness does not call it, because the spec declares `trains=False`.
 
         Raises:
             PluginError: always.
         """
         raise benchmark.PluginError(
-            f"method '{self._name}' is not trained and has no loss; its spec says trains=False, so make no steps with it"
+            f"method '{self._name}' has no loss: its spec declares trains=False, so it must not be trained"
         )

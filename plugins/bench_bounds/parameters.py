@@ -1,4 +1,4 @@
-"""What `pretrained` can be asked for."""
+"""Parameters of `pretrained`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedParams:
-    """Which weights to load, and which of their keys."""
+    """The weights file, and the keys that are loaded from it."""
 
     path: str = field(default="", metadata={"help": "weights file: .safetensors, or a state dict in .pt or .pth"})
-    """Where the file lies, relative to the current folder. Not part of a cell's identity: the file's checksum is."""
-    prefix: str = field(default="", metadata={"help": "read only keys that begin so, without it: module. or backbone."})
-    """Keys that begin otherwise belong to other modules of the file and are left aside."""
-    drop: tuple[str, ...] = field(default=(), metadata={"help": "leave out keys that begin so, after the prefix: fc."})
-    """For heads that the encoder does not have; several are written `fc.;head.`."""
+    """Path of the file, relative to the current folder. A cell's identity contains the file's checksum, not its path."""
+    prefix: str = field(default="", metadata={"help": "load only keys with this prefix and strip it, e.g. module."})
+    """Keys with another prefix belong to other modules of the file and are ignored."""
+    drop: tuple[str, ...] = field(default=(), metadata={"help": "ignore keys that start so after the prefix, e.g. fc."})
+    """For heads that the encoder does not have. Separate several with semicolons: `fc.;head.`."""

@@ -1,4 +1,4 @@
-"""The pixels themselves as features: what any representation should beat."""
+"""Pixels as features, the lower bound for any representation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Pixels(nn.Module):
-    """Normalized images as vectors, channel by channel and row by row. No parameters."""
+    """Flattens normalized images, channel by channel and row by row. It has no parameters."""
 
     def forward(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
         """{"pixels": (N, C * H * W)} for images (N, C, H, W)."""

@@ -1,7 +1,7 @@
-"""Weights from elsewhere, put into an encoder: every one must fit, or nothing is loaded.
+"""Load weights from a file into an encoder. If a key or shape does not match, nothing is loaded.
 
-Keys are those of the network alone, as its `state_dict()` has them; normalization stays the recipe's (a file made with
-other means wants `--set mean=...,std=...`).
+Keys are those of the network's `state_dict()`. Normalization is the recipe's; for weights that were trained with another
+normalization, pass `--set mean=...,std=...`.
 """
 
 from __future__ import annotations
@@ -18,34 +18,36 @@ from torch import Tensor, nn
 import benchmark
 from bench_bounds.not_trained import NotTrained
 from bench_bounds.parameters import PretrainedParams
-from bench_bounds.weight_file import located
+from bench_bounds.weight_file import weights_path
 
 NESTED = ("state_dict", "model")
-"""Where training scripts commonly put the weights among other things."""
-SHOWN = 10
-"""Keys of each kind that a message names."""
+"""Keys under which training scripts commonly store the weights."""
+MAX_SHOWN = 10
+"""Largest number of keys of each kind that a message lists."""
 
 
 def pretrained(context: benchmark.MethodContext) -> nn.Module:
-    """The context's encoder with the file's weights in its network.
+    """The method with the file's weights loaded into the context's encoder.
 
     Raises:
-        UsageError: no such file, no weights in it, or keys or shapes that do not fit the network.
+        UsageError: the file does not exist or has no weights, or keys or shapes do not match the network.
     """
     params: PretrainedParams = context.params
     encoder = context.encoder
     if not isinstance(encoder, nn.Module):
-        raise benchmark.PluginError(f"method 'pretrained' was given {type(encoder).__name__}, but needs an nn.Module")
-    path = located(params)
-    load(encoder.get_submodule("network"), chosen(read(path), params, path), path)
+        raise benchmark.PluginError(
+            f"method 'pretrained' needs an encoder that is an nn.Module, not {type(encoder).__name__}"
+        )
+    path = weights_path(params)
+    load_weights(encoder.get_submodule("network"), select_keys(read_weights(path), params, path), path)
     return NotTrained(context.encoder, "pretrained")
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """All tensors of a weights file by key, on the CPU; nothing in it is executed.
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """All tensors of a weights file by key, on the CPU. No code in the file is executed.
 
     Raises:
-        UsageError: not a weights file, or one that holds other objects than tensors and plain values.
+        UsageError: not a weights file, or it contains other objects than tensors and plain values.
     """
     try:
         if path.suffix.lower() == ".safetensors":
@@ -54,12 +56,12 @@ def read(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise benchmark.UsageError(
-            f"method 'pretrained': '{path}' is no state dict or holds objects besides tensors, and unpickling those could "
-            "run code, so it is refused. Save model.state_dict() alone, best with safetensors.torch.save_file"
+            f"method 'pretrained': '{path}' is not a state dict, or contains objects other than tensors, which are refused "
+            "because unpickling them can run code. Save only model.state_dict(), if possible with safetensors.torch.save_file"
         ) from error
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise benchmark.UsageError(
-            f"method 'pretrained': '{path}' cannot be read as weights ({error}). Check that it was copied whole"
+            f"method 'pretrained': cannot read weights from '{path}' ({error}). Check that the file is complete"
         ) from error
     for key in NESTED:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -68,59 +70,59 @@ def read(path: Path) -> dict[str, Tensor]:
     tensors = {str(key): value for key, value in entries if isinstance(value, Tensor)}
     if not tensors:
         raise benchmark.UsageError(
-            f"method 'pretrained': '{path}' has no tensors at its top level, nor under {' or '.join(NESTED)}. "
-            "Save model.state_dict() alone"
+            f"method 'pretrained': '{path}' has no tensors at its top level or under {' or '.join(NESTED)}. "
+            "Save only model.state_dict()"
         )
     return tensors
 
 
-def chosen(tensors: Mapping[str, Tensor], params: PretrainedParams, path: Path) -> dict[str, Tensor]:
-    """The tensors under the prefix, without it, less those to drop.
+def select_keys(tensors: Mapping[str, Tensor], params: PretrainedParams, path: Path) -> dict[str, Tensor]:
+    """The tensors whose keys have the prefix, with it stripped, without those to drop.
 
     Raises:
-        UsageError: nothing is left.
+        UsageError: no key is left.
     """
     prefix, drop = params.prefix, params.drop
-    under = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-    kept = {key: value for key, value in under.items() if not key.startswith(drop)}
+    stripped = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    kept = {key: value for key, value in stripped.items() if not key.startswith(drop)}
     if not kept:
         raise benchmark.UsageError(
-            f"method 'pretrained': no key of '{path}' is left with prefix='{prefix}' and drop='{';'.join(drop)}'; "
-            f"its keys are {_listed(tensors)}"
+            f"method 'pretrained': no key of '{path}' matches prefix='{prefix}' and drop='{';'.join(drop)}'; "
+            f"its keys: {_list_keys(tensors)}"
         )
     return kept
 
 
-def load(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Copies `tensors` into the network, all or none; their type becomes the network's.
+def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Copies `tensors` into the network, all or none. They are converted to the network's type.
 
     Raises:
-        UsageError: a key that is missing, unexpected or of another shape; the message names up to ten of each kind.
+        UsageError: a key is missing or unexpected, or has another shape; the message lists up to ten of each kind.
     """
-    wanted = network.state_dict()
-    # Old files lack this counter, and nothing computes with it.
-    missing = [key for key in wanted if key not in tensors and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in tensors if key not in wanted]
-    misfits = [
-        f"{key} {tuple(tensors[key].shape)} in place of {tuple(value.shape)}"
-        for key, value in wanted.items()
+    expected = network.state_dict()
+    # Old files lack this counter, which does not affect any result.
+    missing = [key for key in expected if key not in tensors and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in tensors if key not in expected]
+    mismatched = [
+        f"{key} {tuple(tensors[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in expected.items()
         if key in tensors and tensors[key].shape != value.shape
     ]
     problems = [
-        f"{word}: {_listed(keys)}"
-        for word, keys in (("missing", missing), ("unexpected", unexpected), ("of the wrong shape", misfits))
+        f"{problem}: {_list_keys(keys)}"
+        for problem, keys in (("missing", missing), ("unexpected", unexpected), ("wrong shape", mismatched))
         if keys
     ]
     if problems:
         raise benchmark.UsageError(
-            f"method 'pretrained': '{path}' does not fit this encoder. {'; '.join(problems)}. Choose the encoder (and its "
-            "parameters) that the file was made with; strip a common beginning of its keys with prefix=module. and leave "
-            "out heads with drop=fc."
+            f"method 'pretrained': '{path}' does not match this encoder. {'; '.join(problems)}. Choose the encoder and the "
+            "parameters that the file was made with. Strip a common prefix of its keys with prefix=module. and ignore "
+            "heads with drop=fc."
         )
-    network.load_state_dict({**wanted, **tensors})
+    network.load_state_dict({**expected, **tensors})
 
 
-def _listed(keys: Iterable[str]) -> str:
+def _list_keys(keys: Iterable[str]) -> str:
     names = list(keys)
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
+    return ", ".join(names[:MAX_SHOWN]) + more

@@ -1,4 +1,4 @@
-"""The accuracies that were published for the floor and the ceiling, on CIFAR-10."""
+"""Published accuracies of the floor and the ceiling, on CIFAR-10."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNTRAINED = (
         note="best epoch on test",
     ),
 )
-"""Random weights behind a trained convolutional head."""
+"""Random weights with a trained convolutional head."""
 
 SUPERVISED = (
     benchmark.Published(

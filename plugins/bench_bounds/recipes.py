@@ -1,4 +1,4 @@
-"""How `supervised` is trained, and where it can be."""
+"""Training recipes of `supervised`, and the settings in which it can be trained."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ PAPER = benchmark.Recipe(
 
 
 def supports(setting: benchmark.Setting) -> str | None:
-    """Refuses what cannot be classified."""
+    """The reason why this setting cannot be classified, or None."""
     if setting.num_classes < 2:
-        return f"supervised needs two classes or more; {setting.dataset} has {setting.num_classes}"
+        return f"supervised needs at least two classes, but {setting.dataset} has {setting.num_classes}"
     return None
 
 
 def recipe(setting: benchmark.Setting) -> benchmark.Recipe:
-    """The recipe of the asked budget.
+    """The recipe of the requested budget.
 
     Raises:
-        UnsupportedError: `paper` for anything but blocknet[blocks=3,init=default] on cifar10.
+        UnsupportedError: `paper` for a setting other than blocknet[blocks=3,init=default] on cifar10.
     """
     if setting.budget == "quick":
         return _quick(setting)
-    wanted = {"blocks": 3, "init": "default"}
-    as_published = all(getattr(setting.encoder_params, name, value) == value for name, value in wanted.items())
+    published = {"blocks": 3, "init": "default"}
+    as_published = all(getattr(setting.encoder_params, name, value) == value for name, value in published.items())
     if setting.encoder != "blocknet" or not as_published or setting.dataset != "cifar10":
         raise benchmark.UnsupportedError(
-            f"supervised has no published recipe for this {setting.encoder} on {setting.dataset}: the bound beside RotNet "
-            "and AET is 'blocknet[blocks=3,init=default]' on cifar10. Choose those, or --budget quick"
+            f"supervised has no published recipe for this {setting.encoder} on {setting.dataset}: the supervised result "
+            "reported with RotNet and AET is 'blocknet[blocks=3,init=default]' on cifar10. Use those, or --budget quick"
         )
     return PAPER
 
 
 def _quick(setting: benchmark.Setting) -> benchmark.Recipe:
-    """Six epochs of Adam at 1e-3, falling to 0 by a cosine.
+    """Six epochs of Adam from 1e-3 to 0 with a cosine schedule.
 
-    The same for every encoder, not tuned for any: on the digits each built-in one learns to above 97 % in it.
+    It is the same for every encoder and tuned for none. On digits each built-in encoder reaches more than 97 % with it.
     """
     _, height, width = setting.image_shape
     return benchmark.Recipe(
@@ -61,7 +61,7 @@ def _quick(setting: benchmark.Setting) -> benchmark.Recipe:
         optimizer="adam",
         lr=1e-3,
         schedule="cosine",
-        # A mirrored digit is another sign or none: handwriting is shifted only.
+        # A mirrored digit is not a digit, so handwriting is only shifted.
         augment="crop" if setting.dataset == "digits" else "crop-flip",
         pad=max(1, min(height, width) // 8),
     )

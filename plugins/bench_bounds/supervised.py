@@ -1,4 +1,4 @@
-"""Cross-entropy on the labels: what the same encoder reaches when it is told the answers."""
+"""Supervised training with cross-entropy: the upper bound for the same encoder."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import benchmark
 
 
 class Supervised(nn.Module):
-    """A linear classifier on the encoder's output, averaged over places, trained with it.
+    """The encoder and a linear classifier on its output, averaged over locations, trained together.
 
     Args:
-        context: `num_classes` is K.
+        context: its `num_classes` is K.
     """
 
     def __init__(self, context: benchmark.MethodContext) -> None:
         super().__init__()
         if context.num_classes is None:
-            raise benchmark.PluginError("method 'supervised' needs num_classes; its spec declares labels='all'")
+            raise benchmark.PluginError("method 'supervised' needs num_classes, because its spec declares labels='all'")
         self.encoder = context.encoder
         self.classes = context.num_classes
         width = context.layout.tap(context.layout.output).width("average")
@@ -33,11 +33,13 @@ class Supervised(nn.Module):
             PluginError: a batch without labels.
         """
         if batch.labels is None:
-            raise benchmark.PluginError("method 'supervised' was given no labels; its spec declares labels='all'")
+            raise benchmark.PluginError(
+                "method 'supervised' needs labels, because its spec declares labels='all', but the batch has none"
+            )
         logits = self.head(self.encoder.vector(batch.images))
         accuracy = (logits.detach().argmax(dim=1) == batch.labels).float().mean()
         return benchmark.Losses(total=F.cross_entropy(logits, batch.labels), parts={"accuracy": accuracy})
 
     def trivial_losses(self) -> dict[str, float]:
-        """The loss of equal chances for all K classes: log K."""
+        """The loss of a uniform prediction over all K classes: log K."""
         return {"total": math.log(self.classes)}

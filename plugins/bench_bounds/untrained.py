@@ -1,7 +1,7 @@
-"""Random weights behind running statistics of the data: what an architecture gives without learning.
+"""Random weights with measured batch statistics: the features of an architecture without learning.
 
-A fresh network cannot be scored as it is: its batch normalization believes in inputs of mean 0 and variance 1. One pass
-over the training images, without labels, tells it what it really sees; no weight changes.
+The batch normalization of a new network assumes inputs of mean 0 and variance 1. One pass over the training images, without
+labels, measures the actual running statistics. No weight changes.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from torch import Tensor, nn
 import benchmark
 from bench_bounds.not_trained import NotTrained
 
-# torch has no public name for what its batch normalizations share.
+# torch has no public base class of its batch normalizations.
 Normalization: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
 
 class Untrained(NotTrained):
-    """The encoder with fresh weights and measured running statistics.
+    """The encoder with its initial weights and measured running statistics.
 
     Args:
-        context: its encoder is taken as it comes.
+        context: its encoder is used with its initial weights.
     """
 
     def __init__(self, context: benchmark.MethodContext) -> None:
@@ -32,10 +32,10 @@ class Untrained(NotTrained):
 
     @torch.no_grad()
     def before_training(self, batches: Iterable[Tensor]) -> None:
-        """Sets running means and variances to their averages over `batches`, each weighted by its number of images.
+        """Sets running means and variances to their averages over `batches`, weighted by the number of images.
 
-        Every layer sees what the layers before it give in training mode, that is, normalized by the batch at hand.
-        Dropout stays off. Encoders without batch normalization pass unchanged.
+        Earlier layers run in training mode, that is, they normalize by the statistics of the batch. Dropout is off. An
+        encoder without batch normalization stays unchanged.
 
         Args:
             batches: float32 images in [0, 1], (N, C, H, W).
@@ -52,11 +52,11 @@ class Untrained(NotTrained):
         seen = 0
         for images in batches:
             if len(images) == 1 and seen:
-                # A lone image that is left over has no variance on a map of 1 x 1, and torch refuses it.
+                # A last batch of one image has no variance on a map of 1 x 1, which torch rejects.
                 continue
             seen += len(images)
             for layer in layers:
-                # A running average by images. momentum=None would give a small last batch the weight of a full one.
+                # An average weighted by images. momentum=None would weight a smaller last batch like a full one.
                 layer.momentum = len(images) / seen
             self.encoder(images, [self._output])
         for layer, momentum in zip(layers, momenta, strict=True):

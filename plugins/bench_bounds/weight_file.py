@@ -1,4 +1,4 @@
-"""The weights file of `pretrained`: found, and told apart by its content, without torch."""
+"""The weights file of `pretrained`: its path and its identity, without torch."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from bench_bounds.parameters import PretrainedParams
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
-def located(params: PretrainedParams) -> Path:
-    """The file that `path` means.
+def weights_path(params: PretrainedParams) -> Path:
+    """The path of the weights file, checked.
 
     Raises:
-        UsageError: no path, no such file, or a suffix that says another format.
+        UsageError: no path, the file does not exist, or its suffix is of another format.
     """
-    example = "give it as 'pretrained[path=weights.safetensors]'"
+    example = "use 'pretrained[path=weights.safetensors]'"
     if not params.path:
-        raise benchmark.UsageError(f"method 'pretrained' was given no weights file; {example}")
+        raise benchmark.UsageError(f"method 'pretrained' needs a weights file; {example}")
     path = Path(params.path).expanduser()
     if path.suffix.lower() not in SUFFIXES:
         raise benchmark.UsageError(
-            f"method 'pretrained': '{path}' ends in '{path.suffix}', but weights are read from {', '.join(SUFFIXES)}; "
-            "save the encoder's state_dict() in one of these formats"
+            f"method 'pretrained': '{path}' has the suffix '{path.suffix}'; supported: {', '.join(SUFFIXES)}. "
+            "Save the encoder's state_dict() in one of these formats"
         )
     if not path.is_file():
-        raise benchmark.UsageError(f"method 'pretrained': there is no file '{path}' under '{Path.cwd()}'; {example}")
+        raise benchmark.UsageError(f"method 'pretrained': no file '{path}' in '{Path.cwd()}'; {example}")
     return path
 
 
 def identity(params: PretrainedParams) -> dict[str, object]:
-    """What makes these weights themselves: the file's SHA-256 and which keys are read, never where it lies.
+    """The identity of the weights: the file's SHA-256 and the keys that are loaded, but not its path.
 
     Raises:
-        UsageError: as `located`.
+        UsageError: as `weights_path`.
     """
-    with located(params).open("rb") as file:
+    with weights_path(params).open("rb") as file:
         checksum = hashlib.file_digest(file, "sha256").hexdigest()
     return {"sha256": checksum, "prefix": params.prefix, "drop": tuple(sorted(set(params.drop)))}

@@ -1,4 +1,4 @@
-"""Encoders with named taps: Network-in-Network, ResNet-18, AlexNet and Deep InfoMax's own."""
+"""The encoders `blocknet` (Network-in-Network), `resnet18`, `alexnet` and `dim_conv` (Deep InfoMax's encoder)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import benchmark
-from bench_encoders import layouts
+from bench_encoders import layouts, references
 from bench_encoders.parameters import BlockNetParams, DimConvParams, ResNetParams
 
 if TYPE_CHECKING:
@@ -20,38 +20,42 @@ def bench_encoders() -> Iterator[benchmark.EncoderSpec]:
     """The networks of the AET, RotNet and Deep InfoMax papers, and ResNet-18."""
     yield benchmark.EncoderSpec(
         name="blocknet",
-        summary="Network-in-Network of 3 to 5 blocks, the trunk of RotNet and AET",
+        summary="Network-in-Network of 3 to 5 blocks, as in RotNet and AET",
         build=_blocknet,
         layout=_blocknet_layout,
         params=BlockNetParams,
         paper="Lin, Chen, Yan: Network In Network, 2014; as in Gidaris, Singh, Komodakis: Unsupervised Representation "
         "Learning by Predicting Image Rotations, 2018",
+        bibtex=f"{references.LIN_2014}\n\n{references.GIDARIS_2018}",
         min_side=layouts.MIN_SIDE,
     )
     yield benchmark.EncoderSpec(
         name="resnet18",
-        summary="ResNet-18, with a 3x3 stem for images of up to 64 pixels",
+        summary="ResNet-18, with a 3x3 stem for images up to 64 pixels",
         build=_resnet18,
         layout=_resnet18_layout,
         params=ResNetParams,
         paper="He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, 2016",
+        bibtex=references.HE_2016,
         min_side=layouts.MIN_SIDE,
     )
     yield benchmark.EncoderSpec(
         name="alexnet",
-        summary="AlexNet's five convolutions, for small images, with batch normalization",
+        summary="AlexNet's five convolutions for small images, with BN",
         build=_alexnet,
         layout=_alexnet_layout,
         paper="Krizhevsky: One weird trick for parallelizing convolutional neural networks, 2014",
+        bibtex=references.KRIZHEVSKY_2014,
         min_side=layouts.MIN_SIDE,
     )
     yield benchmark.EncoderSpec(
         name="dim_conv",
-        summary="three strided convolutions, 1024 units and a vector of 64: Deep InfoMax's encoder",
+        summary="Deep InfoMax's encoder: 3 convolutions, 1024 units, 64-d output",
         build=_dim_conv,
         layout=_dim_conv_layout,
         params=DimConvParams,
         paper="Hjelm et al.: Learning deep representations by mutual information estimation and maximization, 2019",
+        bibtex=references.HJELM_2019,
         min_side=layouts.MIN_SIDE,
     )
 
@@ -95,7 +99,7 @@ def _dim_conv(context: benchmark.EncoderContext) -> nn.Module:
 
     params: DimConvParams = context.params
     _, height, width = _dim_conv_layout(params, context.image_shape).tap("conv3").shape
-    return DimConv(context.image_shape[0], places=height * width, units=params.units)
+    return DimConv(context.image_shape[0], locations=height * width, units=params.units)
 
 
 def _dim_conv_layout(params: DimConvParams, image_shape: Shape) -> benchmark.Layout:

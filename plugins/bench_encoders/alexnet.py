@@ -1,9 +1,9 @@
 """AlexNet's five convolutions for small images.
 
-Widths are those of AlexNet in its one-column form (Krizhevsky 2014), 64-192-384-256-256, and so is the order of pooling:
-after conv1, conv2 and conv5. What changes for images of 8 to 96 pixels: conv1 is 5 x 5 at stride 1 in place of 11 x 11
-at stride 4; pooling has a border of 1, so that an odd side rounds up and no map vanishes; batch normalization stands
-before each ReLU, as in the AlexNets of later self-supervised work (Gidaris et al. 2018).
+Widths (64-192-384-256-256) and pooling (after conv1, conv2 and conv5) are those of the one-column AlexNet (Krizhevsky 2014).
+Changes for images of 8 to 96 pixels: conv1 is 5 x 5 with stride 1 instead of 11 x 11 with stride 4; pooling has padding 1, so
+that an odd side rounds up and no map becomes empty; batch normalization precedes each ReLU, as in the AlexNets of later
+self-supervised work (Gidaris et al. 2018).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class AlexNet(nn.Module):
     """Five convolutions with batch normalization and ReLU: 2,452,416 parameters on RGB.
 
     Args:
-        channels: of the images.
+        channels: number of image channels.
     """
 
     def __init__(self, channels: int) -> None:
@@ -31,12 +31,12 @@ class AlexNet(nn.Module):
         self.conv5 = _layer(256, 256, 3, pool=True)
 
     def forward(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
-        """Maps at `taps` out of conv1 ... conv5, for normalized images (N, C, H, W)."""
+        """The maps `taps`, out of conv1 ... conv5, for normalized images (N, C, H, W)."""
         return read_taps(self.named_children(), images, taps)
 
 
 def _layer(channels_in: int, channels_out: int, kernel: int, *, pool: bool = False) -> nn.Sequential:
-    """Convolution that keeps the size, batch normalization, ReLU, and maximum pooling of 3 by 2 where asked."""
+    """Convolution that keeps the size, batch normalization, ReLU, and optionally max pooling (size 3, stride 2)."""
     layers: list[nn.Module] = [
         nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(channels_out),

@@ -1,6 +1,6 @@
-"""Deep InfoMax's convolutional encoder: three strided convolutions, a hidden layer and a short vector.
+"""Deep InfoMax's convolutional encoder: three strided convolutions, a hidden layer and a linear output.
 
-Source: Hjelm et al. 2019, section 4 and appendix; layers as `basic32x32` in the authors' released code.
+Source: Hjelm et al. 2019, section 4 and appendix; layers as in `basic32x32` of the authors' released code.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from torch import Tensor, nn
 from bench_encoders.stages import read_taps
 
 HIDDEN = 1024
-"""Width of fc."""
+"""Units of fc."""
 
 
 class DimConv(nn.Module):
-    """Convolutions 64-128-256 of 4 x 4 at stride 2, then 1024, then `units`: 4,921,280 parameters on 3 x 32 x 32.
+    """4 x 4 convolutions 64-128-256 with stride 2, 1024 units, `units` outputs: 4,921,280 parameters on 3 x 32 x 32.
 
-    Weights start as PyTorch draws them.
+    Weights have PyTorch's initialization.
 
     Args:
-        channels: of the images.
-        places: height x width of the map conv3, which is flattened: 16 for images of 32 x 32.
+        channels: number of image channels.
+        locations: height x width of the map conv3, which is flattened: 16 for images of 32 x 32.
         units: width of the output y, which has neither normalization nor activation.
     """
 
-    def __init__(self, channels: int, *, places: int, units: int = 64) -> None:
+    def __init__(self, channels: int, *, locations: int, units: int = 64) -> None:
         super().__init__()
         self.conv1 = _layer(channels, 64)
         self.conv2 = _layer(64, 128)
         self.conv3 = _layer(128, 256)
         self.fc = nn.Sequential(
-            nn.Flatten(), nn.Linear(256 * places, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.ReLU(inplace=True)
+            nn.Flatten(), nn.Linear(256 * locations, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.ReLU(inplace=True)
         )
         self.y = nn.Linear(HIDDEN, units)
 
     def forward(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
-        """Maps conv1 ... conv3, vectors fc and y, those of `taps`, for normalized images (N, C, H, W)."""
+        """The maps and vectors `taps`, out of conv1 ... conv3, fc and y, for normalized images (N, C, H, W)."""
         return read_taps(self.named_children(), images, taps)
 
 

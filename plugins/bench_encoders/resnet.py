@@ -1,6 +1,6 @@
-"""ResNet-18 without its classifier: torchvision's blocks behind a stem for small or for large images.
+"""ResNet-18 without its classifier: torchvision's blocks with a stem for small or for large images.
 
-Sources: He et al. 2016, table 1 (the ImageNet network) and section 4.2 (3 x 3 at stride 1, no pooling, for CIFAR).
+Sources: He et al. 2016, table 1 (the ImageNet network) and section 4.2 (3 x 3 with stride 1, no pooling, for CIFAR).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from bench_encoders.stages import read_taps
 class ResNet18(nn.Module):
     """ResNet-18 up to layer4: 11,168,832 parameters on RGB with the small stem.
 
-    Its modules are called as torchvision's are (conv1, bn1, layer1.0.conv1, ...), so that weights in circulation fit
-    once `fc.` is left out. Weights are drawn as torchvision draws them: convolutions N(0, 2 / (k^2 Cout)).
+    Its modules have torchvision's names (conv1, bn1, layer1.0.conv1, ...), so that published weights can be loaded without
+    `fc.`. Weights are initialized as in torchvision: convolutions from N(0, 2 / (k^2 Cout)).
 
     Args:
-        channels: of the images.
-        small_stem: 3 x 3 at stride 1 without pooling, else 7 x 7 at stride 2 and pooling by 2.
+        channels: number of image channels.
+        small_stem: 3 x 3 with stride 1 and no pooling; else 7 x 7 with stride 2, then pooling with stride 2.
     """
 
     def __init__(self, channels: int, *, small_stem: bool) -> None:
@@ -39,6 +39,6 @@ class ResNet18(nn.Module):
         self.layer4: nn.Module = body.layer4
 
     def forward(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
-        """Maps at `taps` out of layer1 ... layer4, for normalized images (N, C, H, W)."""
-        # The stem's four modules are stages as well, only nobody reads them.
+        """The maps `taps`, out of layer1 ... layer4, for normalized images (N, C, H, W)."""
+        # The stem's four modules are stages as well, but not taps.
         return read_taps(self.named_children(), images, taps)

@@ -1,4 +1,4 @@
-"""A network as a row of named stages, run only as far as somebody reads."""
+"""Run a network of named stages up to the deepest requested tap."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from torch import Tensor, nn
 
 
 def read_taps(stages: Iterable[tuple[str, nn.Module]], images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
-    """What the named stages give for `images`.
+    """The outputs of the named stages for `images`.
 
     Args:
-        stages: (tap name, module) in order of depth; each takes what the one before it gives.
-        images: (N, C, H, W), what the first stage takes.
-        taps: names of the stages to read. No stage behind the deepest of them is run.
+        stages: (tap name, module) in order of depth; each takes the output of the one before it.
+        images: (N, C, H, W), the input of the first stage.
+        taps: names of the stages to return. No stage deeper than these is run.
 
     Raises:
-        KeyError: a tap that no stage is called.
+        KeyError: no stage has the name of a tap.
     """
-    unread = set(taps)
-    found: dict[str, Tensor] = {}
+    missing = set(taps)
+    outputs: dict[str, Tensor] = {}
     features = images
     for name, stage in stages:
-        if not unread:
+        if not missing:
             break
         features = stage(features)
-        if name in unread:
-            found[name] = features
-            unread.remove(name)
-    return {name: found[name] for name in taps}
+        if name in missing:
+            outputs[name] = features
+            missing.remove(name)
+    return {name: outputs[name] for name in taps}
