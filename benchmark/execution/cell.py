@@ -28,8 +28,8 @@ from benchmark.progress import Event, Reporter, silent
 from benchmark.records import locks
 from benchmark.records.record import Record, SchemaError
 from benchmark.training import checkpoints, out_of_memory
-from benchmark.training.batches import fits_in_memory
-from benchmark.training.checkpoints import StopRequest
+from benchmark.training.memory import fits_in_memory
+from benchmark.training.stop import StopRequest
 
 
 def run_cell(
@@ -57,13 +57,13 @@ def run_cell(
     """
     started = time.monotonic()
     try:
-        lock = locks.acquire(Path(job.out_dir) / job.folder, job.cell.title, device, left_token=job.left_token)
+        lock = locks.acquire(Path(job.out_dir) / job.folder, job.cell.title, device, abandoned_token=job.abandoned_token)
     except BenchError as error:
         return _finished(_outcome(job, "failed", started, sentence(error), traceback.format_exc()), job, reporter)
     if lock is None:
         return Outcome(cell_id=job.cell.id, folder=job.folder, state="elsewhere", seconds=0.0)
     try:
-        run = _new_run(job, device, lock.told(reporter), catalog or load_catalog(), lock, stop)
+        run = _new_run(job, device, lock.record_progress(reporter), catalog or load_catalog(), lock, stop)
         outcome = _run_locked(run, started)
     finally:
         lock.release()

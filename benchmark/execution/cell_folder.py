@@ -31,7 +31,7 @@ from benchmark.records.record import (
     set_aside,
     write_record,
 )
-from benchmark.training.loop import EpochLosses
+from benchmark.training.task import EpochLosses
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from benchmark.execution.cell_folder import CellFolder
 from benchmark.execution.provenance import provenance
 from benchmark.progress import Event, Reporter
 from benchmark.records.record import Record, SchemaError
-from benchmark.training.checkpoints import StopRequest
 from benchmark.training.out_of_memory import FailedTraining
+from benchmark.training.stop import StopRequest
 
 
 @dataclass(kw_only=True)

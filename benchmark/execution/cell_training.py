@@ -18,8 +18,9 @@ from benchmark.evaluation.trained_encoder import load_weights, new_encoder
 from benchmark.execution.cell_record import cell_json
 from benchmark.execution.cell_run import CellRun
 from benchmark.records.record import Record
-from benchmark.training.loop import Trained, TrainingData, TrainingTask, train
+from benchmark.training.loop import train
 from benchmark.training.out_of_memory import FailedTraining
+from benchmark.training.task import Trained, TrainingData, TrainingTask
 
 
 def train_cell(run: CellRun, data: CellData) -> tuple[NormalizedEncoder, Record]:
@@ -111,7 +112,7 @@ def _trained_record(run: CellRun, spec: MethodSpec, trained: Trained, data: Cell
         provenance=run.provenance(),
         checks={
             "trained": True,
-            "failed_to_learn": None if trained.learned is None else not trained.learned,
+            "failed_to_learn": trained.failed_to_learn,
             "trivial_losses": dict(trained.trivial),
             **_leakage_checks(run, spec, trained, data),
         },
@@ -129,7 +130,7 @@ def _leakage_checks(run: CellRun, spec: MethodSpec, trained: Trained, data: Cell
         )
     }
     if spec.labels == "none":
-        checks["labels_unseen"] = not trained.labels_given
+        checks["labels_unseen"] = not trained.saw_labels
     return checks
 
 

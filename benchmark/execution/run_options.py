@@ -126,7 +126,7 @@ def _memory(devices: Sequence[str]) -> dict[str, int]:
     """Device -> bytes that cells may hold there together: a share of the host's free memory, or of a GPU's memory."""
     import torch
 
-    from benchmark.training.batches import free_memory
+    from benchmark.training.memory import free_memory
 
     sizes = {
         device: free_memory(torch.device(device))

@@ -17,7 +17,7 @@ from benchmark.execution import devices
 from benchmark.speed.measurement import Measurement, MeasurementSettings
 from benchmark.speed.timed_training import TimedTraining, load_training, training_steps, warm_up_steps
 from benchmark.speed.timing import synchronize
-from benchmark.training.loop import Loop
+from benchmark.training.step import TrainingStep
 
 
 def measure_concurrent(training: TimedTraining, data_dir: Path) -> list[Measurement]:
@@ -66,9 +66,9 @@ def _train_for_seconds(
         training = load_training(cell, load_catalog(), data_dir, settings)
         if training is None:
             return
-        loop = training.loop(Loop, training.encoder(), settings.accelerate)
-        with loop.accelerator.running(), loop.accelerator.setting():
-            steps = training_steps(loop, loop.optimizer())
+        part = training.new_step(TrainingStep, training.encoder(), settings.accelerate)
+        with part.accelerator.running(), part.accelerator.setting():
+            steps = training_steps(part, part.step.optimizer())
             for _ in range(warm_up_steps(settings)):
                 next(steps)
             synchronize(settings.device)

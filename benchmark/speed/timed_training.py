@@ -23,40 +23,51 @@ from benchmark.progress import silent
 from benchmark.speed.measurement import Measurement, MeasurementSettings
 from benchmark.speed.plain import PlainEncoder, PlainImages, plain_batches
 from benchmark.training import acceleration
-from benchmark.training.loop import Loop, TrainingData, TrainingTask
+from benchmark.training.acceleration import Accelerator
+from benchmark.training.batches import batch_source_for
 from benchmark.training.optimizer import optimizer_for
+from benchmark.training.step import TrainingStep
+from benchmark.training.task import TrainingData, TrainingTask
 
 
-class DataLoop(Loop):
+class DataStep(TrainingStep):
     """Makes batches and the method's views, without training."""
 
-    def plain_step(self, optimizer: Optimizer, batch: Batch) -> None:
+    def run(self, optimizer: Optimizer, batch: Batch) -> None:
         """Makes the views of a batch, if the method has any."""
         if self.has("views"):
             self.hooks.views(batch)
 
 
-class StepLoop(Loop):
+class FixedBatchStep(TrainingStep):
     """Trains on one batch that was made once, in every step."""
 
     fixed: Batch | None = None
     views: Any = None
 
-    def prepared(self, raw: Tensor, index: Tensor, progress: float) -> Batch:
+    def make_batch(self, raw: Tensor, index: Tensor, progress: float) -> Batch:
         """The same batch in every step. Its views are made once."""
         if self.fixed is None or len(self.fixed.index) != len(index):
-            self.fixed = super().prepared(raw.clone(), index.clone(), progress)
+            self.fixed = super().make_batch(raw.clone(), index.clone(), progress)
             self.views = self.hooks.views(self.fixed) if self.has("views") else None
         return self.fixed
 
-    def plain_step(self, optimizer: Optimizer, batch: Batch) -> None:
+    def run(self, optimizer: Optimizer, batch: Batch) -> None:
         """A training step that uses the views of the fixed batch."""
         if not self.has("loss_of"):
-            super().plain_step(optimizer, batch)
+            super().run(optimizer, batch)
             return
         losses = cast(Losses, self.hooks.loss_of(self.fixed, self.views))
-        self.descend(optimizer, losses)
+        self.update(optimizer, losses)
         self.sums.add(losses)
+
+
+@dataclass(frozen=True)
+class AcceleratedStep:
+    """A training step with its accelerator."""
+
+    step: TrainingStep
+    accelerator: Accelerator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +112,11 @@ class TimedTraining:
             device=self.settings.device,
         )
 
-    def loop(self, kind: type[Loop], encoder: NormalizedEncoder, accelerate: Accelerate) -> Loop:
-        """A new training loop, or one of its parts, with a new method.
+    def new_step(self, kind: type[TrainingStep], encoder: NormalizedEncoder, accelerate: Accelerate) -> AcceleratedStep:
+        """A new training step, or one of its parts, with a new method.
 
         Args:
-            kind: `Loop`, `DataLoop` or `StepLoop`.
+            kind: `TrainingStep`, `DataStep` or `FixedBatchStep`.
             encoder: what is trained.
             accelerate: as `--accelerate`.
         """
@@ -116,7 +127,8 @@ class TimedTraining:
             images=self.images, labels=self.labels, num_classes=self.num_classes, device=self.settings.device
         )
         with torch.random.fork_rng([self.settings.device] if self.settings.device.type == "cuda" else []):
-            return kind(task, data, encoder, silent)
+            step = kind(task, data, encoder, silent)
+        return AcceleratedStep(step, Accelerator(step))
 
     def plain_images(self) -> PlainImages:
         """The dataset of the plain data loader."""
@@ -164,14 +176,16 @@ def cell_title(cell: Cell) -> str:
     return f"{cell.method.label} / {cell.encoder.label} / {cell.dataset.label}"
 
 
-def training_steps(loop: Loop, optimizer: Optimizer) -> Iterator[None]:
-    """An infinite sequence of the loop's steps over shuffled epochs."""
-    loop.method.train()
+def training_steps(accelerated: AcceleratedStep, optimizer: Optimizer) -> Iterator[None]:
+    """An infinite sequence of steps over shuffled epochs."""
+    step = accelerated.step
+    step.method.train()
+    source = batch_source_for(step.data.images, step.device)
     while True:
-        order = torch.randperm(len(loop.data.images))
-        for raw, index in loop.feed.batches(order, loop.batch, loop.steps_per_epoch):
-            if len(index) == loop.batch:  # the last batch of an epoch may be smaller, which takes less time
-                loop.accelerator.step(optimizer, raw, index, 0.0)
+        order = torch.randperm(step.length.num_images)
+        for raw, index in source.batches(order, step.length.batch, step.length.steps_per_epoch):
+            if len(index) == step.length.batch:  # the last batch of an epoch may be smaller, which takes less time
+                accelerated.accelerator.step(optimizer, raw, index, 0.0)
                 yield
 
 
@@ -190,12 +204,13 @@ def _plain_data(training: TimedTraining) -> Iterator[None]:
 
 
 def _plain_steps(training: TimedTraining) -> Iterator[None]:
-    loop = training.loop(StepLoop, PlainEncoder(training.encoder()).to(training.settings.device), "off")
-    loop.method.train()
-    groups = [{"params": [p for p in loop.method.parameters() if p.requires_grad]}]
+    encoder = PlainEncoder(training.encoder()).to(training.settings.device)
+    step = training.new_step(FixedBatchStep, encoder, "off").step
+    step.method.train()
+    groups = [{"params": [p for p in step.method.parameters() if p.requires_grad]}]
     optimizer = optimizer_for(groups, training.cell.recipe, fused=None)
     while True:
-        run_plain_step(training, loop, optimizer)
+        run_plain_step(training, step, optimizer)
         yield
 
 
@@ -206,10 +221,10 @@ def _plain_training(training: TimedTraining) -> Iterator[None]:
         yield
 
 
-def run_plain_step(training: TimedTraining, loop: Loop, optimizer: Optimizer) -> None:
+def run_plain_step(training: TimedTraining, step: TrainingStep, optimizer: Optimizer) -> None:
     """One step on the first images of the dataset, without acceleration."""
     index = torch.arange(training.batch, device=training.settings.device)
-    loop.plain_step(optimizer, loop.prepared(training.images[index], index, 0.0))
+    step.run(optimizer, step.make_batch(training.images[index], index, 0.0))
 
 
 def warm_up_steps(settings: MeasurementSettings) -> int:

@@ -18,8 +18,9 @@ from benchmark.speed.measurement import Measurement, MeasurementSettings, not_ti
 from benchmark.speed.memory import peak_memory
 from benchmark.speed.operation_counts import count_operations
 from benchmark.speed.timed_training import (
-    DataLoop,
-    StepLoop,
+    AcceleratedStep,
+    DataStep,
+    FixedBatchStep,
     TimedTraining,
     cell_title,
     load_training,
@@ -29,11 +30,11 @@ from benchmark.speed.timed_training import (
     warm_up_steps,
 )
 from benchmark.speed.timing import TimedCall, profile, speedup, time_in_turns
-from benchmark.training.loop import Loop
+from benchmark.training.step import TrainingStep
 
 PARTS = ("data", "step", "both")
 """What is timed: making batches and views, the step on one fixed batch, and both together."""
-LOOPS: dict[str, type[Loop]] = {"data": DataLoop, "step": StepLoop, "both": Loop}
+STEPS: dict[str, type[TrainingStep]] = {"data": DataStep, "step": FixedBatchStep, "both": TrainingStep}
 
 
 def check_any_trains(plan: Plan, catalog: Catalog) -> None:
@@ -80,7 +81,7 @@ def measure_training(training: TimedTraining, limits: DeviceLimits) -> list[Meas
     """Rates, peak memory, work per image and projected duration of one cell's training."""
     settings = training.settings
     with contextlib.ExitStack() as stack:
-        calls, loops = _timed_loops(training, stack)
+        calls, parts = _timed_steps(training, stack)
         if settings.with_plain:
             calls |= _timed_plain(training, stack)
         seconds = time_in_turns(calls, settings.device, settings.rounds, settings.min_seconds)
@@ -89,27 +90,29 @@ def measure_training(training: TimedTraining, limits: DeviceLimits) -> list[Meas
             for name in ("both", *(["plain step"] if settings.with_plain else [])):
                 measurements += _profile(training, name, calls[name])
         peak = _peak_memory(training, calls["both"])
-        acceleration = "; ".join(f"{what}: {how}" for what, how in loops["both"].accelerator.report.items())
+        acceleration = "; ".join(f"{what}: {how}" for what, how in parts["both"].accelerator.report.items())
     measurements.append(peak)
     measurements += _work(training, limits, training.batch / statistics.median(seconds["step"]))
     measurements.append(_projected(training, training.batch / statistics.median(seconds["both"]), acceleration))
     return measurements
 
 
-def _timed_loops(training: TimedTraining, stack: contextlib.ExitStack) -> tuple[dict[str, TimedCall], dict[str, Loop]]:
-    """The three loops, warmed up; they are closed with the stack."""
-    calls, loops = {}, {}
-    for name, kind in LOOPS.items():
-        loop = training.loop(kind, training.encoder(), training.settings.accelerate)
-        stack.enter_context(loop.accelerator.running())
-        steps = training_steps(loop, loop.optimizer())
+def _timed_steps(
+    training: TimedTraining, stack: contextlib.ExitStack
+) -> tuple[dict[str, TimedCall], dict[str, AcceleratedStep]]:
+    """The three parts, warmed up; they are closed with the stack."""
+    calls, parts = {}, {}
+    for name, kind in STEPS.items():
+        part = training.new_step(kind, training.encoder(), training.settings.accelerate)
+        stack.enter_context(part.accelerator.running())
+        steps = training_steps(part, part.step.optimizer())
         stack.callback(steps.close)  # type: ignore[attr-defined]  # a generator
-        with loop.accelerator.setting():
+        with part.accelerator.setting():
             for _ in range(warm_up_steps(training.settings)):
                 next(steps)
-        calls[name] = TimedCall(call=_next_of(steps), setting=loop.accelerator.setting)
-        loops[name] = loop
-    return calls, loops
+        calls[name] = TimedCall(call=_next_of(steps), setting=part.accelerator.setting)
+        parts[name] = part
+    return calls, parts
 
 
 def _timed_plain(training: TimedTraining, stack: contextlib.ExitStack) -> dict[str, TimedCall]:
@@ -167,10 +170,10 @@ def _work(training: TimedTraining, limits: DeviceLimits, rate: float) -> list[Me
         limits: throughput of the device.
         rate: images per second of the step.
     """
-    loop = training.loop(StepLoop, training.encoder(), "off")
-    loop.method.train()
-    optimizer = loop.optimizer()
-    counts = count_operations(lambda: run_plain_step(training, loop, optimizer))
+    step = training.new_step(FixedBatchStep, training.encoder(), "off").step
+    step.method.train()
+    optimizer = step.optimizer()
+    counts = count_operations(lambda: run_plain_step(training, step, optimizer))
     flops, traffic = counts.flops / training.batch, counts.bytes / training.batch
     return [
         training.measurement("flops per image", flops, "flop"),

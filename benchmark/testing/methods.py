@@ -30,9 +30,10 @@ from benchmark.images import to_float
 from benchmark.progress import silent
 from benchmark.testing.conformance import ConformanceError, NoTrace, require
 from benchmark.testing.miniature import BATCH, CLASSES, SMALL_ENCODER, STEPS_PER_EPOCH, small_images
-from benchmark.training.acceleration import CaptureError, without_time_limit
-from benchmark.training.checkpoints import TrainingPosition
-from benchmark.training.loop import Loop, Trained, TrainingData, TrainingTask, train
+from benchmark.training.captured_step import CaptureError, without_progress
+from benchmark.training.loop import train
+from benchmark.training.step import TrainingStep
+from benchmark.training.task import Trained, TrainingData, TrainingPosition, TrainingTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +74,12 @@ class _Trial:
         data = TrainingData(images=images, labels=labels, num_classes=CLASSES)
         return train(task, data, self.fresh_encoder(), silent)
 
-    def loop(self, labels: Tensor) -> Loop:
-        """The training loop, before its first step."""
+    def training_step(self, labels: Tensor) -> TrainingStep:
+        """The training step, before it runs."""
         images, _ = small_images(BATCH * STEPS_PER_EPOCH, self.image_shape)
         task = TrainingTask(spec=self.spec, params=self.params, recipe=self.recipe, seed=0, title=self.spec.name)
         data = TrainingData(images=images, labels=labels, num_classes=CLASSES)
-        return Loop(task, data, self.fresh_encoder(), silent)
+        return TrainingStep(task, data, self.fresh_encoder(), silent)
 
 
 def check_method(
@@ -115,7 +116,7 @@ def check_method(
         )
     if spec.trains:
         _check_resume(spec, trial, labels, first)
-        _check_declared(spec, trial.loop(labels))
+        _check_declared(spec, trial.training_step(labels))
 
 
 def _trial(spec: MethodSpec, params: Any, encoder: EncoderSpec, image_shape: ImageShape) -> _Trial:
@@ -177,29 +178,29 @@ def _check_resume(spec: MethodSpec, trial: _Trial, labels: Tensor, whole: Traine
     )
 
 
-def _check_declared(spec: MethodSpec, loop: Loop) -> None:
+def _check_declared(spec: MethodSpec, step: TrainingStep) -> None:
     """What a method says of its loss: that it comes in two halves, that a step of it may be captured."""
     with torch.random.fork_rng(devices=[]):
-        loop.method.train()
-        batch = loop.prepared(loop.data.images[:BATCH], torch.arange(BATCH), 0.0)
-        if loop.has("views") and loop.has("loss_of"):
-            before = loop.draws.get_state()
+        step.method.train()
+        batch = step.make_batch(step.data.images[:BATCH], torch.arange(BATCH), 0.0)
+        if step.has("views") and step.has("loss_of"):
+            before = step.generator.get_state()
             torch.manual_seed(0)
-            whole = loop.hooks.loss(batch)
-            loop.draws.set_state(before)
+            whole = step.hooks.loss(batch)
+            step.generator.set_state(before)
             torch.manual_seed(0)
-            halves = loop.hooks.loss_of(batch, loop.hooks.views(batch))
+            halves = step.hooks.loss_of(batch, step.hooks.views(batch))
             totals = [float(losses.total.detach()) for losses in (whole, halves)]
             require(
                 totals[0] == totals[1],
                 f"method '{spec.name}': loss(batch) is {totals[0]:g}, but loss_of(batch, views(batch)) is {totals[1]:g}; "
                 "let loss be made of these two, or leave them out",
             )
-        if spec.capturable and loop.has("loss"):
+        if spec.capturable and step.has("loss"):
             try:
-                loop.hooks.loss(batch)  # what is made in the first step only may be waited for
+                step.hooks.loss(batch)  # what is made in the first step only may be waited for
                 with _NothingReadBack():  # type: ignore[no-untyped-call]  # torch leaves it untyped
-                    loop.hooks.loss(without_time_limit(batch))
+                    step.hooks.loss(without_progress(batch))
             except CaptureError as error:
                 raise ConformanceError(f"method '{spec.name}' declares capturable=True, but {error}") from error
 

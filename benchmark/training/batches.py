@@ -1,55 +1,52 @@
-"""Where training batches come from: images that lie on the device, or a larger set that is streamed to it.
+"""Provide training batches, from images on the device or streamed to it by a thread.
 
-Both give the same bytes in the same order, so that which of them is used changes speed and memory and nothing else.
+Both give the same bytes in the same order: the choice changes speed and memory only.
 """
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-DEPTH = 3
-"""Batches that are made ready ahead of the one that is trained on."""
-RESIDENT_SHARE = 0.5
-"""Part of the device's free memory that a dataset may take before it is streamed instead."""
-
-
-NO_LIMIT = 2**62
-"""Bytes, where nothing is known."""
+PREFETCHED_BATCHES = 3
+"""Number of buffers for batches that are gathered ahead of the training."""
 
 
 class BatchSource(Protocol):
-    """Training images by the batch."""
+    """Training images in batches."""
 
     def batches(self, order: Tensor, size: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Raw images and their positions, step by step.
+        """The batches of an epoch.
 
         Args:
-            order: (N,) int64 on the CPU, the epoch's permutation.
-            size: images in a batch; the last one may be smaller.
-            steps: how many batches are wanted.
+            order: (N,) int64 on the CPU, the order of the images.
+            size: images per batch; the last batch may be smaller.
+            steps: number of batches.
 
         Yields:
-            (B, C, H, W) uint8 and (B,) int64, on the device; valid until the next is asked for.
+            (B, C, H, W) uint8 images and (B,) int64, their positions, both on the device. They are valid until the next
+            batch is requested.
         """
         ...
 
 
 class ResidentBatches:
-    """Images (N, C, H, W) uint8 that lie on the device already."""
+    """Batches of images that are on the device.
+
+    Args:
+        images: (N, C, H, W) uint8.
+    """
 
     def __init__(self, images: Tensor) -> None:
         self.images = images
 
     def batches(self, order: Tensor, size: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """See `Feed`; the permutation is copied to the device once."""
+        """See `BatchSource`. The order is copied to the device once."""
         order = order.to(self.images.device)
         for step in range(steps):
             index = order[step * size : (step + 1) * size]
@@ -57,14 +54,13 @@ class ResidentBatches:
 
 
 class StreamedBatches:
-    """Images (N, C, H, W) uint8 in the host's memory or mapped from a file: a thread gathers batches ahead.
+    """Batches of images in host memory or mapped from a file, which a thread gathers ahead of the training.
 
-    Batches are gathered into page-locked buffers and copied asynchronously where the device is a GPU; a buffer is used
-    again only when its copy has ended.
+    For a GPU the buffers are page-locked and copied asynchronously. A buffer is filled again after its copy has ended.
 
     Args:
-        images: on the CPU.
-        device: where batches are wanted.
+        images: (N, C, H, W) uint8, on the CPU.
+        device: where the batches are needed.
     """
 
     def __init__(self, images: Tensor, device: torch.device) -> None:
@@ -73,21 +69,21 @@ class StreamedBatches:
         self._pinned = device.type == "cuda"
 
     def batches(self, order: Tensor, size: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """See `Feed`. What goes wrong while reading is raised here, not in the thread."""
+        """See `BatchSource`. An error of the thread is raised here."""
         shape = (size, *self.images.shape[1:])
         free: queue.Queue[tuple[Tensor, Any]] = queue.Queue()
         ready: queue.Queue[tuple[Tensor, Tensor, int] | BaseException] = queue.Queue()
         stop = threading.Event()
-        for _ in range(DEPTH):
+        for _ in range(PREFETCHED_BATCHES):
             free.put((torch.empty(shape, dtype=self.images.dtype, pin_memory=self._pinned), None))
         worker = threading.Thread(target=self._gather, args=(order, size, steps, free, ready, stop), daemon=True)
         worker.start()
         try:
             for _ in range(steps):
-                found = ready.get()
-                if isinstance(found, BaseException):
-                    raise found
-                buffer, index, count = found
+                item = ready.get()
+                if isinstance(item, BaseException):
+                    raise item
+                buffer, index, count = item
                 if self._pinned:
                     raw = buffer[:count].to(self.device, non_blocking=True)
                     copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -99,7 +95,7 @@ class StreamedBatches:
                     free.put((buffer, None))
         finally:
             stop.set()
-            free.put((torch.empty(0), None))  # wakes the thread if it waits for a buffer
+            free.put((torch.empty(0), None))  # wakes the thread, which may wait for a buffer
             worker.join()
 
     def _gather(
@@ -122,41 +118,10 @@ class StreamedBatches:
                 torch.index_select(self.images, 0, index, out=buffer[: len(index)])
                 pinned = index.pin_memory() if self._pinned else index
                 ready.put((buffer, pinned, len(index)))
-        except BaseException as error:  # handed to the thread that trains, which raises it
+        except BaseException as error:  # raised in the thread that trains
             ready.put(error)
 
 
 def batch_source_for(images: Tensor, device: torch.device, *, streamed: bool = False) -> BatchSource:
-    """Resident where the images lie on the device; streamed where they do not, or where that is asked for."""
+    """The source of batches: streamed if the images are not on the device, or if `streamed` requests it."""
     return StreamedBatches(images, device) if streamed or images.device != device else ResidentBatches(images)
-
-
-def fits_in_memory(size: int, device: torch.device) -> bool:
-    """Whether so many bytes of images may lie in the device's memory, with the rest left to the training."""
-    return size <= RESIDENT_SHARE * free_memory(device)
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that can still be had: of the GPU, or of the host (where that cannot be asked, no limit)."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(free)
-    return min(_available(), _allowed())
-
-
-def _available() -> int:
-    """Bytes that the machine has left."""
-    with contextlib.suppress(OSError, ValueError), Path("/proc/meminfo").open(encoding="ascii") as file:
-        for line in file:
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return NO_LIMIT
-
-
-def _allowed() -> int:
-    """Bytes that a container has left, where this process runs in one that has a limit."""
-    group = Path("/sys/fs/cgroup")
-    with contextlib.suppress(OSError, ValueError):
-        limit = int((group / "memory.max").read_text(encoding="ascii"))  # "max" where there is none
-        return max(0, limit - int((group / "memory.current").read_text(encoding="ascii")))
-    return NO_LIMIT

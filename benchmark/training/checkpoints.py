@@ -1,112 +1,144 @@
-"""When a training writes down where it is, and what it writes: one file, whole or not there, read without pickle."""
+"""Save the state of a training and restore it exactly. A checkpoint is one file, written atomically, read without pickle."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 
 from benchmark.records.atomic import replaced
+from benchmark.training.optimizer import move_rates_to
+from benchmark.training.step import TrainingStep
+from benchmark.training.task import EpochLosses, TrainingPosition
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingPosition:
-    """A place in a training."""
+class Checkpoint:
+    """The state of a training, except the weights and the optimizer's state."""
 
-    epoch: int = 0
-    """Epochs that are behind."""
-    step: int = 0
-    """Steps of the next one that are behind as well."""
+    position: TrainingPosition = field(default_factory=TrainingPosition)
+    """The position between two steps."""
+    seconds: float = 0.0
+    """Training time up to the position."""
+    curve: tuple[EpochLosses, ...] = ()
+    """The losses of the finished epochs."""
+    generators: Mapping[str, torch.Tensor] | None = None
+    """States of the random number generators; None between two epochs, where they are seeded anew."""
+    sums: dict[str, dict[str, torch.Tensor]] | None = None
+    """Sums of the losses of the current epoch; None between two epochs."""
 
 
-class StopRequest:
-    """Somebody's wish that a cell stops: the first lets it write down where it is, the second ends it at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.patient = False
-        """Whether the cell looks at `asked` after each step; where it does not, it is ended at once."""
-
-    def ask(self) -> None:
-        """For a signal's handler.
-
-        Raises:
-            KeyboardInterrupt: it was asked before, or nobody looks.
-        """
-        if self.asked or not self.patient:
-            raise KeyboardInterrupt
-        self.asked = True
+class CheckpointError(Exception):
+    """Why a training cannot resume from a checkpoint."""
 
 
 class CheckpointInterval:
-    """How often a checkpoint is due.
+    """When a checkpoint is due.
 
     Args:
-        seconds: least time between two.
-        epochs: also after every so many epochs; None: by time alone.
-        clock: monotonic seconds.
+        seconds: minimum time between two checkpoints.
+        epochs: also after every so many epochs; None: by time only.
+        clock: monotonic time in seconds.
     """
 
     def __init__(self, seconds: float, epochs: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds, self._epochs, self._clock = seconds, epochs, clock
         self._last = clock()
 
-    def is_due(self, spot: TrainingPosition) -> bool:
-        """After a step, or, where the spot's step is 0, after an epoch with all that belongs to it."""
-        if spot.step == 0 and self._epochs is not None and spot.epoch % self._epochs == 0:
+    def is_due(self, position: TrainingPosition) -> bool:
+        """Whether a checkpoint is due at a position; step 0 is the end of an epoch."""
+        if position.step == 0 and self._epochs is not None and position.epoch % self._epochs == 0:
             return True
         return self._clock() - self._last >= self._seconds
 
-    def written(self) -> None:
-        """A checkpoint was written just now."""
+    def restart(self) -> None:
+        """Counts the time from now on: a checkpoint was written, or the training begins."""
         self._last = self._clock()
 
 
-def write(path: Path, state: Mapping[str, Any]) -> None:
-    """Puts a state of tensors, numbers and words into a file; the one before is kept until the new one is whole.
+def save(path: Path, key: str, checkpoint: Checkpoint, step: TrainingStep, optimizer: Optimizer) -> None:
+    """Writes a checkpoint. The earlier one is kept until the new one is complete.
+
+    Args:
+        path: the file.
+        key: cell id and versions; needed to resume.
+        checkpoint: position, time and losses.
+        step: the method, whose weights are saved.
+        optimizer: its state is saved.
 
     Raises:
-        RecordError: the folder cannot be written.
+        RecordError: the file cannot be written.
     """
+    state: dict[str, Any] = {
+        "key": key,
+        "threads": torch.get_num_threads(),
+        "epoch": checkpoint.position.epoch,
+        "step": checkpoint.position.step,
+        "seconds": checkpoint.seconds,
+        "curve": [(row.epoch, row.learning_rate, dict(row.losses)) for row in checkpoint.curve],
+        "method": step.method.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    if checkpoint.position.step:
+        state |= {"generators": checkpoint.generators, "sums": checkpoint.sums}
     with replaced(path) as file:
-        torch.save({**state, "threads": torch.get_num_threads()}, file)
+        torch.save(state, file)
 
 
-def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """A checkpoint's state, its tensors on the device.
+def restore(path: Path, key: str, step: TrainingStep, optimizer: Optimizer) -> Checkpoint:
+    """Reads a checkpoint and loads it into the method and the optimizer.
+
+    Args:
+        path: the file.
+        key: cell id and versions; must be that of the checkpoint.
+        step: the method, whose weights are replaced.
+        optimizer: its state is replaced.
 
     Raises:
-        Exception: whatever torch makes of a file that is damaged, or holds more than tensors, numbers and words.
+        CheckpointError: the file is damaged, has another key or does not fit the method. The method is unchanged.
     """
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    return state
+    try:
+        state = torch.load(path, map_location=step.device, weights_only=True)
+        if state["key"] == key:
+            return _load(state, step, optimizer)
+    except Exception as error:  # torch raises many kinds of errors for a damaged file
+        raise CheckpointError(f"is damaged or does not fit the method ({type(error).__name__})") from error
+    raise CheckpointError("belongs to another cell or version")
+
+
+def _load(state: Mapping[str, Any], step: TrainingStep, optimizer: Optimizer) -> Checkpoint:
+    """Everything is read before the method changes, so that a broken checkpoint changes nothing."""
+    position = TrainingPosition(epoch=int(state["epoch"]), step=int(state["step"]))
+    checkpoint = Checkpoint(
+        position=position,
+        seconds=float(state["seconds"]),
+        curve=tuple(EpochLosses(epoch=e, learning_rate=rate, losses=losses) for e, rate, losses in state["curve"]),
+        generators=state["generators"] if position.step else None,
+        sums=state["sums"] if position.step else None,
+    )
+    if _shapes(state["method"]) != _shapes(step.method.state_dict()):
+        raise ValueError("the method has other weights")
+    optimizer.load_state_dict(state["optimizer"])
+    if step.device.type == "cuda":
+        move_rates_to(optimizer, step.device)
+    step.method.load_state_dict(state["method"])
+    return checkpoint
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, object]:
+    return {name: getattr(value, "shape", None) for name, value in state.items()}
 
 
 def threads_of(path: Path, key: str) -> int | None:
-    """The number of threads with which a checkpoint of this key was trained; None where there is none to go on from."""
+    """Number of threads of the training that wrote a checkpoint; None if there is no checkpoint with this key."""
     try:
-        # Mapped, so that weights are not read for a number.
+        # Mapped: the weights are not read.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         return int(state["threads"]) if state["key"] == key else None
-    except Exception:  # whatever torch makes of a damaged file: training will say so
+    except Exception:  # the file is missing or damaged; the training reports that
         return None
-
-
-def rng_state(draws: torch.Generator, device: torch.device) -> dict[str, torch.Tensor]:
-    """Where the generators are that a step draws from."""
-    found = {"draws": draws.get_state(), "host": torch.get_rng_state()}
-    if device.type == "cuda":
-        found["device"] = torch.cuda.get_rng_state(device)
-    return found
-
-
-def set_rng_state(state: Mapping[str, torch.Tensor], draws: torch.Generator, device: torch.device) -> None:
-    """Puts the generators where they were."""
-    draws.set_state(state["draws"].cpu())
-    torch.set_rng_state(state["host"].cpu())
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state["device"].cpu(), device)

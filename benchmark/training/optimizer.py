@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules of a recipe."""
+"""The optimizer and the learning-rate schedule of a recipe."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ from benchmark.api.recipes import Recipe
 def optimizer_for(
     groups: list[dict[str, Any]], recipe: Recipe, device: torch.device | None = None, *, fused: bool | None = True
 ) -> Optimizer:
-    """The recipe's optimizer over parameter groups; fused, which changes speed alone (None: as torch chooses).
+    """The recipe's optimizer.
 
-    On a GPU rates are tensors there and no step is counted on the host, so that a captured step sees both move.
+    On a GPU the learning rates are tensors and steps are counted there, so that a captured step reads current values.
+
+    Args:
+        groups: parameter groups.
+        recipe: the kind of optimizer and its settings.
+        device: where the parameters are; None: the CPU.
+        fused: one kernel for all parameters, which changes speed only; None: torch chooses.
     """
     on_gpu = device is not None and device.type == "cuda"
     shared: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": fused}
@@ -29,12 +35,12 @@ def optimizer_for(
         kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
         optimizer = kind(groups, betas=(recipe.beta1, recipe.beta2), capturable=on_gpu, **shared)
     if on_gpu:
-        keep_rates_on(optimizer, device)
+        move_rates_to(optimizer, device)
     return optimizer
 
 
-def keep_rates_on(optimizer: Optimizer, device: torch.device | None) -> None:
-    """Each group's rate as a tensor of its own: groups may have rates of their own."""
+def move_rates_to(optimizer: Optimizer, device: torch.device | None) -> None:
+    """Replaces the learning rate of each group by a tensor on the device; groups may have different rates."""
     for group in optimizer.param_groups:
         group["lr"] = torch.tensor(float(group["lr"]), device=device)
         if "capturable" in group:
@@ -42,9 +48,15 @@ def keep_rates_on(optimizer: Optimizer, device: torch.device | None) -> None:
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """The rate of a step (0 for the first).
+    """The learning rate of a step.
 
-    Milestones and their linear tail move per epoch, as the released schedules do; warm-up, cosine and linear per step.
+    Milestones and their linear tail change the rate per epoch, as the released schedules do. Warm-up, cosine and linear
+    change it per step.
+
+    Args:
+        recipe: the schedule.
+        step: 0 for the first step of the training.
+        steps_per_epoch: number of steps in an epoch.
     """
     epoch = step // steps_per_epoch
     warmup = recipe.warmup * steps_per_epoch
@@ -71,9 +83,14 @@ def _milestone_rate(recipe: Recipe, epoch: int) -> float:
     return stepped(start) + (recipe.final_lr - stepped(start)) * done
 
 
-def set_rate(group: dict[str, Any], rate: float) -> None:
-    """Moves a group's rate where it is: on a GPU it is a tensor, which a captured step reads."""
-    if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(rate)
-    else:
-        group["lr"] = rate
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+    """Sets the learning rate of each group to `rate` times its `lr_factor`.
+
+    On a GPU the tensor is changed in place, because a captured step reads it.
+    """
+    for group in optimizer.param_groups:
+        scaled = rate * group["lr_factor"]
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(scaled)
+        else:
+            group["lr"] = scaled

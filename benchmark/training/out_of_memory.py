@@ -13,8 +13,9 @@ import torch
 from benchmark.api.cells import Job, Outcome
 from benchmark.encoder import NormalizedEncoder
 from benchmark.progress import silent
-from benchmark.training.batches import NO_LIMIT, free_memory
-from benchmark.training.loop import TrainingData, TrainingTask, train
+from benchmark.training.loop import train
+from benchmark.training.memory import NO_LIMIT, free_memory
+from benchmark.training.task import TrainingData, TrainingTask
 
 TRIAL_STEPS = 2
 """Training steps of a trial with a smaller batch. The optimizer allocates its state in the first."""
