@@ -93,11 +93,11 @@ def run(
     runner.check_writable(options.out)
     cells = survey(planned, options.out)
     pending = cells_to_run(cells, options.rerun)
+    config = resolve(options, catalog) if pending else None  # an invalid option leaves no scores.csv
     scores = ScoresFile(options.out)
     outcomes: list[Outcome] = []
     try:
-        if pending:
-            config = resolve(options, catalog)
+        if config is not None:
             display = _display(reporter, quiet, pending, config)
             outcomes = _run_pending(pending, planned, catalog, config, display, scores)
     finally:
