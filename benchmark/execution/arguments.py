@@ -145,16 +145,16 @@ def value_text(value: object) -> str:
 
 def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     if value not in choices:
-        raise UsageError(f"{name}={value!r} is invalid; choose one of {', '.join(choices)}")
+        raise UsageError(f"{name}={value!r} is not valid; choose one of {', '.join(choices)}")
 
 
 def _check_count(name: str, value: object) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise UsageError(f"{name}={value!r} is invalid; it is a whole number of at least 1")
+        raise UsageError(f"{name}={value!r} is not valid; it is a whole number of at least 1")
 
 
 def _check_seconds(name: str, value: float | None, *, positive: bool) -> None:
     if value is None:
         return
     if value < 0 or (positive and value == 0):
-        raise UsageError(f"{name}={value!r} is invalid; it is a number {'above 0' if positive else 'of at least 0'}")
+        raise UsageError(f"{name}={value!r} is not valid; it is a number {'above 0' if positive else 'of at least 0'}")

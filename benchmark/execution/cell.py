@@ -57,7 +57,9 @@ def run_cell(
     """
     started = time.monotonic()
     try:
-        lock = locks.acquire(Path(job.out_dir) / job.folder, job.cell.title, device, abandoned_token=job.abandoned_token)
+        lock = locks.acquire(
+            Path(job.out_dir) / job.folder, job.cell.title, device, abandoned_token=job.abandoned_token
+        )
     except BenchError as error:
         return _finished(_outcome(job, "failed", started, sentence(error), traceback.format_exc()), job, reporter)
     if lock is None:

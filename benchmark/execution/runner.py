@@ -233,7 +233,7 @@ def _watched(jobs: Sequence[Job], monitor: locks.LeaseMonitor, reporter: Reporte
         abandoned = False
         for job in list(waiting):
             lock = locks.read_lock(Path(job.out_dir) / job.folder)
-            if lock is not None and not monitor.is_left(lock):
+            if lock is not None and not monitor.is_abandoned(lock):
                 continue
             waiting.remove(job)
             outcome = _outcome_of_another(job) if lock is None else None
@@ -241,7 +241,7 @@ def _watched(jobs: Sequence[Job], monitor: locks.LeaseMonitor, reporter: Reporte
                 yield _reported(job, outcome, reporter)
             else:
                 abandoned = True
-                yield dataclasses.replace(job, left_token="" if lock is None else lock.token)
+                yield dataclasses.replace(job, abandoned_token="" if lock is None else lock.token)
         if abandoned:
             # The executor is needed anyway: it returns `elsewhere` at once for cells that are still taken.
             yield from waiting
