@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from benchmark.cli.options import combined, data_dir_option, dataset_option, format_option, records_argument
-from benchmark.cli.output import print_left_out, print_report, print_tables
+from benchmark.cli.output import print_left_out, print_report
 from benchmark.errors import ExitCode
 
 two_sides = combined(click.argument("first", metavar="A"), click.argument("second", metavar="B"))
@@ -138,6 +138,7 @@ def verify_command(out: Path, count: int, seed: int, form: str, **options: Any) 
     import benchmark
     from benchmark.api.catalog import load_catalog
     from benchmark.execution import verify
+    from benchmark.execution.verify_report import verify_report
 
     results = benchmark.read_results(out)
     print_left_out(results.problems)
@@ -146,6 +147,6 @@ def verify_command(out: Path, count: int, seed: int, form: str, **options: Any) 
     for finding in verify.verify(verify.sample(results.records, count, seed), verify_options, load_catalog()):
         click.echo(f"{finding.verdict}: {finding.record.id[:10]}", err=True)
         findings.append(finding)
-    print_tables([verify.table(findings)], form)
+    print_report(verify_report(findings), form)
     run = [finding for finding in findings if finding.verdict != "not run"]
     sys.exit(ExitCode.OK if run and all(finding.holds for finding in run) else ExitCode.REGRESSED)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import combined, data_dir_option, dataset_option
+from benchmark.cli.options import combined, data_dir_option, dataset_option, format_option
+from benchmark.cli.output import print_report
 
 if TYPE_CHECKING:
     from benchmark.analysis.frozen_cell import FrozenCell
@@ -77,7 +78,10 @@ def features_command(output: Path, pool: Any, **options: Any) -> None:
     help="Index of a query image; may be repeated.  [default: the first image of each of the first ten classes]",
 )
 @click.option("--k", type=int, default=5, show_default=True, help="Neighbors of each query.")
-def neighbors_command(output: Path, queries: tuple[int, ...], k: int, split: str, pool: Any, **options: Any) -> None:
+@format_option
+def neighbors_command(
+    output: Path, queries: tuple[int, ...], k: int, split: str, pool: Any, form: str, **options: Any
+) -> None:
     """Find and draw the nearest images of query images.
 
     An exact search by cosine similarity of the frozen features, within one split. A green frame marks a neighbor of the
@@ -86,12 +90,16 @@ def neighbors_command(output: Path, queries: tuple[int, ...], k: int, split: str
     \b
     Examples:
       bench neighbors aet/resnet18/digits/0
-      bench neighbors aet/resnet18/digits/0 --query 3 --query 17 --k 8 -o sevens.png
+      bench neighbors aet/resnet18/digits/0 --query 3 --query 17 --k 8
     """
     from benchmark.analysis import drawing, neighbors
 
     drawing.check_target(output)
-    click.echo(neighbors.show(_frozen_cell(options), queries, output, k=k, split=split, pool=pool))
+    cell = _frozen_cell(options)
+    nearest = neighbors.find_neighbors(cell, queries, k=k, split=split, pool=pool)
+    drawing.write(neighbors.draw(cell, nearest, split=split, pool=pool), output)
+    print_report(neighbors.neighbor_report(cell, nearest, split=split, pool=pool), form)
+    click.echo(f"{output} written", err=True)
 
 
 @click.command(name="map")
@@ -127,10 +135,10 @@ def map_command(
     from benchmark.analysis import drawing, projection
 
     drawing.check_target(output)
-    projection.require(method)
+    projection.check_installed(method)
     cell = _frozen_cell(options)
-    chart = projection.chart(cell, method=method, seed=seed, split=split, pool=pool, sample=sample)
-    click.echo(f"{output}, {projection.write(chart, cell, output)}: {chart.conditions}")
+    projected = projection.project(cell, method=method, seed=seed, split=split, pool=pool, sample=sample)
+    click.echo(f"{output}, {projection.write_map(projected, cell, output)}: {projected.conditions}")
 
 
 def _frozen_cell(options: dict[str, Any]) -> FrozenCell:

@@ -1,19 +1,15 @@
-"""Text of `bench list` and `bench plan`."""
+"""Text of `bench list`."""
 
 from __future__ import annotations
 
 import dataclasses
 import typing
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmark.api.catalog import PLUGIN_KINDS, Catalog
 from benchmark.api.parameters import as_dict, as_typed, expected
-from benchmark.execution.estimates import as_words, on_slots
 from benchmark.reports.published import figure_row
-
-if TYPE_CHECKING:
-    from benchmark.execution.session import RunForecast
 
 
 def list_plugins(catalog: Catalog, kind: str | None = None, verbose: bool = False) -> str:
@@ -32,34 +28,6 @@ def list_plugins(catalog: Catalog, kind: str | None = None, verbose: bool = Fals
         lines += [*_plugin_lines(catalog), ""]
     lines += _problem_lines(catalog, verbose)
     return "\n".join(lines).rstrip() + "\n"
-
-
-def list_plan(forecast: RunForecast) -> str:
-    """One line for each cell with its state and expected time, then skipped combinations, counts and total time."""
-    seconds = {cell.cell.id: forecast.estimates.seconds(cell) for cell in forecast.to_run}
-    rows = []
-    for cell in forecast.cells:
-        expected_seconds = seconds.get(cell.cell.id)
-        time = "" if expected_seconds is None else as_words(expected_seconds)
-        rows.append(("run" if cell.cell.id in seconds else "keep", cell.state, cell.folder, time, cell.detail))
-    skips = forecast.plan.skips
-    lines = _aligned(rows)
-    lines += [f"skip  {skip.title}: {skip.reason}" for skip in skips]
-    lines += dict.fromkeys(f"note  {note}" for cell in forecast.cells for note in cell.planned.notes)
-    lines.append(f"cells: {len(forecast.cells)}, {len(seconds)} to run; {len(skips)} combinations skipped")
-    lines += _time_lines(list(seconds.values()), forecast)
-    return "\n".join(lines) + "\n"
-
-
-def _time_lines(seconds: Sequence[float | None], forecast: RunForecast) -> Iterator[str]:
-    """Expected time of all cells to run, and the number of cells without an estimate."""
-    known = [each for each in seconds if each is not None]
-    slots = f"{forecast.slots} {'slot' if forecast.slots == 1 else 'slots'} ({', '.join(forecast.devices)})"
-    if known:
-        total, elapsed = as_words(sum(known)), as_words(on_slots(known, forecast.slots))
-        yield f"expected time: {total} in total, {elapsed} on {slots}"
-    if len(known) < len(seconds):
-        yield f"no estimate for {len(seconds) - len(known)} of {len(seconds)} cells: no finished cell is similar"
 
 
 def _spec_lines(catalog: Catalog, kind: str, verbose: bool) -> Iterator[str]:

@@ -67,7 +67,7 @@ def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -
             defaults[str(option.name)] = _as_option(str(option.name), setting, bool(getattr(option, "multiple", False)))
         except ValueError:
             raise UsageError(
-                f"--config {value}: {key} = {setting!r} is invalid; write the value as for --{key}"
+                f"--config {value}: {key} = {setting!r} is not valid; write the value as for --{key}"
             ) from None
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchmark.cli.options import format_option, records_argument
-from benchmark.cli.output import print_left_out, print_report, print_tables, without_cycle_search
+from benchmark.cli.output import print_left_out, print_report, without_cycle_search
 from benchmark.errors import UsageError
 
 if TYPE_CHECKING:
@@ -172,9 +172,11 @@ def merge_command(sources: tuple[Path, ...], to: Path, prefer: str | None) -> No
       bench merge from-a/runs from-b/runs --to runs
     """
     from benchmark.records import merge
-    from benchmark.reports.environments import environment_table
+    from benchmark.reports.environments import environment_report
 
     merged = merge.merge(sources, to, prefer)
     print_left_out(merged.left_out)
-    print_tables([environment_table(merged.records)], "table")
-    click.echo(f"{to}: {merged.copied} cells copied, {merged.kept} already there, {merged.twice} in several folders")
+    print_report(environment_report(merged.records), "table")
+    click.echo(
+        f"{to}: {merged.copied} cells copied, {merged.kept} already there, {merged.duplicates} in several folders"
+    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchmark.cli.options import combined, data_dir_option, format_option, read_config
-from benchmark.cli.output import print_left_out, print_report, print_tables, without_cycle_search
+from benchmark.cli.output import print_left_out, print_report, without_cycle_search
 from benchmark.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def run_command(dry_run: bool, form: str, quiet: bool, verbose: bool, no_floors:
     import benchmark
 
     if dry_run:
-        _print_plan(floors=not no_floors, **arguments)
+        _print_plan(form, floors=not no_floors, **arguments)
         return
     with _sigterm_interrupts():
         results = benchmark.run(**arguments, floors=not no_floors, quiet=quiet)
@@ -151,7 +151,8 @@ def run_command(dry_run: bool, form: str, quiet: bool, verbose: bool, no_floors:
 
 @click.command(name="plan")
 @run_options
-def plan_command(no_floors: bool, **arguments: Any) -> None:
+@format_option
+def plan_command(form: str, no_floors: bool, **arguments: Any) -> None:
     """List the cells that `bench run` would run.
 
     Shows state and expected time of each cell. The options are those of `bench run`; it does the same with --dry-run.
@@ -160,12 +161,12 @@ def plan_command(no_floors: bool, **arguments: Any) -> None:
     Examples:
       bench plan --methods dim,aet --encoders resnet18,blocknet --seeds 5
     """
-    _print_plan(floors=not no_floors, **arguments)
+    _print_plan(form, floors=not no_floors, **arguments)
 
 
 @click.command(name="status")
 @click.argument("out", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("runs"))
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@format_option
 @without_cycle_search()
 def status_command(out: Path, form: str) -> None:
     """Show running, waiting, finished and failed cells.
@@ -176,14 +177,12 @@ def status_command(out: Path, form: str) -> None:
     Examples:
       bench status runs/
     """
-    from benchmark.execution import status
+    from benchmark.execution.status import read_status
+    from benchmark.execution.status_report import status_report
 
-    state = status.read_status(out)
-    print_left_out(state.problems)
-    if form == "json":
-        click.echo(status.as_json(state), nl=False)
-    else:
-        print_tables(status.status_tables(state), form)
+    status = read_status(out)
+    print_left_out(status.problems)
+    print_report(status_report(status), form)
 
 
 @contextlib.contextmanager
@@ -205,13 +204,13 @@ def _sigterm_interrupts() -> Iterator[None]:
 
 
 @without_cycle_search()
-def _print_plan(**arguments: Any) -> None:
-    from benchmark.cli import listing
+def _print_plan(form: str, **arguments: Any) -> None:
     from benchmark.execution import session
     from benchmark.execution.arguments import RunArguments
+    from benchmark.execution.plan_report import plan_report
 
     typed = RunArguments(**arguments)
-    click.echo(listing.list_plan(session.forecast(typed.request(), typed.options())), nl=False)
+    print_report(plan_report(session.forecast(typed.request(), typed.options())), form)
 
 
 def _print_run(results: Results, form: str, verbose: bool) -> None:
