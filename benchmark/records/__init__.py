@@ -1,4 +1,4 @@
-"""What is on disk: records, locks, archives, the index, leaderboards.
+"""Records on disk: record.json of each cell, locks, archives, the index of an output folder, leaderboards.
 
-May import api, stats, errors.
+May import `benchmark.api`, `benchmark.errors`, `benchmark.progress` and `benchmark.stats`.
 """

@@ -1,4 +1,4 @@
-"""A cell's folder as bytes, for executors whose machines share no disk: packed where the cell ran, unpacked at home."""
+"""A cell folder as bytes, for executors whose machines share no disk: packed where the cell ran, unpacked in --out."""
 
 from __future__ import annotations
 
@@ -7,45 +7,43 @@ import zipfile
 from pathlib import Path
 
 from benchmark.errors import RecordError
-from benchmark.records import record as records
 from benchmark.records.atomic import replaced
-from benchmark.records.record import CHECKPOINT, CURVE, LOG, MODEL, PREDICTIONS, RECORD
+from benchmark.records.record import CHECKPOINT, CURVE, LOG, MODEL, OUTPUT, PREDICTIONS, RECORD
 
-OUTPUT = records.OUTPUT
-"""Where executors keep what a cell's process printed."""
 NAMES = (
     *(MODEL, CHECKPOINT, CURVE, PREDICTIONS, LOG, OUTPUT),
-    RECORD,  # last: a record says that what it names is there
+    RECORD,  # last: a record states that the files it names exist
 )
-"""Files that travel, in the order in which they are unpacked. No other name is ever read from a parcel."""
+"""Files that are packed, in the order in which they are unpacked. No other name is read from an archive."""
 
 
 def pack(folder: Path) -> bytes:
-    """The folder's files, those that travel; an empty parcel where it is not there."""
+    """The files of a cell folder as an archive; an empty archive if there are none."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as parcel:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in NAMES:
             if (folder / name).is_file():
-                parcel.write(folder / name, name)
+                archive.write(folder / name, name)
     return buffer.getvalue()
 
 
-def unpack(parcel: bytes, folder: Path) -> None:
-    """Puts a parcel's files into a folder, each whole, the record last; other files that travel are taken away.
+def unpack(packed: bytes, folder: Path) -> None:
+    """Write the files of an archive into a folder, each atomically, the record last. Other files in `NAMES` are deleted.
 
     Raises:
-        RecordError: the parcel is damaged, or the folder cannot be written; what was there stays.
+        RecordError: the archive is damaged, and the folder is unchanged; or the folder cannot be written.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(parcel)) as opened:
-            if opened.testzip() is not None:
-                raise zipfile.BadZipFile("a file in it is damaged")
-            found = {name: opened.read(name) for name in NAMES if name in opened.namelist()}
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+            damaged = archive.testzip()
+            if damaged is not None:
+                raise zipfile.BadZipFile(f"{damaged} is damaged")
+            contents = {name: archive.read(name) for name in NAMES if name in archive.namelist()}
     except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise RecordError(f"what came back for {folder.name} is damaged ({error}); run the cell again") from error
-    for name, body in found.items():
+        raise RecordError(f"the archive of {folder.name} is damaged ({error}); run the cell again") from error
+    for name, body in contents.items():
         with replaced(folder / name) as file:
             file.write(body)
     for name in NAMES:
-        if name not in found:
+        if name not in contents:
             (folder / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, synced to the disk, then renamed."""
+"""Atomic writing: a file is complete or absent. It is written beside its target, synced to disk and renamed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from benchmark.errors import RecordError
 
 @contextlib.contextmanager
 def replaced(path: Path, *, synced: bool = True) -> Iterator[IO[bytes]]:
-    """A file that takes its name only once it is whole and on the disk; what was there before stays until then.
+    """A file that replaces `path` when the block ends. If the block raises, `path` is unchanged.
 
     Args:
-        path: its name.
-        synced: wait for the disk; what is written again every few seconds and lost with the machine need not.
+        path: created or replaced; its folder is created.
+        synced: wait until the contents are on the disk. Files that are rewritten every few seconds need not.
 
     Raises:
         RecordError: the folder cannot be written, or the disk is full.

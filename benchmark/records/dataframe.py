@@ -9,7 +9,6 @@ import numpy as np
 
 from benchmark.records.columns import Columns, Integers, ScoreKey, columns_of
 from benchmark.records.csv_columns import (
-    CSV_COLUMNS,
     NAMES,
     OF_RECORD,
     OF_SETTING,
@@ -22,6 +21,7 @@ from benchmark.records.record import Record
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 def to_frame(records: Sequence[Record] | Columns) -> pd.DataFrame:
     """One row per score, raw fractions, sorted so that a diff is readable."""

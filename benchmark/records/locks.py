@@ -1,8 +1,8 @@
-"""Who works on a cell: a claim beside its record, with an owner and a heartbeat, so that two runs may share a folder.
+"""Locks on cells, with an owner and a heartbeat, so that several runs may share an output folder.
 
-A claim is a small file, written whole, renewed every few seconds with what the cell is doing. It is left behind where its
-owner died: on this machine that is seen from the process itself, of another machine from a heartbeat that stands still for
-as long as somebody watched it. Clocks of machines are never compared.
+A lock is a small file beside the record, written atomically and renewed every few seconds with the cell's progress. A lock
+is abandoned if its owner died: on this machine the process is checked; on another machine the heartbeat must not change
+for a whole lease while it is observed. The clocks of machines are never compared.
 """
 
 from __future__ import annotations
@@ -20,45 +20,47 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from benchmark.api.cells import Json
 from benchmark.errors import BenchError, ExitCode, RecordError
 from benchmark.progress import Event, Reporter
 from benchmark.records.atomic import replaced
 
-LOCK = "claim.json"
+LOCK = "lock.json"
 GUARD = ".guard"
 HEARTBEAT_SECONDS = 5.0
-"""Between two heartbeats."""
-LARGEST_PID = 2**31
+"""Time between two heartbeats."""
+MAX_PID = 2**31
 LEASE_SECONDS = 60.0
-"""How long a heartbeat of another machine may stand still until its claim counts as left behind."""
+"""A lock of another machine is abandoned if its heartbeat does not change for this long."""
 
 
 class LostLockError(BenchError):
-    """Another run has taken over a cell whose heartbeat stood still: whoever held it writes nothing any more."""
+    """Another run took over the cell, because its heartbeat had stopped. The previous owner must not write any more."""
 
     exit_code = ExitCode.FAILED_CELLS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """A process, so that it can be told from a later one with the same number."""
+    """A process, distinguishable from a later one with the same number."""
 
     host: str
     pid: int
     started: str
-    """When it started, in the kernel's own words; empty where that cannot be asked."""
+    """Start time as the kernel states it; empty if unknown."""
     boot: str
-    """Which start of the machine it belongs to; empty where that cannot be asked."""
+    """Boot id of the machine; empty if unknown."""
 
     def is_gone(self) -> bool | None:
-        """Whether the process has ended; None where it was on another machine, of which nothing is known."""
-        here = current_process()
-        if self.host != here.host:
+        """Whether the process has ended; None if it is on another machine."""
+        current = current_process()
+        if self.host != current.host:
             return None
-        if self.boot != here.boot:
+        if self.boot != current.boot:
             return True
-        return not is_running(self.pid) or _start_of(self.pid) != self.started
+        return not is_running(self.pid) or _start_time(self.pid) != self.started
 
 
 def current_process() -> Owner:
@@ -66,18 +68,18 @@ def current_process() -> Owner:
     boot = ""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return Owner(host=socket.gethostname(), pid=os.getpid(), started=_start_of(os.getpid()), boot=boot)
+    return Owner(host=socket.gethostname(), pid=os.getpid(), started=_start_time(os.getpid()), boot=boot)
 
 
-def _start_of(pid: int) -> str:
-    """Field 22 of proc(5)'s stat: ticks from the machine's start to the process's."""
+def _start_time(pid: int) -> str:
+    """Field 22 of /proc/PID/stat (proc(5)): ticks from boot to the start of the process; empty if unknown."""
     with contextlib.suppress(OSError, IndexError):
         return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
     return ""
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process of this number is there and has not ended."""
+    """Whether a process of this number exists and has not ended."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -92,45 +94,42 @@ def is_running(pid: int) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class LockInfo:
-    """What a claim says."""
+    """Contents of a lock."""
 
     owner: Owner
     token: str
-    """Of this claim alone."""
-    beat: int
-    """Grows with every heartbeat."""
+    """Unique to this lock."""
+    heartbeat: int
+    """Number of heartbeats so far."""
     title: str
+    """The cell's title."""
     device: str
     since: float
-    """Seconds since 1970, by the owner's clock: shown, never compared."""
+    """Seconds since 1970 by the owner's clock: displayed, never compared."""
     stage: str = ""
-    """What the cell was doing: `train`, `evaluate knn at layer4`."""
+    """Current stage: `train`, `evaluate knn at layer4`."""
     done: int = 0
-    """Steps of the stage that are behind (epochs in training)."""
+    """Completed steps of the stage; epochs in training."""
     total: int = 0
+    """All steps of the stage."""
     values: dict[str, float] = field(default_factory=dict)
     """`loss`, `images/s`."""
 
 
 def read_lock(folder: Path) -> LockInfo | None:
-    """What a cell's claim says; None where there is none, or none that can be read."""
+    """The lock of a cell; None if there is none or it is damaged."""
     try:
-        body = json.loads((folder / LOCK).read_text(encoding="utf-8"))
-        owner = Owner(**body["owner"])
-        sign = LockInfo(**{**body, "owner": owner})
-    except (OSError, ValueError, TypeError, KeyError):
+        lock_info = msgspec.json.decode((folder / LOCK).read_bytes(), type=LockInfo)
+    except (OSError, ValueError, UnicodeDecodeError):
         return None
-    # What no system has as a process is nobody's claim, whoever wrote it.
-    right = isinstance(owner.pid, int) and 0 < owner.pid < LARGEST_PID and isinstance(sign.beat, int)
-    words = (owner.host, owner.started, owner.boot, sign.token, sign.title, sign.device, sign.stage)
-    return sign if right and all(isinstance(word, str) for word in words) else None
+    return lock_info if 0 < lock_info.owner.pid < MAX_PID else None
 
 
 class LeaseMonitor:
-    """Which claims are left behind, as far as somebody has watched them.
+    """Decides which locks are abandoned.
 
     Args:
-        lease: seconds for which a heartbeat of another machine may stand still.
+        lease: seconds without a heartbeat after which a lock of another machine is abandoned.
         clock: monotonic seconds.
     """
 
@@ -138,46 +137,46 @@ class LeaseMonitor:
         self._lease, self._clock = lease, clock
         self._seen: dict[str, tuple[int, float]] = {}
 
-    def is_left(self, sign: LockInfo) -> bool:
-        """Whether nobody works on it any more: its process is gone, or its heart has not beaten for a whole lease."""
-        gone = sign.owner.is_gone()
+    def is_abandoned(self, lock_info: LockInfo) -> bool:
+        """Whether the owner has ended, or this monitor has observed no heartbeat for a whole lease."""
+        gone = lock_info.owner.is_gone()
         if gone is not None:
             return gone
         now = self._clock()
-        beat, since = self._seen.setdefault(sign.token, (sign.beat, now))
-        if beat != sign.beat:
-            self._seen[sign.token] = sign.beat, now
+        heartbeat, since = self._seen.setdefault(lock_info.token, (lock_info.heartbeat, now))
+        if heartbeat != lock_info.heartbeat:
+            self._seen[lock_info.token] = lock_info.heartbeat, now
             return False
         return now - since >= self._lease
 
 
 class CellLock:
-    """A cell that is ours: renewed by a thread until it is released.
+    """A lock that this process holds. A thread renews it until it is released.
 
     Args:
         folder: the cell's.
-        sign: what it says at first.
-        on_lost: called, from the thread, when somebody else has taken the cell over.
+        lock_info: initial contents.
+        on_lost: called from the thread when another run has taken over the cell.
     """
 
-    def __init__(self, folder: Path, sign: LockInfo, on_lost: Callable[[], None] | None = None) -> None:
-        self._folder, self._sign, self._on_lost = folder, sign, on_lost
-        self._lock = threading.Lock()
+    def __init__(self, folder: Path, lock_info: LockInfo, on_lost: Callable[[], None] | None = None) -> None:
+        self._folder, self._info, self._on_lost = folder, lock_info, on_lost
+        self._mutex = threading.Lock()
         self._end = threading.Event()
         self.lost = False
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
 
-    def told(self, reporter: Reporter) -> Reporter:
-        """A reporter that remembers the last event for the claim, and hands all of them on."""
+    def record_progress(self, reporter: Reporter) -> Reporter:
+        """A reporter that stores the last event in the lock and passes all events on."""
 
         def report(event: Event) -> None:
             if event.kind in ("stage", "epoch", "step"):
-                with self._lock:
-                    # A step says only that things move: the last epoch's loss and speed stay.
-                    kept = self._sign.values if event.kind == "step" else {}
-                    self._sign = dataclasses.replace(
-                        self._sign,
+                with self._mutex:
+                    # A step has no values: the last epoch's loss and speed stay.
+                    kept = self._info.values if event.kind == "step" else {}
+                    self._info = dataclasses.replace(
+                        self._info,
                         stage=event.stage,
                         done=event.done,
                         total=event.total,
@@ -188,20 +187,20 @@ class CellLock:
         return report
 
     def check(self) -> None:
-        """Before something is written into the cell's folder.
+        """Check before writing into the cell's folder that the lock is still held.
 
         Raises:
-            LostClaimError: another run has the cell now.
+            LostLockError: another run took over the cell.
         """
         if self.lost or not self._is_ours():
             self.lost = True
             raise LostLockError(
-                f"{self._folder.name} was taken over by another run, since this one had not been heard of for a while "
-                "(was it suspended?); what that one writes counts"
+                f"lost the lock on {self._folder.name}: another run took over this cell, because this process sent no "
+                "heartbeat (was it suspended?). The other run's results are kept"
             )
 
     def release(self) -> None:
-        """Gives the cell back."""
+        """Release the lock."""
         self._end.set()
         self._thread.join()
         if not self.lost and self._is_ours():
@@ -209,20 +208,20 @@ class CellLock:
                 (self._folder / LOCK).unlink()
 
     def _is_ours(self) -> bool:
-        found = read_lock(self._folder)
-        return found is not None and found.token == self._sign.token
+        lock_info = read_lock(self._folder)
+        return lock_info is not None and lock_info.token == self._info.token
 
     def _beat(self) -> None:
         while not self._end.wait(HEARTBEAT_SECONDS):
-            # Between two heartbeats nobody takes it who knows that we live; who took it meanwhile must not be undone.
-            with contextlib.suppress(BenchError, OSError), _guarded(self._folder.parent):
+            # If another run took the lock meanwhile, it must not be overwritten.
+            with contextlib.suppress(BenchError, OSError), _exclusive(self._folder.parent):
                 if not self._is_ours():
                     self.lost = True
                 else:
-                    with self._lock:
-                        self._sign = dataclasses.replace(self._sign, beat=self._sign.beat + 1)
-                        sign = self._sign
-                    _write(self._folder, sign)
+                    with self._mutex:
+                        self._info = dataclasses.replace(self._info, heartbeat=self._info.heartbeat + 1)
+                        lock_info = self._info
+                    _write(self._folder, lock_info)
             if self.lost:
                 if self._on_lost is not None:
                     self._on_lost()
@@ -234,57 +233,57 @@ def acquire(
     title: str,
     device: str,
     *,
-    watch: LeaseMonitor | None = None,
-    left_token: str = "",
+    monitor: LeaseMonitor | None = None,
+    abandoned_token: str = "",
     on_lost: Callable[[], None] | None = None,
 ) -> CellLock | None:
-    """Claims a cell, whose folder is made; None where somebody else works on it.
+    """Lock a cell and create its folder; None if another process works on it.
 
     Args:
-        folder: the cell's, below the output folder.
+        folder: the cell's, in the output folder.
         title: the cell's.
-        device: where it is carried out.
-        watch: who knows which claims were left behind; a fresh one knows only this machine's processes.
-        left_token: of a claim that somebody has already seen to be left behind.
-        on_lost: see `Claim`.
+        device: where the cell runs.
+        monitor: knows which locks are abandoned; a new one knows only processes of this machine.
+        abandoned_token: token of a lock that is known to be abandoned.
+        on_lost: see `CellLock`.
 
     Raises:
         RecordError: the folder cannot be written.
     """
-    watch = watch or LeaseMonitor()
+    monitor = monitor or LeaseMonitor()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RecordError(f"{folder} cannot be written: {error.strerror or error}. Choose another --out") from error
-    with _guarded(folder.parent):
-        found = read_lock(folder)
-        if found is not None and found.token != left_token and not watch.is_left(found):
+    with _exclusive(folder.parent):
+        other = read_lock(folder)
+        if other is not None and other.token != abandoned_token and not monitor.is_abandoned(other):
             return None
-        sign = LockInfo(
-            owner=current_process(), token=uuid.uuid4().hex, beat=0, title=title, device=device, since=time.time()
+        lock_info = LockInfo(
+            owner=current_process(), token=uuid.uuid4().hex, heartbeat=0, title=title, device=device, since=time.time()
         )
-        _write(folder, sign)
-    return CellLock(folder, sign, on_lost)
+        _write(folder, lock_info)
+    return CellLock(folder, lock_info, on_lost)
 
 
 def clear(folder: Path) -> None:
-    """Takes away the claim of a process that has ended, if it is one: whoever started it says so, not the next run."""
-    with contextlib.suppress(BenchError, OSError), _guarded(folder.parent):
-        found = read_lock(folder)
-        if found is not None and found.owner.is_gone():
+    """Remove the lock of a process that has ended, if there is one."""
+    with contextlib.suppress(BenchError, OSError), _exclusive(folder.parent):
+        lock_info = read_lock(folder)
+        if lock_info is not None and lock_info.owner.is_gone():
             (folder / LOCK).unlink(missing_ok=True)
 
 
-def _write(folder: Path, sign: LockInfo) -> None:
-    body: Json = dataclasses.asdict(sign)
-    body["values"] = {key: float(value) for key, value in sign.values.items() if abs(value) < float("inf")}
+def _write(folder: Path, lock_info: LockInfo) -> None:
+    body: Json = dataclasses.asdict(lock_info)
+    body["values"] = {key: float(value) for key, value in lock_info.values.items() if abs(value) < float("inf")}
     with replaced(folder / LOCK, synced=False) as file:
         file.write(json.dumps(body).encode())
 
 
 @contextlib.contextmanager
-def _guarded(out: Path) -> Iterator[None]:
-    """One process at a time within it, of all that share the output folder. Where there are no such locks (Windows), none."""
+def _exclusive(out: Path) -> Iterator[None]:
+    """At most one process of those that share an output folder. Without effect where fcntl does not exist (Windows)."""
     try:
         import fcntl
     except ImportError:
@@ -295,7 +294,7 @@ def _guarded(out: Path) -> Iterator[None]:
     except OSError as error:
         raise RecordError(f"{out} cannot be written: {error.strerror or error}. Choose another --out") from error
     with handle:
-        # A file system without locks says so: two runs then share a folder at their own risk, as on Windows.
+        # Without support of the file system, runs that share a folder may take the same cell, as on Windows.
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -184,7 +184,7 @@ def write_record(folder: Path, record: Record) -> None:
         text = json.dumps(as_json(record), indent=1, allow_nan=False, default=_plain) + "\n"
     except (TypeError, ValueError) as error:
         bad = [f"{s.metric} of {s.evaluator} at {s.tap} is {s.value}" for s in record.scores if not isfinite(s.value)]
-        raise RecordError(f"cannot write {folder / RECORD}: {'; '.join(bad) or error}") from error
+        raise RecordError(f"{folder / RECORD} cannot be written: {'; '.join(bad) or error}") from error
     with replaced(folder / RECORD) as file:
         file.write(text.encode())
 

@@ -1,4 +1,4 @@
-"""Records to tables: aggregation over seeds, ranks, published figures, output formats.
+"""Reports on records: aggregation over seeds, ranks, cost, published figures, and their text in each output format.
 
-May import records, api, stats.
+May import `benchmark.records`, `benchmark.api` and `benchmark.stats`.
 """

@@ -8,7 +8,7 @@ from typing import Any
 from benchmark.api.catalog import Catalog, Entry, SpecT
 from benchmark.api.grammar import parse_items
 from benchmark.api.methods import Published
-from benchmark.api.parameters import as_dict, bind, as_typed
+from benchmark.api.parameters import as_dict, as_typed, bind
 from benchmark.api.recipes import Recipe, with_epochs
 from benchmark.errors import UsageError
 from benchmark.records.record import Record, Score
