@@ -1,6 +1,6 @@
-"""Which training labels each draw is given, and how the draws become one evaluation.
+"""The training labels of each draw, and the evaluation of several draws.
 
-Chance comes from `probe.generator` alone: the same dataset and protocol give the same draws, whatever is scored.
+All random numbers come from `probe.generator`: the same dataset and protocol give the same draws for every encoder.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ import benchmark
 
 
 def generators(probe: benchmark.Probe, draws: int) -> Iterator[torch.Generator]:
-    """One CPU generator for each draw; more draws change nothing about those before."""
+    """One CPU generator per draw. More draws do not change earlier ones."""
     for _ in range(draws):
-        yield torch.Generator().manual_seed(seed_from(probe.generator))
+        yield torch.Generator().manual_seed(draw_seed(probe.generator))
 
 
-def seed_from(generator: torch.Generator) -> int:
+def draw_seed(generator: torch.Generator) -> int:
     """A seed in [0, 2^62)."""
     return int(torch.randint(2**62, (), generator=generator))
 
 
-def labeled(probe: benchmark.Probe, per_class: int | None, generator: torch.Generator) -> Tensor:
-    """Positions in train of the images whose labels are given to a head.
+def labeled_positions(probe: benchmark.Probe, per_class: int | None, generator: torch.Generator) -> Tensor:
+    """Positions in train of the labeled images.
 
     Args:
         probe: train labels and class names.
-        per_class: images of each class; None: all of train, and nothing is drawn.
-        generator: on the CPU. The same one draws larger sets that contain the smaller ones.
+        per_class: images per class; None: all of train, without a draw.
+        generator: on the CPU. With the same generator, larger sets contain the smaller ones.
 
     Returns:
         (M,) int64, ascending, on the CPU.
 
     Raises:
-        UnsupportedError: a class has fewer images, or all are of one class.
+        UnsupportedError: a class has fewer images, or there is only one class.
     """
     labels = probe.train.labels.cpu()
     if len(torch.unique(labels)) < 2:
         raise benchmark.UnsupportedError(
-            "a head tells classes apart, but all training images are of one class; use another dataset or subset"
+            "a head needs at least two classes, but all training images have the same class; use another dataset or subset"
         )
     if per_class is None:
         return torch.arange(len(labels))
@@ -52,8 +52,8 @@ def labeled(probe: benchmark.Probe, per_class: int | None, generator: torch.Gene
         members = torch.nonzero(labels == label).flatten()
         if len(members) < per_class:
             raise benchmark.UnsupportedError(
-                f"per_class={per_class} labels of each class were asked for, but '{name}' has {len(members)} training "
-                f"images; ask for no more than the smallest class has, or use more training images"
+                f"per_class={per_class} is too large: class '{name}' has {len(members)} training images. Use at most the size "
+                f"of the smallest class, or more training images"
             )
         chosen.append(members[torch.randperm(len(members), generator=generator)[:per_class]])
     return torch.cat(chosen).sort().values
@@ -66,12 +66,12 @@ def evaluation(
 
     Args:
         probe: test labels.
-        name: the evaluator's.
-        predicted: for each draw (number of test images,) predicted classes.
-        details: more to record.
+        name: name of the evaluator.
+        predicted: for each draw, predicted classes (number of test images,).
+        details: further details to record.
 
     Returns:
-        Outcomes are booleans for one draw; for several the part of them that is right about an image, float32.
+        Outcomes are booleans for one draw; for several, the fraction of draws that classify an image correctly, float32.
     """
     truth = probe.test.labels.cpu().numpy()
     correct = np.stack([classes == truth for classes in predicted])
@@ -81,5 +81,5 @@ def evaluation(
     return benchmark.Evaluation(
         measurements=(measurement,),
         predictions=dict(zip(names, predicted, strict=True)),
-        details={**details, "draw_accuracies": [float(each.mean()) for each in correct]},
+        details={**details, "draw_accuracies": [float(draw.mean()) for draw in correct]},
     )

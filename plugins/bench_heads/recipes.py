@@ -1,4 +1,4 @@
-"""How each head was optimized where it was published.
+"""Training recipes of the heads, as published.
 
 Sources: AET's `classification.py` (`fc1`, `fc2`), RotNet's CIFAR-10 configurations (`fc3`, `conv`), Deep InfoMax's
 `classification_eval.py` (`mlp`).
@@ -12,32 +12,32 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class HeadRecipe:
-    """Optimizer, batch and rates."""
+    """Optimizer, batch size and learning rates of a head."""
 
     optimizer: Literal["sgd", "adam"]
     """`sgd`: momentum 0.9, Nesterov, weight decay 5e-4 on all parameters. `adam`: betas 0.5 and 0.999, no decay."""
     batch: int
     """Images per step."""
     rates: tuple[tuple[int, float], ...]
-    """(epoch, rate before it), in order; the last rate holds from then on as well."""
+    """(epoch, learning rate before it), in order. The last rate also applies after the last epoch."""
     published_epochs: int
-    """Of which the epochs in `rates` are a part."""
+    """Number of epochs of the published training, to which the epochs in `rates` refer."""
     stretches: bool = True
-    """Whether the epochs in `rates` move in proportion when a head is trained for another number."""
+    """Whether the epochs in `rates` scale with the number of epochs that a head is trained for."""
     drop_last: bool = False
-    """Leave out the last, smaller batch of an epoch (kept if it is the only one)."""
+    """Whether the last, smaller batch of an epoch is left out. It is kept if it is the only one."""
 
     def rate(self, epoch: int, epochs: int) -> float:
-        """Learning rate of `epoch`, counted from 0, of `epochs`."""
+        """Learning rate of epoch number `epoch`, counted from 0, out of `epochs`."""
         length = epochs if self.stretches else self.published_epochs
         for until, rate in self.rates:
-            # In whole numbers, so that no rounding moves a step.
+            # In whole numbers, so that rounding cannot move a step.
             if epoch * self.published_epochs < until * length:
                 return rate
         return self.rates[-1][1]
 
-    def described(self) -> str:
-        """The optimizer with its numbers, for a record."""
+    def description(self) -> str:
+        """Description of the optimizer, for a record."""
         if self.optimizer == "sgd":
             return f"SGD, momentum {MOMENTUM}, Nesterov, weight decay {WEIGHT_DECAY}"
         return f"Adam, betas {BETAS[0]} and {BETAS[1]}"
@@ -46,7 +46,7 @@ class HeadRecipe:
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 BETAS = (0.5, 0.999)
-"""Those of cortex, the library that Deep InfoMax's code is built on."""
+"""The default of cortex, the library that Deep InfoMax's code uses."""
 
 _AET = HeadRecipe(optimizer="sgd", batch=128, rates=((100, 0.1), (150, 0.01), (200, 0.001)), published_epochs=200)
 RECIPES: dict[str, HeadRecipe] = {
@@ -58,8 +58,8 @@ RECIPES: dict[str, HeadRecipe] = {
         rates=((20, 0.1), (40, 0.02), (45, 0.004), (100, 0.0008)),
         published_epochs=100,
     ),
-    # RotNet's. AET's code has the same block and one schedule for all its heads, that of `fc1`: 200 epochs; its paper
-    # does not say which of the two its convolutional numbers come from.
+    # RotNet's schedule. AET's code has the same block and trains all its heads with the schedule of `fc1`, for 200 epochs;
+    # its paper does not state which schedule its results with `conv` come from.
     "conv": HeadRecipe(
         optimizer="sgd",
         batch=128,
@@ -75,4 +75,4 @@ RECIPES: dict[str, HeadRecipe] = {
         drop_last=True,
     ),
 }
-"""Name of a head -> how it is trained."""
+"""Name of a head -> its recipe."""

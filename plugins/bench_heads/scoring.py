@@ -1,4 +1,4 @@
-"""A head's evaluation: for each draw labels, a fresh head, training, then test once."""
+"""Evaluate a head: for each draw, choose labels, train a new head, and score it on test."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 import benchmark
-from bench_heads.draws import evaluation, generators, labeled, seed_from
+from bench_heads.draws import draw_seed, evaluation, generators, labeled_positions
 from bench_heads.networks import build_head
 from bench_heads.parameters import HeadParams
 from bench_heads.recipes import RECIPES, HeadRecipe
-from bench_heads.training import LabeledTask, epoch_length, own_chance, predict, train_head
+from bench_heads.training import LabeledTask, epoch_length, predict, seeded_globally, train_head
 
 BEST = "best_epoch_accuracy"
 
@@ -22,53 +22,53 @@ BEST = "best_epoch_accuracy"
 def evaluate_head(probe: benchmark.Probe, params: HeadParams, name: str) -> benchmark.Evaluation:
     """Protocols `fc1@1`, `fc2@1`, `fc3@1`, `conv@1`, `mlp@1`: accuracy on test after the last epoch.
 
-    With `best` also `best_epoch_accuracy`, the mean over draws of the highest accuracy of any epoch. It was chosen on test,
-    so that no interval of it would be right, and none is given.
+    With `best` also `best_epoch_accuracy`, the mean over draws of the highest accuracy of any epoch. It has no interval,
+    because it is chosen on test.
 
     Args:
-        probe: the frozen encoder at one tap, whose whole map the head is given.
+        probe: the frozen encoder at one tap; the head takes its whole map.
         params: epochs, augmentation, number of labels and of draws.
-        name: of the head.
+        name: name of the head.
 
     Raises:
-        UnsupportedError: one class only, a class with fewer images than `per_class`, `conv` on what is no map.
+        UnsupportedError: only one class, a class with fewer images than `per_class`, or `conv` on a tap that is not a map.
         TrainingError: the loss is not finite.
     """
     tap, recipe = probe.layout.tap(probe.tap), RECIPES[name]
-    results = [_trained_once(probe, params, name, generator) for generator in generators(probe, params.draws)]
-    found = evaluation(
+    draws = [_run_draw(probe, params, name, generator) for generator in generators(probe, params.draws)]
+    result = evaluation(
         probe,
         name,
-        [result.predicted for result in results],
+        [draw.predicted for draw in draws],
         {
             "epochs": params.epochs,
-            "optimizer": recipe.described(),
+            "optimizer": recipe.description(),
             "rates": _rates(recipe, params.epochs),
             "batch": recipe.batch,
-            "steps": results[0].steps,
+            "steps": draws[0].steps,
             "augment": params.augmented,
             "input": list(tap.shape),
-            "parameters": results[0].parameters,
-            "labeled_images": results[0].labeled,
-            "last_training_loss": sum(result.loss for result in results) / len(results),
+            "parameters": draws[0].parameters,
+            "labeled_images": draws[0].labeled,
+            "last_training_loss": sum(draw.loss for draw in draws) / len(draws),
         },
     )
-    return _with_best(found, [result.by_epoch for result in results]) if params.best else found
+    return _with_best(result, [draw.by_epoch for draw in draws]) if params.best else result
 
 
-def _with_best(found: benchmark.Evaluation, by_epoch: list[list[float]]) -> benchmark.Evaluation:
+def _with_best(evaluation_of_last: benchmark.Evaluation, by_epoch: list[list[float]]) -> benchmark.Evaluation:
     best = sum(max(accuracies) for accuracies in by_epoch) / len(by_epoch)
-    measurement = benchmark.Measurement(metric=BEST, value=best, n=found.measurements[0].n)
+    measurement = benchmark.Measurement(metric=BEST, value=best, n=evaluation_of_last.measurements[0].n)
     return dataclasses.replace(
-        found,
-        measurements=(*found.measurements, measurement),
-        details={**found.details, "epoch_accuracies": by_epoch},
+        evaluation_of_last,
+        measurements=(*evaluation_of_last.measurements, measurement),
+        details={**evaluation_of_last.details, "epoch_accuracies": by_epoch},
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Result:
-    """One draw."""
+class _Draw:
+    """The result of one draw."""
 
     predicted: NDArray[np.int32]
     loss: float
@@ -76,11 +76,11 @@ class _Result:
     labeled: int
     parameters: int
     by_epoch: list[float]
-    """Accuracy on test after each epoch; empty unless asked for."""
+    """Accuracy on test after each epoch; empty without `best`."""
 
 
-def _trained_once(probe: benchmark.Probe, params: HeadParams, name: str, generator: torch.Generator) -> _Result:
-    positions = labeled(probe, params.per_class, generator)
+def _run_draw(probe: benchmark.Probe, params: HeadParams, name: str, generator: torch.Generator) -> _Draw:
+    positions = labeled_positions(probe, params.per_class, generator)
     task = LabeledTask(
         probe=probe,
         positions=positions,
@@ -89,7 +89,7 @@ def _trained_once(probe: benchmark.Probe, params: HeadParams, name: str, generat
     )
     by_epoch: list[float] = []
     truth = probe.test.labels.cpu()
-    with own_chance(seed_from(generator), probe.device):
+    with seeded_globally(draw_seed(generator), probe.device):
         head = build_head(name, probe.layout.tap(probe.tap), len(probe.class_names)).to(probe.device)
 
         def score() -> None:
@@ -97,7 +97,7 @@ def _trained_once(probe: benchmark.Probe, params: HeadParams, name: str, generat
 
         after_epoch = score if params.best else None
         loss, steps = train_head(head, task, RECIPES[name], params.epochs, generator, after_epoch)
-    return _Result(
+    return _Draw(
         predicted=predict(head, probe).numpy(),
         loss=loss,
         steps=steps,
@@ -108,10 +108,10 @@ def _trained_once(probe: benchmark.Probe, params: HeadParams, name: str, generat
 
 
 def _rates(recipe: HeadRecipe, epochs: int) -> dict[str, float]:
-    """First epoch of each rate -> the rate."""
-    found: dict[str, float] = {}
+    """First epoch of each learning rate -> the rate."""
+    rates: dict[str, float] = {}
     for epoch in range(epochs):
         rate = recipe.rate(epoch, epochs)
-        if rate not in found.values():
-            found[str(epoch)] = rate
-    return found
+        if rate not in rates.values():
+            rates[str(epoch)] = rate
+    return rates

@@ -1,4 +1,4 @@
-"""One head, trained on features of a frozen encoder for all its epochs. Nothing of test is seen here."""
+"""Train one head on features of a frozen encoder. Test images are used only by `predict`."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import benchmark
-from bench_heads.draws import seed_from
+from bench_heads.draws import draw_seed
 from bench_heads.recipes import BETAS, MOMENTUM, WEIGHT_DECAY, HeadRecipe
 from benchmark.images import augment, blocks, to_float
 
 BLOCK = 500
-"""Images encoded at once where nothing is trained."""
-LARGEST_KEPT = 4 * 2**30
-"""Bytes of features that are kept; more are encoded again at every step."""
-LONGEST_EPOCH = 50_000
-"""Images in an epoch of a head with few labels: the size of CIFAR-10's training set, in which they were published."""
+"""Images per block when features are encoded outside of training steps."""
+MAX_FEATURE_BYTES = 4 * 2**30
+"""Largest size of features that are kept in memory; larger ones are encoded again in every step."""
+MAX_EPOCH_LENGTH = 50_000
+"""Images per epoch of a head with few labels: the size of CIFAR-10's training set, on which they were published."""
 
 FeatureReader = Callable[[Tensor], Tensor]
-"""Places (B,) int64 among the labeled images, on the probe's device -> features (B, *tap.shape), without a graph."""
+"""Indices (B,) int64 into the labeled images, on the probe's device -> features (B, *tap.shape), without a graph."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledTask:
-    """What a head is trained on."""
+    """The training data of a head."""
 
     probe: benchmark.Probe
     positions: Tensor
-    """(M,) int64 on the CPU: images of train whose labels are given."""
+    """(M,) int64 on the CPU: positions in train of the labeled images."""
     length: int
-    """Images in an epoch: M, or more if they are repeated."""
+    """Images per epoch: M, or more if images are repeated."""
     augmented: bool
-    """New crops and flips at every step."""
+    """Whether every step encodes new random crops and flips."""
 
 
 @contextlib.contextmanager
-def own_chance(seed: int, device: torch.device) -> Iterator[None]:
-    """Torch's global generators start from `seed` inside and are afterwards what they were before.
+def seeded_globally(seed: int, device: torch.device) -> Iterator[None]:
+    """Seeds torch's global generators inside the block and restores them afterwards.
 
-    Initial weights and dropout know no other generator.
+    Initial weights and dropout can use only the global generators.
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -52,12 +52,12 @@ def own_chance(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def epoch_length(num_train: int, num_labeled: int, per_class: int | None) -> int:
-    """Images in an epoch.
+    """Number of images per epoch.
 
-    With `per_class` an epoch stays as long as one of all training images, as in RotNet's code, where an image is taken
-    by its number modulo the number of labeled ones; but at most `LONGEST_EPOCH`.
+    With `per_class` an epoch is as long as one of all training images, as in RotNet's code, which takes an index modulo the
+    number of labeled images; but at most `MAX_EPOCH_LENGTH`.
     """
-    return num_labeled if per_class is None else max(num_labeled, min(num_train, LONGEST_EPOCH))
+    return num_labeled if per_class is None else max(num_labeled, min(num_train, MAX_EPOCH_LENGTH))
 
 
 def train_head(
@@ -68,15 +68,15 @@ def train_head(
     generator: torch.Generator,
     after_epoch: Callable[[], None] | None = None,
 ) -> tuple[float, int]:
-    """Trains in place with cross-entropy. The host reads one number of the device an epoch: its loss.
+    """Trains a head in place with cross-entropy. The loss is read from the device once per epoch.
 
     Args:
-        head: on the probe's device; dropout draws from torch's global generator there.
+        head: on the probe's device; dropout uses torch's global generator of that device.
         task: images, labels and encoder.
-        recipe: optimizer, batch, rates.
-        epochs: how many.
-        generator: on the CPU: the order of images, and the seed of crops and flips.
-        after_epoch: called after each; may leave the head in eval mode, and draws no random number.
+        recipe: optimizer, batch size and learning rates.
+        epochs: number of epochs.
+        generator: on the CPU; draws the order of images, and the seed of crops and flips.
+        after_epoch: called after each epoch. It may leave the head in eval mode and must not draw random numbers.
 
     Returns:
         Mean loss over the last epoch (nats), and the number of steps.
@@ -93,19 +93,19 @@ def train_head(
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(epoch, epochs)
         total, count = torch.zeros((), device=labels.device), 0
-        for places in batches(len(task.positions), task.length, recipe, generator, labels.device):
-            step_loss = F.cross_entropy(head(read(places)), labels[places])
+        for index in batches(len(task.positions), task.length, recipe, generator, labels.device):
+            step_loss = F.cross_entropy(head(read(index)), labels[index])
             optimizer.zero_grad()
             torch.autograd.backward(step_loss)
             optimizer.step()
-            total += step_loss.detach() * len(places)
-            count += len(places)
+            total += step_loss.detach() * len(index)
+            count += len(index)
             steps += 1
         loss = float(total) / count
         if not math.isfinite(loss):
             raise benchmark.TrainingError(
-                f"the head at tap '{task.probe.tap}' lost its way: its loss is {loss} in epoch {epoch} of {epochs}; "
-                "look whether the tap's features are finite, or score another tap"
+                f"the training of the head at tap '{task.probe.tap}' diverged: loss {loss} in epoch {epoch} of {epochs}. "
+                "Check that the tap's features are finite, or score another tap"
             )
         if after_epoch is not None:
             after_epoch()
@@ -115,56 +115,55 @@ def train_head(
 def batches(
     count: int, length: int, recipe: HeadRecipe, generator: torch.Generator, device: torch.device
 ) -> Iterator[Tensor]:
-    """One epoch: batches of places in [0, count) in random order, `length` in all, each place as often as another (+1).
+    """One epoch of batches: `length` indices in [0, count) in random order; how often indices occur differs by at most 1.
 
-    The order is drawn on the CPU, so that it is the same for every device, and goes to `device` in one piece.
+    The order is drawn on the CPU, so it is the same for every device, and copied to `device` at once.
 
-    The last, smaller batch is left out if the recipe says so, and always if it is a single image, whose batch has no
-    variance to normalize by; unless it is the only one.
+    A last, smaller batch is left out if the recipe says so, and if it has a single image, because batch normalization needs
+    a variance. It is kept if it is the only one.
     """
     order = (torch.randperm(length, generator=generator) % count).to(device)
     smallest = recipe.batch if recipe.drop_last else 2
-    for number, places in enumerate(blocks(order, recipe.batch)):
-        if number == 0 or len(places) >= smallest:
-            yield places
+    for number, index in enumerate(blocks(order, recipe.batch)):
+        if number == 0 or len(index) >= smallest:
+            yield index
 
 
 def feature_reader(task: LabeledTask, generator: torch.Generator) -> FeatureReader:
-    """How a step gets its features: encoded from new crops and flips, or kept from one pass, or encoded as they are."""
+    """The function that returns the features of a step: encoded from augmented images, kept in memory, or encoded again."""
     probe, images = task.probe, task.probe.train.images
     positions = task.positions.to(probe.device)
 
-    def chosen(places: Tensor) -> Tensor:
-        """Images by their place among the labeled ones, on the device; they may lie on the CPU if they are too many."""
-        index = positions[places]
-        return images.index_select(0, index.to(images.device)).to(probe.device)
+    def select(index: Tensor) -> Tensor:
+        """Labeled images by their index, on the device. All images together may be in host memory."""
+        return images.index_select(0, positions[index].to(images.device)).to(probe.device)
 
     if task.augmented:
-        chance = torch.Generator(device=probe.device).manual_seed(seed_from(generator))
+        augmentation = torch.Generator(device=probe.device).manual_seed(draw_seed(generator))
         pad = min(images.shape[2:]) // 8
 
-        def encode_augmented(places: Tensor) -> Tensor:
-            return probe.encode(to_float(augment(chosen(places), "crop-flip", pad, chance)))
+        def encode_augmented(index: Tensor) -> Tensor:
+            return probe.encode(to_float(augment(select(index), "crop-flip", pad, augmentation)))
 
         return encode_augmented
-    if len(positions) * probe.layout.tap(probe.tap).width("none") * 4 > LARGEST_KEPT:
-        return lambda places: probe.encode(to_float(chosen(places)))
+    if len(positions) * probe.layout.tap(probe.tap).width("none") * 4 > MAX_FEATURE_BYTES:
+        return lambda index: probe.encode(to_float(select(index)))
     if len(positions) == len(images):
-        # One pass for all heads at this tap; `labeled` gives all positions in ascending order.
+        # One pass for all heads at this tap; `labeled_positions` returns all positions in ascending order.
         kept = probe.train.features(pool="none")
     else:
         kept = torch.cat(
             [probe.encode(to_float(images[block.to(images.device)])) for block in blocks(positions, BLOCK)]
         )
-    return lambda places: kept[places]
+    return lambda index: kept[index]
 
 
 @torch.no_grad()
 def predict(head: nn.Module, probe: benchmark.Probe) -> Tensor:
-    """(number of test images,) int32 on the CPU: the most likely class of each, the head in eval mode."""
+    """(number of test images,) int32 on the CPU: the most likely class of each test image, in eval mode."""
     head.eval()
     images = probe.test.images
-    if len(images) * probe.layout.tap(probe.tap).width("none") * 4 > LARGEST_KEPT:
+    if len(images) * probe.layout.tap(probe.tap).width("none") * 4 > MAX_FEATURE_BYTES:
         features = (probe.encode(to_float(block)) for block in blocks(images, BLOCK))
     else:
         features = (block for block in blocks(probe.test.features(pool="none"), BLOCK))
