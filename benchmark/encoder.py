@@ -1,7 +1,7 @@
-"""An encoder as everything but its own plugin sees it: images in [0, 1] in, float32 features at named taps out.
+"""An encoder behind its normalization: images in [0, 1] in, float32 features at named taps out.
 
-Normalization stands in front as buffers, so that it is saved and loaded with the weights. Inside, on a GPU that has
-bfloat16, the network runs under autocast; what comes out is float32, so that losses and warps never meet low precision.
+Public to plugins. Mean and standard deviation are buffers, so they are saved and loaded with the weights. On a GPU with
+bfloat16 the network runs under autocast. Its features are converted to float32, so losses and warps run in full precision.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from benchmark.seeding import derived_seed
 
 
 def pooled(features: Tensor, tap: Tap, pool: Pool) -> Tensor:
-    """A tap's features as one vector an image, or as they are.
+    """Pools the features of a tap to one vector per image.
 
     Args:
         features: (N, *tap.shape).
-        tap: whose features they are.
-        pool: `average` over places (H x W of a map, T of tokens) or `flat`; a vector stays as it is. `none`: as
-            they are.
+        tap: the tap of the features.
+        pool: `average` over positions (H x W of a map, T of tokens), `flat` or `none`. Features of a vector tap are not
+            changed by any of them.
 
     Returns:
         (N, D) with D = tap.width(pool); without pooling (N, *tap.shape).
@@ -37,11 +37,11 @@ def pooled(features: Tensor, tap: Tap, pool: Pool) -> Tensor:
 
 
 class NormalizedEncoder(nn.Module):
-    """A network behind its normalization.
+    """A network with the normalization of its input.
 
     Args:
         network: `forward(images, taps) -> {tap: Tensor}` for normalized images.
-        layout: its taps.
+        layout: the taps of the network.
         mean: per channel, for images in [0, 1].
         std: per channel, above 0.
     """
@@ -51,20 +51,27 @@ class NormalizedEncoder(nn.Module):
 
     def __init__(self, network: nn.Module, layout: Layout, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        # Weights laid out as the images are: on one CPU thread a step of blocknet at 8 x 8 pixels is 1.36 times faster
-        # than with images alone in channels_last, one of resnet18 1.14 times. The numbers saved are the same.
+        # Weights in channels_last, as the images. On one CPU thread a step at 8 x 8 pixels is faster than with only the
+        # images in channels_last: 1.36 times for blocknet, 1.14 times for resnet18. The saved numbers are the same.
         self.network = network.to(memory_format=torch.channels_last)
         self.layout = layout
         self.low_precision = False
-        """Run the network in bfloat16 autocast; set by the harness on devices where it pays."""
+        """Whether the network runs under bfloat16 autocast; set by the harness on GPUs that have bfloat16."""
         self.register_buffer("mean", torch.tensor(tuple(mean), dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(tuple(std), dtype=torch.float32).view(1, -1, 1, 1))
 
     def forward(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
-        """Features of `images` (N, C, H, W) float32 in [0, 1] at each of `taps`, float32, in the tap's own shape.
+        """The features at some taps.
+
+        Args:
+            images: (N, C, H, W) float32 in [0, 1].
+            taps: names of taps.
+
+        Returns:
+            Tap -> (N, *tap.shape) float32.
 
         Raises:
-            KeyError: a tap that the layout does not name.
+            KeyError: the layout has no such tap.
         """
         for name in taps:
             self.layout.tap(name)
@@ -75,7 +82,7 @@ class NormalizedEncoder(nn.Module):
         return {name: features[name].float() for name in taps}
 
     def vector(self, images: Tensor) -> Tensor:
-        """The output tap averaged over places: (N, D) float32."""
+        """(N, D) float32: the features at the output tap, averaged over positions."""
         name = self.layout.output
         return pooled(self(images, [name])[name], self.layout.tap(name), "average")
 
@@ -90,25 +97,25 @@ def build_encoder(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> NormalizedEncoder:
-    """A fresh encoder behind its normalization, on the CPU.
+    """An untrained encoder behind its normalization, on the CPU.
 
     Args:
-        spec: which encoder.
+        spec: the encoder.
         params: an instance of its `params` dataclass.
         image_shape: (C, H, W).
-        num_images: training images.
-        seed: the cell's; the same seed gives the same weights, whatever was drawn before.
-        mean: per channel, images in [0, 1].
+        num_images: number of training images.
+        seed: seed of the cell. The same seed gives the same weights, whatever was drawn before.
+        mean: per channel, for images in [0, 1].
         std: per channel.
 
     Raises:
-        PluginError: `build` gave no module.
+        PluginError: the spec's `build` returns no module.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "encoder"))
         network = spec.build(EncoderContext(params=params, image_shape=image_shape, num_images=num_images))
     if not isinstance(network, nn.Module):
         raise PluginError(
-            f"encoder '{spec.name}': build gave {type(network).__name__}, but must give a torch.nn.Module"
+            f"encoder '{spec.name}': build returned {type(network).__name__}, but must return a torch.nn.Module"
         )
     return NormalizedEncoder(network, spec.layout(params, image_shape), mean, std)

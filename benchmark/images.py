@@ -1,7 +1,7 @@
-"""Images as tensors on a device: from uint8 to float, random crops and flips of whole batches, in blocks.
+"""Batches of images as tensors: conversion to float, random crops and flips, statistics, blocks, subsets.
 
-Public to plugins. Every function takes batches (N, C, H, W), uint8 or float32, and works on the device of what it gets;
-chance comes from a `torch.Generator` on that device.
+Public to plugins. Every function takes batches (N, C, H, W), uint8 or float32, and works on their device. Random draws come
+from a `torch.Generator` on that device.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from benchmark.api.recipes import Augment
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Images uint8 in 0..255 as float32 in [0, 1]; float32 images pass unchanged."""
+    """float32 images in [0, 1] from uint8 images in 0..255; float32 images are returned unchanged."""
     return images if images.dtype == torch.float32 else images.float().div_(255)
 
 
 def random_crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor:
-    """Every image shifted by its own whole number of pixels, uniform in -pad..pad in x and in y; black comes in.
+    """Shifts each image by a random whole number of pixels, uniform in -pad..pad in x and in y; new pixels are black.
 
-    The same as torchvision's RandomCrop(side, padding=pad), for a whole batch.
+    For a batch, this is torchvision's `RandomCrop(side, padding=pad)`.
 
     Args:
         images: (N, C, H, W), uint8 or float32.
@@ -37,21 +37,33 @@ def random_crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor:
 
 
 def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Every image mirrored left to right with probability 1/2.
+    """Mirrors each image left to right with probability 1/2.
 
     Args:
         images: (N, C, H, W), uint8 or float32.
         generator: on the device of `images`.
+
+    Returns:
+        (N, C, H, W) of the same type.
     """
     return augment(images, "flip", 0, generator)
 
 
-def augment(images: Tensor, how: Augment, pad: int, generator: torch.Generator) -> Tensor:
-    """The recipe's one augmentation: `none`, `crop`, `flip` or `crop-flip`. Shape and type as given.
+def augment(images: Tensor, augmentation: Augment, pad: int, generator: torch.Generator) -> Tensor:
+    """Applies the augmentation of a recipe.
 
-    Crop and flip are one gather: the crop's two draws come first, then the flip's, and each pixel is moved once.
+    Crop and flip are one gather, so each pixel is moved once. The two draws of the crop come first, then that of the flip.
+
+    Args:
+        images: (N, C, H, W), uint8 or float32.
+        augmentation: `none`, `crop`, `flip` or `crop-flip`.
+        pad: width of the black border of a crop in pixels.
+        generator: on the device of `images`.
+
+    Returns:
+        (N, C, H, W) of the same type.
     """
-    cropped, flipped = how in ("crop", "crop-flip") and pad > 0, how in ("flip", "crop-flip")
+    cropped, flipped = augmentation in ("crop", "crop-flip") and pad > 0, augmentation in ("flip", "crop-flip")
     if not cropped and not flipped:
         return images
     count, channels, height, width = images.shape
@@ -66,9 +78,9 @@ def augment(images: Tensor, how: Augment, pad: int, generator: torch.Generator) 
     if flipped:
         mirrored = torch.rand((count, 1, 1, 1), generator=generator, device=device) < 0.5
         columns = torch.where(mirrored[:, 0, 0], columns.flip(1), columns)
-    places = rows.unsqueeze(-1) * images.shape[3] + columns.unsqueeze(1)
-    places = places.view(count, 1, height * width).expand(-1, channels, -1)
-    return images.flatten(2).gather(2, places).view(count, channels, height, width)
+    source = rows.unsqueeze(-1) * images.shape[3] + columns.unsqueeze(1)
+    source = source.view(count, 1, height * width).expand(-1, channels, -1)
+    return images.flatten(2).gather(2, source).view(count, channels, height, width)
 
 
 def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -78,7 +90,7 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
         images: (N, C, H, W) uint8 or float32.
 
     Returns:
-        (mean, std), C numbers each, from float64 sums. A constant channel gets std 1, so that it can be divided by.
+        (mean, std), C numbers each, computed in float64. The std of a constant channel is 1, so that it can be divided by.
     """
     count = images.numel() // images.shape[1]
     total = torch.zeros(images.shape[1], dtype=torch.float64)
@@ -94,31 +106,33 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
 
 
 def blocks(images: Tensor, size: int) -> Iterator[Tensor]:
-    """The images in consecutive blocks of at most `size`, in order, none left out."""
+    """All images in order, in consecutive blocks of at most `size`."""
     for start in range(0, len(images), size):
         yield images[start : start + size]
 
 
 def stratified_subset(labels: Tensor, count: int) -> Tensor:
-    """Positions of `count` images with every class in its share, the same on every machine and for every cell.
+    """Indices of `count` images that keep the proportions of the classes; the same on every machine and for every cell.
 
-    Shares are rounded by largest remainder, and every class keeps at least one image; which images of a class are
-    taken is drawn once and for all, so that a larger subset of the same class contains a smaller one.
+    Counts per class are rounded by largest remainder, and each class keeps at least one image. The images of a class are
+    shuffled with a fixed seed, so a larger subset of a class contains every smaller one.
 
     Args:
         labels: (N,) int64.
         count: from the number of classes to N.
 
     Returns:
-        (count,) int64 positions, ascending, on the CPU.
+        (count,) int64 indices, ascending, on the CPU.
 
     Raises:
-        ValueError: fewer images than classes, or more than there are.
+        ValueError: `count` is below the number of classes or above N.
     """
     labels = labels.cpu()
     classes, sizes = torch.unique(labels, return_counts=True)
     if not len(classes) <= count <= len(labels):
-        raise ValueError(f"a subset of {count} images from {len(labels)} images of {len(classes)} classes")
+        raise ValueError(
+            f"a subset of {count} images is not possible; valid: {len(classes)} (the number of classes) to {len(labels)}"
+        )
     exact = sizes.double() * count / len(labels)
     shares = exact.floor().long().clamp_min(1)
     while int(shares.sum()) != count:
@@ -128,7 +142,7 @@ def stratified_subset(labels: Tensor, count: int) -> Tensor:
         shares[gap.argmax()] += step
     chosen = []
     for label, share in zip(classes.tolist(), shares.tolist(), strict=True):
-        places = torch.nonzero(labels == label).flatten()
-        order = torch.randperm(len(places), generator=torch.Generator().manual_seed(label))
-        chosen.append(places[order[:share]])
+        members = torch.nonzero(labels == label).flatten()
+        order = torch.randperm(len(members), generator=torch.Generator().manual_seed(label))
+        chosen.append(members[order[:share]])
     return torch.cat(chosen).sort().values

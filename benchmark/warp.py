@@ -1,19 +1,19 @@
-"""Affine and projective warps of whole batches of images, as Pillow does them.
+"""Affine and projective warps of batches of images, with the semantics of Pillow.
 
-Public to plugins. Semantics of Pillow's `Image.transform(size, AFFINE | PERSPECTIVE, data, BILINEAR, fillcolor=...)`, without
-its truncation to whole gray values; on the device of the images, without waiting for it.
+Public to plugins. The same as Pillow's `Image.transform(size, AFFINE | PERSPECTIVE, data, BILINEAR, fillcolor=...)`, without
+its truncation to whole gray values. Warps run on the device of the images, and the host does not wait for it.
 
 Convention:
-    direction   output to input: a matrix says where in the input an output pixel's value is read.
-    unit        pixels. x runs to the right, y downwards; tensors of points hold (x, y).
-    origin      the outer corner of the top left pixel: an image covers [0, W) x [0, H), and pixel (column, row) has its
-                center at (column + 0.5, row + 0.5); `align_corners=False` in torch's words.
-    angles      degrees; positive turns the picture clockwise, since y points down.
-    sampling    bilinear between the four nearest pixel centers; beyond the outermost centers the edge is repeated.
-    fill        an output pixel that is read from outside of [0, W) x [0, H) gets the fill color, not a mixture.
-    precision   coordinates are computed in the type of the matrices, pixels in the type of the images: float32, or
-                float64, with which points that fall on the very border are judged as Pillow judges them. The identity
-                is bit-exact where the sides are powers of two, and good to 1e-5 elsewhere.
+    direction   output to input: a matrix maps an output pixel to the point of the input where its value is read.
+    unit        pixels. x points right, y points down. Tensors of points hold (x, y).
+    origin      the outer corner of the top left pixel. An image covers [0, W) x [0, H), and the center of pixel
+                (column, row) is (column + 0.5, row + 0.5): torch's `align_corners=False`.
+    angles      degrees. A positive angle turns the content clockwise, because y points down.
+    sampling    bilinear between the four nearest pixel centers. Beyond the outermost centers the edge is repeated.
+    fill        an output pixel that is read from outside of [0, W) x [0, H) gets the fill color, without mixing.
+    precision   coordinates have the type of the matrices, pixels the type of the images: float32 or float64. With
+                float64, points exactly on the border are treated as Pillow treats them. The identity is bit-exact for
+                sides that are powers of two, and accurate to 1e-5 otherwise.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Fill = float | tuple[float, ...]
-"""One gray value for all channels, or one for each, in the images' own unit."""
+"""One value for all channels, or one per channel, in the unit of the images."""
 
 PRECISIONS = (torch.float32, torch.float64)
-"""What images and matrices may be made of: half precision would move a pixel by a whole one."""
+"""Valid types of images and matrices. Half precision would shift points by a whole pixel."""
 
 
 def affine(images: Tensor, matrices: Tensor, fill: Fill = 0.0) -> Tensor:
-    """Each image under its own affine map.
+    """Warps each image by its own affine map.
 
     Args:
         images: (N, C, H, W) float32.
-        matrices: (N, 6) float32 rows (a, b, c, d, e, f): the output's point (x, y) is read at (ax + by + c, dx + ey + f).
-        fill: what comes in from outside.
+        matrices: (N, 6) float32 rows (a, b, c, d, e, f): the output at (x, y) is read at (ax + by + c, dx + ey + f).
+        fill: color outside of the input.
 
     Returns:
         (N, C, H, W), a new tensor.
 
     Raises:
-        ValueError: another shape or type.
+        ValueError: wrong shape or type.
     """
     _check(images, matrices, 6, fill)
     column, row = _centers(images, matrices.dtype)
@@ -51,19 +51,19 @@ def affine(images: Tensor, matrices: Tensor, fill: Fill = 0.0) -> Tensor:
 
 
 def projective(images: Tensor, coefficients: Tensor, fill: Fill = 0.0) -> Tensor:
-    """Each image under its own homography.
+    """Warps each image by its own homography.
 
     Args:
         images: (N, C, H, W) float32.
-        coefficients: (N, 8) float32 rows (a, b, c, d, e, f, g, h): the output's point (x, y) is read at
+        coefficients: (N, 8) float32 rows (a, b, c, d, e, f, g, h): the output at (x, y) is read at
             ((ax + by + c) / (gx + hy + 1), (dx + ey + f) / (gx + hy + 1)).
-        fill: what comes in from outside, and from the horizon, where the denominator is 0.
+        fill: color outside of the input, and on the horizon, where the denominator is 0.
 
     Returns:
         (N, C, H, W), a new tensor.
 
     Raises:
-        ValueError: another shape or type.
+        ValueError: wrong shape or type.
     """
     _check(images, coefficients, 8, fill)
     column, row = _centers(images, coefficients.dtype)
@@ -75,16 +75,16 @@ def projective(images: Tensor, coefficients: Tensor, fill: Fill = 0.0) -> Tensor
 def affine_inverse(
     angles: Tensor, translations: Tensor, scales: Tensor, shears: Tensor, center: tuple[float, float]
 ) -> Tensor:
-    """Matrices for `affine` that turn, shear and scale the picture about a center, then move it.
+    """Matrices for `affine` that rotate, shear and scale the content about a center, then translate it.
 
-    The law of torchvision 0.2.1, with which AET was trained: the later ones apply the shear otherwise.
+    The formula of torchvision 0.2.1, with which AET was trained. Later versions of torchvision apply the shear differently.
 
     Args:
         angles: (N,) degrees, clockwise.
-        translations: (N, 2) pixels to the right and downwards.
-        scales: (N,), above 0; more than 1 makes the picture larger.
+        translations: (N, 2) pixels, to the right and down.
+        scales: (N,), above 0. A scale above 1 enlarges the content.
         shears: (N,) degrees in (-90, 90), along x.
-        center: (x, y) in pixels; (W / 2, H / 2) is the image's own.
+        center: (x, y) in pixels; (W / 2, H / 2) is the center of the image.
 
     Returns:
         (N, 6), output to input: input = A (output - center - translation) + center with
@@ -102,25 +102,24 @@ def affine_inverse(
 
 
 def homography(corners_from: Tensor, corners_to: Tensor) -> Tensor:
-    """Coefficients for `projective` that take four points to four others.
+    """Coefficients for `projective` that map four points to four others.
 
-    Computed in float64 in closed form, by way of the unit square (Heckbert 1989, section 2.2.3): no linear system, so
-    that a GPU is not waited for.
+    They are computed in float64 in closed form, through the unit square (Heckbert 1989, section 2.2.3). A linear solver
+    would make the host wait for a GPU.
 
     Args:
-        corners_from: (N, 4, 2) points (x, y) in the output, going round the quadrilateral.
-        corners_to: (N, 4, 2) points in the input that they are read from, in the same order.
+        corners_from: (N, 4, 2) points (x, y) of the output, in order around the quadrilateral.
+        corners_to: (N, 4, 2) points of the input where these are read, in the same order.
 
     Returns:
-        (N, 8) of the type of `corners_from`. Not finite where three corners lie on one line or the origin is read from
-        infinity.
+        (N, 8) of the type of `corners_from`. Not finite if three corners lie on one line or the origin maps to infinity.
 
     Raises:
-        ValueError: another shape.
+        ValueError: wrong shape.
     """
     if corners_from.shape[1:] != (4, 2) or corners_from.shape != corners_to.shape:
         raise ValueError(
-            f"a homography wants two tensors of corners, both (N, 4, 2), not {tuple(corners_from.shape)} and "
+            f"corners of a homography are two tensors (N, 4, 2), not {tuple(corners_from.shape)} and "
             f"{tuple(corners_to.shape)}"
         )
     matrix = _from_unit_square(corners_to.double()) @ _adjugate(_from_unit_square(corners_from.double()))
@@ -129,7 +128,7 @@ def homography(corners_from: Tensor, corners_to: Tensor) -> Tensor:
 
 
 def _from_unit_square(corners: Tensor) -> Tensor:
-    """(N, 3, 3) homographies of (0, 0), (1, 0), (1, 1), (0, 1) to the corners (N, 4, 2)."""
+    """(N, 3, 3) homographies that map (0, 0), (1, 0), (1, 1), (0, 1) to the corners (N, 4, 2)."""
     first, second, third, fourth = corners.unbind(1)
     (along_x, along_y), (up_x, up_y) = (second - third).unbind(1), (fourth - third).unbind(1)
     skew_x, skew_y = (first - second + third - fourth).unbind(1)
@@ -141,7 +140,7 @@ def _from_unit_square(corners: Tensor) -> Tensor:
 
 
 def _adjugate(matrices: Tensor) -> Tensor:
-    """(N, 3, 3) inverses up to a factor, which a homography does not feel."""
+    """(N, 3, 3) inverses up to a factor, which does not change a homography."""
     first, second, third = matrices.unbind(1)
     cross = torch.linalg.cross
     return torch.stack([cross(second, third), cross(third, first), cross(first, second)], dim=2)
@@ -150,16 +149,16 @@ def _adjugate(matrices: Tensor) -> Tensor:
 def _check(images: Tensor, matrices: Tensor, width: int, fill: Fill) -> None:
     if images.ndim != 4 or images.dtype not in PRECISIONS:
         raise ValueError(
-            f"a warp wants images (N, C, H, W) of float32, not {tuple(images.shape)} of {images.dtype}; "
-            "benchmark.images.to_float makes them"
+            f"images to warp are (N, C, H, W) float32, not {tuple(images.shape)} {images.dtype}; "
+            "convert them with benchmark.images.to_float"
         )
     if matrices.shape != (len(images), width) or matrices.dtype not in PRECISIONS:
         raise ValueError(
-            f"this warp wants {width} numbers for each of {len(images)} images, ({len(images)}, {width}) of float32, "
-            f"not {tuple(matrices.shape)} of {matrices.dtype}"
+            f"matrices of this warp are ({len(images)}, {width}) float32, {width} numbers per image, not "
+            f"{tuple(matrices.shape)} {matrices.dtype}"
         )
     if isinstance(fill, tuple) and len(fill) != images.shape[1]:
-        raise ValueError(f"the fill color has {len(fill)} channels and the images have {images.shape[1]}")
+        raise ValueError(f"the fill color has {len(fill)} channels, but the images have {images.shape[1]}")
 
 
 def _centers(images: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -171,9 +170,9 @@ def _centers(images: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 
 def _read(images: Tensor, x: Tensor, y: Tensor, fill: Fill) -> Tensor:
-    """The images' values at (x, y), each (N, H, W) in pixels, and the fill outside.
+    """The values of the images at (x, y), each (N, H, W) in pixels; the fill color outside.
 
-    Outside is told in floating point, as 0 beside 1: on a CPU that is several times as fast as masks of booleans.
+    The mask is floating-point. On a CPU that is several times as fast as a mask of booleans.
     """
     height, width = images.shape[-2:]
     inside = _inside(x, y, width, height).to(images.dtype)
@@ -181,15 +180,15 @@ def _read(images: Tensor, x: Tensor, y: Tensor, fill: Fill) -> Tensor:
     grid[..., 0], grid[..., 1] = x * (2 / width), y * (2 / height)
     grid = grid.sub_(1).to(images.dtype)
     values = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    # Made of scalars on the device: a tensor copied there would make the host wait.
-    each = [images.new_full((1, 1, 1, 1), channel) for channel in fill] if isinstance(fill, tuple) else []
-    color: float | Tensor = torch.cat(each, dim=1) if isinstance(fill, tuple) else fill
-    # What was read is finite wherever it was read, so that 0 times it is 0.
+    # Made on the device, from scalars: copying a tensor there would make the host wait.
+    channels = [images.new_full((1, 1, 1, 1), channel) for channel in fill] if isinstance(fill, tuple) else []
+    color: float | Tensor = torch.cat(channels, dim=1) if isinstance(fill, tuple) else fill
+    # grid_sample gives finite values everywhere, so 0 times a value is 0.
     return values.mul_(inside[:, None]).add_((1 - inside)[:, None] * color)
 
 
 def _inside(x: Tensor, y: Tensor, width: int, height: int) -> Tensor:
-    """1 where 0 <= x < width and 0 <= y < height, else 0: also for NaN, which the horizon can give. No gradient."""
+    """1 where 0 <= x < width and 0 <= y < height, else 0; also 0 for NaN, which occurs on the horizon. No gradient."""
     beyond = [
         each.clamp(0, _below(side, each.dtype)).sub_(each).abs_()
         for each, side in ((x.detach(), width), (y.detach(), height))
@@ -198,7 +197,7 @@ def _inside(x: Tensor, y: Tensor, width: int, height: int) -> Tensor:
 
 
 def _below(side: int, dtype: torch.dtype) -> float:
-    """The largest number of its type below a side."""
+    """The largest number of a type below `side`."""
     return float(
         np.nextafter(np.float32(side), np.float32(0)) if dtype == torch.float32 else np.nextafter(float(side), 0)
     )

@@ -1,6 +1,6 @@
-"""From an encoder to feature vectors: frozen, in eval mode, without a graph, and proven unchanged afterwards.
+"""Extract features from a frozen encoder, and check that nothing changed it.
 
-All taps that are wanted of a split are read in one pass over its images and kept.
+All requested taps of a split are read in one pass over its images and kept.
 """
 
 from __future__ import annotations
@@ -18,104 +18,108 @@ from benchmark.errors import FrozenError
 from benchmark.images import blocks, to_float
 
 BLOCK = 500
-"""Images encoded at once."""
+"""Number of images that are encoded at once."""
 
 
 class FrozenFeatures:
-    """The features of a train and a test split, each computed when first asked for.
+    """The features of the training and the test images, computed when they are first requested.
 
     Args:
-        encoder: what is scored; left in eval mode.
-        train: (N, C, H, W) uint8 on the encoder's device, or on the CPU if they are too many for it.
+        encoder: what is scored; it stays in eval mode.
+        train: (N, C, H, W) uint8, on the encoder's device, or on the CPU if they do not fit there.
         test: (M, C, H, W) uint8, likewise.
-        wanted: (tap, pool) pairs that will be asked for: read in one pass, but for those without pooling, which are
-            large and not always asked for.
+        requests: (tap, pool) pairs that are read in one pass. Those without pooling are read one by one, because they
+            are large and not always needed.
     """
 
     def __init__(
-        self, encoder: NormalizedEncoder, train: Tensor, test: Tensor, wanted: Sequence[tuple[str, Pool]]
+        self, encoder: NormalizedEncoder, train: Tensor, test: Tensor, requests: Sequence[tuple[str, Pool]]
     ) -> None:
         self.encoder = encoder.eval()
         self._images = {"train": train, "test": test}
-        self._wanted = [pair for pair in dict.fromkeys(wanted) if pair[1] != "none"]
+        self._requests = [pair for pair in dict.fromkeys(requests) if pair[1] != "none"]
         self._kept: dict[tuple[str, str, Pool], Tensor] = {}
         self.encoded = False
-        """Whether somebody encoded images of his own: views of the training images, mostly."""
+        """Whether `encode` was called: an evaluator encoded images of its own, in most cases augmented views."""
 
     @property
     def layout(self) -> Layout:
-        """The encoder's taps."""
+        """The taps of the encoder."""
         return self.encoder.layout
 
     def read(self, split: str, tap: str, pool: Pool) -> Tensor:
-        """(N, D) float32 features of a split at a tap, or (N, *tap.shape) without pooling.
+        """The features of a split at a tap.
 
-        Features without pooling are kept for one tap at a time: they fill gigabytes.
+        Features without pooling are kept for one tap at a time, because they may take gigabytes.
 
         Args:
             split: `train` or `test`.
-            tap: a name of the layout.
+            tap: name of a tap.
             pool: `average`, `flat` or `none`.
 
+        Returns:
+            (N, D) float32, or (N, *tap.shape) without pooling.
+
         Raises:
-            KeyError: no such tap.
+            KeyError: the layout has no such tap.
         """
         if (split, tap, pool) not in self._kept:
-            wanted = self._wanted if (tap, pool) in self._wanted else [(tap, pool)]
+            pairs = self._requests if (tap, pool) in self._requests else [(tap, pool)]
             if pool == "none":
                 self._kept = {key: kept for key, kept in self._kept.items() if key[1] == tap or key[2] != "none"}
-            for pair, features in self._pass(self._images[split], wanted).items():
+            for pair, features in self._extract(self._images[split], pairs).items():
                 self._kept[(split, *pair)] = features
         return self._kept[(split, tap, pool)]
 
     @torch.no_grad()
     def encode(self, images: Tensor, tap: str) -> Tensor:
-        """The tap's own shape for float32 images in [0, 1]; eval mode, no graph."""
+        """The features of float32 images in [0, 1] in the tap's own shape; in eval mode, without a graph."""
         self.encoder.eval()
         self.encoded = True
         features: Tensor = self.encoder(images.to(self.encoder.mean.device), [tap])[tap]
         return features
 
     def _shape(self, tap: str, pool: Pool) -> tuple[int, ...]:
-        found = self.layout.tap(tap)
-        return found.shape if pool == "none" else (found.width(pool),)
+        layout_tap = self.layout.tap(tap)
+        return layout_tap.shape if pool == "none" else (layout_tap.width(pool),)
 
     @torch.no_grad()
-    def _pass(self, images: Tensor, wanted: Sequence[tuple[str, Pool]]) -> dict[tuple[str, Pool], Tensor]:
+    def _extract(self, images: Tensor, pairs: Sequence[tuple[str, Pool]]) -> dict[tuple[str, Pool], Tensor]:
+        """The features of all (tap, pool) pairs, from one pass over the images."""
         self.encoder.eval()
-        taps = list(dict.fromkeys(tap for tap, _ in wanted))
+        taps = list(dict.fromkeys(tap for tap, _ in pairs))
         device = self.encoder.mean.device
-        kept = {(tap, pool): torch.empty((len(images), *self._shape(tap, pool)), device=device) for tap, pool in wanted}
+        kept = {(tap, pool): torch.empty((len(images), *self._shape(tap, pool)), device=device) for tap, pool in pairs}
         start = 0
         for block in blocks(images, BLOCK):
-            found = self.encoder(to_float(block.to(device)), taps)
+            encoded = self.encoder(to_float(block.to(device)), taps)
             for (tap, pool), features in kept.items():
-                features[start : start + len(block)] = pooled(found[tap], self.layout.tap(tap), pool)
+                features[start : start + len(block)] = pooled(encoded[tap], self.layout.tap(tap), pool)
             start += len(block)
         return kept
 
 
 @contextlib.contextmanager
 def frozen_features(encoder: nn.Module) -> Iterator[str]:
-    """Guards an encoder: whatever happens inside, its weights and buffers must be the same bytes afterwards.
+    """Checks that the weights and buffers of an encoder have the same bytes afterwards as before.
 
     Yields:
         The checksum of its state.
 
     Raises:
-        FrozenError: something changed: an evaluator trained it, or left its norm layers in train mode.
+        FrozenError: they changed: an evaluator trained the encoder, or left its norm layers in train mode.
     """
     before = state_checksum(encoder)
     yield before
     if state_checksum(encoder) != before:
         raise FrozenError(
-            "the encoder's weights or running statistics changed while it was scored: an evaluator must read features "
-            "through probe.features or probe.encode, and train nothing of the encoder"
+            "the encoder's weights or running statistics changed while it was scored; an evaluator must read features "
+            "through probe.features or probe.encode, and must not train the encoder"
         )
 
 
 def state_checksum(module: nn.Module) -> str:
-    """SHA-256 over the names and bytes of all weights and buffers."""
+    """SHA-256 of the names and bytes of all weights and buffers, as hexadecimal digits."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
