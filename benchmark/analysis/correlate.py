@@ -17,7 +17,7 @@ from benchmark.records import index
 from benchmark.records.columns import Columns, ScoreKey, columns_of
 from benchmark.records.leaderboard import read_leaderboard
 from benchmark.reports.table import DIGITS, Report, Table
-from benchmark.stats.rank_correlation import FEWEST_CLUSTERS, rank_agreement
+from benchmark.stats.rank_correlation import FEWEST_CLUSTERS, rank_correlations
 
 TARGETS = ("linear", "knn")
 """Evaluators whose headline is an accuracy that label-free scores should predict."""
@@ -203,7 +203,7 @@ def _correlation(
         return dataclasses.replace(row, remark=f"fewer than {max(2, min_cells)} cells" if common else "missing")
     direction = (1 if name.higher_is_better else -1) * (1 if target.higher_is_better else -1)
     clusters = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
-    spearman, kendall = rank_agreement(
+    spearman, kendall = rank_correlations(
         direction * np.array([scores[point] for point in common]),
         np.array([accuracies[point] for point in common]),
         np.array([clusters[pair] for pair in pairs], np.int64),

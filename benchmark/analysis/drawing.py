@@ -1,6 +1,6 @@
-"""Drawing with Pillow alone: rows of framed images with captions, and points in the plane colored by class.
+"""Draws pictures with Pillow: grids of framed images with captions, and scatter plots colored by class.
 
-Convention: pixels, x to the right and y downwards; colors are (red, green, blue) from 0 to 255.
+Convention: lengths are pixels, x points right and y points down; colors are (red, green, blue) from 0 to 255.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 WHITE: Color = (255, 255, 255)
 INK: Color = (40, 40, 40)
-# Green and red that people who confuse green and red can tell apart: Okabe and Ito, Color Universal Design, 2008.
+# Distinguishable with red-green color blindness: Okabe and Ito, Color Universal Design, 2008.
 GREEN: Color = (0, 158, 115)
 RED: Color = (213, 94, 0)
 
-# Ten colors chosen together by a survey and a model of color vision deficiency: Petroff, Accessible Color Sequences
-# for Data Visualization, arXiv:2107.02270.
+# Petroff, Accessible Color Sequences for Data Visualization, arXiv:2107.02270.
 TEN_COLORS: tuple[Color, ...] = (
     (63, 144, 218),
     (255, 169, 14),
@@ -44,24 +43,24 @@ TEN_COLORS: tuple[Color, ...] = (
 )
 
 SMALLEST_TILE = 64
-"""Pixels of an image's shorter side, at least."""
+"""Minimum length of an image's shorter side."""
 FRAME = 4
 GAP = 10
 LINE = 15
 """Height of a line of text."""
 MARGIN = 12
 HEADING = 2 * LINE + MARGIN
-"""Height of the two lines on top of a picture."""
+"""Height of the two heading lines."""
 
-FINER = 4
-"""Points are drawn so many times larger and made smaller afterwards: round edges without steps."""
+SUPERSAMPLING = 4
+"""Points are drawn this many times larger and then scaled down, for smooth edges."""
 SIDE = 720
-"""Of the square that holds the points."""
+"""Side of the square that contains the points."""
 LEGEND_ROWS = 40
 LEGEND_COLUMNS = 3
 LEGEND_WIDTH = 150
-NAMED_IN_PLACE = 20
-"""Up to so many classes have their name written amidst their points: color alone is not enough for everybody."""
+MOST_ANNOTATED = 20
+"""With up to this many classes, each class name is written among its points: not everybody can tell the colors apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +68,14 @@ class Tile:
     """One image of a grid."""
 
     image: NDArray[np.uint8]
-    """(C, H, W): 3 channels are red, green and blue, of any other number the mean is shown."""
+    """(C, H, W): with 3 channels red, green and blue; with another number their mean is shown."""
     captions: tuple[str, ...]
-    """Lines below it, cut where they are too long."""
+    """Lines below the image, truncated to its width."""
     frame: Color
 
 
 def colors(count: int) -> list[Color]:
-    """A color for each class: the ten first, then more by hue, alternately dark and light."""
+    """A color for each class: the ten fixed ones, then further hues, alternately dark and light."""
     more = max(0, count - len(TEN_COLORS))
     hues = [
         colorsys.hls_to_rgb(index / more, 0.35 if index % 2 else 0.6, 0.75 if index % 4 < 2 else 0.45)
@@ -86,8 +85,8 @@ def colors(count: int) -> list[Color]:
     return [*TEN_COLORS[:count], *further]
 
 
-def enlarged(image: NDArray[np.uint8]) -> Picture:
-    """An image (C, H, W) as a picture; each pixel becomes a square so that the shorter side has SMALLEST_TILE at least."""
+def enlarge(image: NDArray[np.uint8]) -> Picture:
+    """An image (C, H, W) as a picture, scaled up by a whole factor until its shorter side reaches SMALLEST_TILE."""
     pixels = image if len(image) == 3 else np.repeat(image.mean(axis=0, keepdims=True).round().astype(np.uint8), 3, 0)
     factor = max(1, -(-SMALLEST_TILE // min(image.shape[1:])))
     picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
@@ -95,84 +94,84 @@ def enlarged(image: NDArray[np.uint8]) -> Picture:
 
 
 def draw_grid(rows: Sequence[Sequence[Tile]], heading: tuple[str, str]) -> Picture:
-    """Rows of framed images of one size, the first of each row set apart from the others.
+    """Rows of framed images of equal size; a wider gap follows the first image of each row.
 
     Args:
-        rows: as long as each other; at least one tile.
-        heading: two lines on top.
+        rows: equal numbers of tiles, at least one.
+        heading: two lines above the grid.
     """
-    pictures = [[enlarged(tile.image) for tile in row] for row in rows]
+    pictures = [[enlarge(tile.image) for tile in row] for row in rows]
     width, height = (length + 2 * FRAME for length in pictures[0][0].size)
-    below = LINE * len(rows[0][0].captions)
+    caption_height = LINE * len(rows[0][0].captions)
     font = _font(11)
-    wide = 2 * MARGIN + len(rows[0]) * (width + GAP) - GAP + (GAP if len(rows[0]) > 1 else 0)
-    canvas = _canvas(wide, HEADING + 2 * MARGIN + len(rows) * (height + below + GAP) - GAP, heading)
+    total_width = 2 * MARGIN + len(rows[0]) * (width + GAP) - GAP + (GAP if len(rows[0]) > 1 else 0)
+    canvas = _canvas(total_width, HEADING + 2 * MARGIN + len(rows) * (height + caption_height + GAP) - GAP, heading)
     draw = ImageDraw.Draw(canvas)
     for i, row in enumerate(rows):
         for j, tile in enumerate(row):
             x = MARGIN + j * (width + GAP) + (GAP if j else 0)
-            y = HEADING + MARGIN + i * (height + below + GAP)
+            y = HEADING + MARGIN + i * (height + caption_height + GAP)
             draw.rectangle((x, y, x + width - 1, y + height - 1), fill=tile.frame)
             canvas.paste(pictures[i][j], (x + FRAME, y + FRAME))
             for line, text in enumerate(tile.captions):
-                place = (x + FRAME, y + height + line * LINE + 1)
-                draw.text(place, _cut(draw, text, width + GAP - FRAME, font), fill=INK, font=font)
+                position = (x + FRAME, y + height + line * LINE + 1)
+                draw.text(position, _truncated(draw, text, width + GAP - FRAME, font), fill=INK, font=font)
     return canvas
 
 
 def draw_points(
     points: NDArray[np.float64], labels: NDArray[np.int64], class_names: Sequence[str], heading: tuple[str, str]
 ) -> Picture:
-    """A scatter plot with a legend; both axes have one scale, and no class lies on top of all others.
+    """A scatter plot with a legend. Both axes have the same scale, and points are drawn in random order.
 
     Args:
-        points: (N, 2), N >= 1; the second coordinate grows upwards.
+        points: (N, 2), N >= 1; the second coordinate points up.
         labels: (N,) int64.
         class_names: index = label.
-        heading: two lines on top.
+        heading: two lines above the plot.
     """
     palette = colors(len(class_names))
     columns = min(LEGEND_COLUMNS, -(-len(class_names) // LEGEND_ROWS))
     canvas = _canvas(3 * MARGIN + SIDE + columns * LEGEND_WIDTH, HEADING + 2 * MARGIN + SIDE, heading)
     corner = (MARGIN, HEADING + MARGIN)
-    places = _placed(points)
-    canvas.paste(_dots(places, labels, palette), corner)
+    pixels = _to_pixels(points)
+    canvas.paste(_dots(pixels, labels, palette), corner)
     draw = ImageDraw.Draw(canvas)
     draw.rectangle((corner[0], corner[1], corner[0] + SIDE - 1, corner[1] + SIDE - 1), outline=(200, 200, 200))
     present = np.unique(labels).tolist()
-    if len(present) <= NAMED_IN_PLACE:
+    if len(present) <= MOST_ANNOTATED:
         for label in present:
-            _name_in_place(draw, class_names[label], places[labels == label] + corner)
+            _annotate(draw, class_names[label], pixels[labels == label] + corner)
     _legend(draw, class_names, palette, (2 * MARGIN + SIDE, corner[1]))
     return canvas
 
 
 def check_target(path: Path) -> None:
-    """Refuses a path where no picture can be written, before anything was computed for it.
+    """Checks that a picture can be written to a path, before it is computed.
 
     Raises:
-        UsageError: a folder, not a .png, or below what is no folder or cannot be written.
+        UsageError: the path is a folder, is not a .png file, or its folder cannot be written.
     """
     if path.is_dir():
-        raise UsageError(f"-o {path} is a folder; name a file in it: -o {path / 'picture.png'}")
+        raise UsageError(f"-o {path} is a folder; give a file in it: -o {path / 'picture.png'}")
     if path.suffix.lower() != ".png":
-        raise UsageError(f"-o {path}: pictures are written as PNG; write -o {path.with_suffix('.png').name}")
+        raise UsageError(f"-o {path}: pictures are written as PNG; use -o {path.with_suffix('.png').name}")
     parent = next((each for each in path.absolute().parents if each.exists()), None)
     if parent is None or not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise UsageError(f"-o {path} cannot be written, because {parent} is no folder or not yours; choose another -o")
+        raise UsageError(f"-o {path}: cannot write to {parent}; choose another -o")
 
 
 def write(picture: Picture, path: Path) -> None:
-    """The picture as a PNG file, whole or not at all.
+    """Writes a picture as a PNG file, atomically.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: the file cannot be written.
     """
     try:
         with replaced(path) as file:
             picture.save(file, format="PNG")
     except RecordError as error:
-        raise UsageError(f"-o {path} cannot be written ({error.__cause__}); choose another -o") from error
+        raise UsageError(f"cannot write -o {path} ({error.__cause__}); choose another -o") from error
 
 
 def _font(size: int) -> Font:
@@ -180,7 +179,7 @@ def _font(size: int) -> Font:
 
 
 def _canvas(width: int, height: int, heading: tuple[str, str]) -> Picture:
-    """A white page, wide enough for its heading."""
+    """A white picture with a heading, widened if the heading needs it."""
     fonts = (_font(15), _font(12))
     needed = max(round(font.getlength(text)) for text, font in zip(heading, fonts, strict=True))
     canvas = Image.new("RGB", (max(width, needed + 2 * MARGIN), height), WHITE)
@@ -190,8 +189,8 @@ def _canvas(width: int, height: int, heading: tuple[str, str]) -> Picture:
     return canvas
 
 
-def _cut(draw: ImageDraw.ImageDraw, text: str, width: float, font: Font) -> str:
-    """The text as far as it fits into so many pixels."""
+def _truncated(draw: ImageDraw.ImageDraw, text: str, width: float, font: Font) -> str:
+    """The text, truncated to a width."""
     if draw.textlength(text, font=font) <= width:
         return text
     while text and draw.textlength(f"{text}..", font=font) > width:
@@ -199,47 +198,47 @@ def _cut(draw: ImageDraw.ImageDraw, text: str, width: float, font: Font) -> str:
     return f"{text}.."
 
 
-def _placed(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points (N, 2) as pixels of the square: the larger extent fills it but for a border, the other is centerd."""
+def _to_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points (N, 2) in pixels of the square: the larger extent fills it except for a border, the other is centered."""
     middle = (points.max(axis=0) + points.min(axis=0)) / 2
     extent = float(np.ptp(points, axis=0).max()) or 1.0
     scaled = (points - middle) / extent * np.array([1, -1])
-    placed: NDArray[np.float64] = scaled * (SIDE - 4 * MARGIN) + SIDE / 2
-    return placed
+    pixels: NDArray[np.float64] = scaled * (SIDE - 4 * MARGIN) + SIDE / 2
+    return pixels
 
 
-def _dots(places: NDArray[np.float64], labels: NDArray[np.int64], palette: Sequence[Color]) -> Picture:
-    sheet = Image.new("RGB", (SIDE * FINER, SIDE * FINER), WHITE)
-    draw = ImageDraw.Draw(sheet)
-    # About a tenth of the square is covered, whatever the number of points, in dots that can still be seen.
-    radius = FINER * min(5.0, max(1.2, 130 / len(places) ** 0.5))
-    for index in np.random.default_rng(0).permutation(len(places)).tolist():
-        x, y = places[index] * FINER
-        # A thin white edge keeps neighboring dots apart.
-        draw.circle((x, y), radius, fill=palette[labels[index]], outline=WHITE, width=FINER // 2)
-    return sheet.resize((SIDE, SIDE), Image.Resampling.BOX)
+def _dots(points: NDArray[np.float64], labels: NDArray[np.int64], palette: Sequence[Color]) -> Picture:
+    canvas = Image.new("RGB", (SIDE * SUPERSAMPLING, SIDE * SUPERSAMPLING), WHITE)
+    draw = ImageDraw.Draw(canvas)
+    # Dots cover about a tenth of the square, and are never too small to be visible.
+    radius = SUPERSAMPLING * min(5.0, max(1.2, 130 / len(points) ** 0.5))
+    for index in np.random.default_rng(0).permutation(len(points)).tolist():
+        x, y = points[index] * SUPERSAMPLING
+        # A thin white edge separates neighboring dots.
+        draw.circle((x, y), radius, fill=palette[labels[index]], outline=WHITE, width=SUPERSAMPLING // 2)
+    return canvas.resize((SIDE, SIDE), Image.Resampling.BOX)
 
 
-def _name_in_place(draw: ImageDraw.ImageDraw, name: str, places: NDArray[np.float64]) -> None:
-    """Writes a class's name on that one of its points which is nearest to their median: the median itself may lie afar."""
+def _annotate(draw: ImageDraw.ImageDraw, name: str, points: NDArray[np.float64]) -> None:
+    """Writes a class name at the point of the class that is nearest to their median, which itself may be far from all."""
     font = _font(14)
-    nearest = np.abs(places - np.median(places, axis=0)).sum(axis=1).argmin()
-    x, y = places[nearest].tolist()
-    text = _cut(draw, name, LEGEND_WIDTH, font)
+    nearest = np.abs(points - np.median(points, axis=0)).sum(axis=1).argmin()
+    x, y = points[nearest].tolist()
+    text = _truncated(draw, name, LEGEND_WIDTH, font)
     draw.text((x, y), text, fill=INK, font=font, anchor="mm", stroke_width=3, stroke_fill=WHITE)
 
 
 def _legend(
     draw: ImageDraw.ImageDraw, class_names: Sequence[str], palette: Sequence[Color], corner: tuple[int, int]
 ) -> None:
-    room = LEGEND_ROWS * LEGEND_COLUMNS
-    shown = len(class_names) if len(class_names) <= room else room - 1
+    capacity = LEGEND_ROWS * LEGEND_COLUMNS
+    shown = len(class_names) if len(class_names) <= capacity else capacity - 1
     height, font = SIDE // LEGEND_ROWS, _font(12)
     for index in range(shown):
         x = corner[0] + index // LEGEND_ROWS * LEGEND_WIDTH
         y = corner[1] + index % LEGEND_ROWS * height
         draw.rectangle((x, y + 3, x + 11, y + 14), fill=palette[index])
-        draw.text((x + 18, y + 1), _cut(draw, class_names[index], LEGEND_WIDTH - 24, font), fill=INK, font=font)
+        draw.text((x + 18, y + 1), _truncated(draw, class_names[index], LEGEND_WIDTH - 24, font), fill=INK, font=font)
     if shown < len(class_names):
-        place = (corner[0] + (LEGEND_COLUMNS - 1) * LEGEND_WIDTH, corner[1] + (LEGEND_ROWS - 1) * height + 1)
-        draw.text(place, f"and {len(class_names) - shown} more", fill=INK, font=font)
+        position = (corner[0] + (LEGEND_COLUMNS - 1) * LEGEND_WIDTH, corner[1] + (LEGEND_ROWS - 1) * height + 1)
+        draw.text(position, f"and {len(class_names) - shown} more", fill=INK, font=font)

@@ -1,4 +1,4 @@
-"""A finished cell read back: its dataset through its frozen encoder, for an .npz file and for pictures."""
+"""Reads a finished cell: its frozen encoder and its dataset, for features, similarity search and maps."""
 
 from __future__ import annotations
 
@@ -26,38 +26,38 @@ from benchmark.records.record import Record
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenCell:
-    """What is needed to look at a cell's features: the trained encoder, and the images and labels that it was scored on."""
+    """A trained encoder with the images and labels of its cell."""
 
     title: str
-    """Method, encoder, dataset and seed, as a table shows them."""
+    """Method / encoder / dataset / seed, for headings and messages."""
     encoder: NormalizedEncoder
     """On the CPU, in eval mode."""
     tap: str
-    """Where features are read; a tap of the encoder."""
+    """Layer of the encoder where features are read."""
     images: Mapping[str, Tensor]
-    """`train` and `test`: (N, C, H, W) uint8; train after the cell's subset."""
+    """`train` and `test`: (N, C, H, W) uint8; `train` is the cell's subset."""
     labels: Mapping[str, Tensor]
-    """`train` and `test`: (N,) int64, aligned to the images."""
+    """`train` and `test`: (N,) int64, in the order of the images."""
     class_names: tuple[str, ...]
     """Index = label."""
 
     def features(self, split: str, pool: Pool) -> Tensor:
-        """(N, D) float32 features of a split; its images pass through the encoder once a call."""
+        """(N, D) float32 features of a split, computed at each call."""
         source = FrozenFeatures(self.encoder, self.images["train"], self.images["test"], [])
         return source.read(split, self.tap, pool)
 
     def finite_features(self, split: str, pool: Pool) -> NDArray[np.float32]:
-        """As `features`, for what cannot go on with an infinity or no number.
+        """The same as a NumPy array, for methods that need finite values.
 
         Raises:
-            UsageError: there is one.
+            UsageError: a feature is infinite or NaN.
         """
         features: NDArray[np.float32] = self.features(split, pool).numpy()
-        broken = int((~np.isfinite(features).all(axis=1)).sum())
-        if broken:
+        not_finite = int((~np.isfinite(features).all(axis=1)).sum())
+        if not_finite:
             raise UsageError(
-                f"{self.title}: the features of {broken} of {len(features)} {split} images at tap '{self.tap}' are not "
-                "finite, so nothing is near to them; choose another --tap, or train the cell again with a lower rate"
+                f"{self.title}: the features of {not_finite} of {len(features)} {split} images at tap '{self.tap}' are not "
+                "finite; choose another --tap, or train the cell again with a lower learning rate"
             )
         return features
 
@@ -70,17 +70,17 @@ def read_frozen_cell(
     dataset: str | None = None,
     catalog: Catalog | None = None,
 ) -> FrozenCell:
-    """A trained cell with its dataset.
+    """The encoder and the dataset of a trained cell.
 
     Args:
         record: of a trained cell.
-        tap: default the encoder's output.
-        data_dir: where datasets are.
-        dataset: an item such as `folder[path=...]`, for records that do not hold the dataset's path.
-        catalog: default: everything installed.
+        tap: layer where features are read; None: the encoder's output.
+        data_dir: where datasets are stored.
+        dataset: an item such as `folder[path=...]`, for records that do not store the dataset's path.
+        catalog: None: everything that is installed.
 
     Raises:
-        UsageError: no such tap, or the dataset has changed since.
+        UsageError: no such tap, or the dataset has changed since the training.
     """
     catalog = catalog or load_catalog()
     encoder = load_encoder(Path(record.folder))
@@ -89,7 +89,7 @@ def read_frozen_cell(
         encoder.layout.tap(name)
     except KeyError as error:
         raise UsageError(str(error.args[0])) from None
-    data = _dataset(record, data_dir, dataset, catalog)
+    data = _load_dataset(record, data_dir, dataset, catalog)
     splits = {"train": data.train, "test": data.test}
     return FrozenCell(
         title=_title(record),
@@ -102,10 +102,10 @@ def read_frozen_cell(
 
 
 def write_features(cell: FrozenCell, output: Path, *, pool: Pool) -> dict[str, tuple[int, ...]]:
-    """Writes a cell's feature vectors.
+    """Writes the features of a cell's images to a file.
 
     Args:
-        cell: whose dataset is read through its encoder.
+        cell: encoder and images.
         output: an .npz file with `train` (N, D) float32, `train_labels` (N,) int64, `test` and `test_labels`.
         pool: `average` or `flat`.
 
@@ -113,7 +113,7 @@ def write_features(cell: FrozenCell, output: Path, *, pool: Pool) -> dict[str, t
         The shape of each array.
 
     Raises:
-        RecordError: it cannot be written.
+        RecordError: the file cannot be written.
     """
     arrays = {split: cell.features(split, pool).numpy() for split in cell.images}
     arrays |= {f"{split}_labels": labels.numpy() for split, labels in cell.labels.items()}
@@ -123,23 +123,22 @@ def write_features(cell: FrozenCell, output: Path, *, pool: Pool) -> dict[str, t
 
 
 def _title(record: Record) -> str:
-    labels = [record.cell[kind]["label"] for kind in ("method", "encoder", "dataset")]
-    seed = record.cell["seed"]
-    return " / ".join(labels if seed is None else [*labels, f"seed {seed}"])
+    return " / ".join(record.labels if record.seed is None else [*record.labels, f"seed {record.seed}"])
 
 
-def _dataset(record: Record, data_dir: Path, dataset: str | None, catalog: Catalog) -> CellData:
+def _load_dataset(record: Record, data_dir: Path, dataset: str | None, catalog: Catalog) -> CellData:
+    """The dataset that a record names, or the one named by `dataset` if it is the same by its fingerprint."""
     stored = record.cell["dataset"]
-    asked = parse_items([dataset or stored["name"]])[0]
-    given_by = stored.get("provider")
-    name = f"{given_by}:{asked.name}" if given_by and dataset is None else asked.name
+    item = parse_items([dataset or stored["name"]])[0]
+    provider = stored.get("provider")
+    name = f"{provider}:{item.name}" if provider and dataset is None else item.name
     spec = catalog.find(catalog.datasets, "dataset", name).spec
-    given = {key: value for key, value in asked.params if key != "subset"}
-    params = bind(spec.params, given or stored["params"], f"dataset '{spec.name}'")
+    item_params = {key: value for key, value in item.params if key != "subset"}
+    params = bind(spec.params, item_params or stored["params"], f"dataset '{spec.name}'")
     info = spec.describe(params, data_dir)
     if info.fingerprint != stored["fingerprint"]:
         raise UsageError(
-            f"dataset '{info.label}' is not the one that this cell was trained on (fingerprint {info.fingerprint[:12]}, "
-            f"then {stored['fingerprint'][:12]}); name it with --dataset 'name[key=value]'"
+            f"dataset '{info.label}' differs from the one that this cell was trained on (fingerprint "
+            f"{info.fingerprint[:12]}, expected {stored['fingerprint'][:12]}); name it with --dataset 'name[key=value]'"
         )
     return load_data(spec, params, data_dir, subset=stored["subset"], device=torch.device("cpu"))

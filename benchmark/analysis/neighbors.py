@@ -1,29 +1,30 @@
-"""Similarity search: which images lie next to an image in a frozen encoder's features, as a table and as a picture.
+"""Similarity search: the nearest images of a query image in the features of a frozen encoder, as a table and a picture.
 
-Numbers such as `knn` and `retrieval` say how often neighbors share a class; here one sees which ones do not.
+Scores such as `knn` and `retrieval` say how often neighbors share a class; this shows which neighbors do not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.analysis import drawing
+from benchmark.analysis.frames import exact_frame
 from benchmark.analysis.frozen_cell import FrozenCell
 from benchmark.api.encoders import Pool
 from benchmark.errors import UsageError
+from benchmark.reports.table import DIGITS, Report, Table
 
 QUERIES = 10
-"""Images that are looked at where none is named: one of each of so many classes."""
+"""Number of queries if none is named: one image of each of this many classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbor:
-    """An image and its place among those nearest to a query."""
+    """An image among those nearest to a query."""
 
     query: int
     """Index of the query in its split."""
@@ -31,24 +32,24 @@ class Neighbor:
     rank: int
     """From 1, the nearest."""
     index: int
-    """In the same split; never the query's."""
+    """Index of the neighbor in the same split; never that of the query."""
     label: int
     similarity: float
-    """Cosine of the two feature vectors, from -1 to 1; 0 where one of them is zero."""
+    """Cosine of the two feature vectors, in [-1, 1]; 0 if one of them is zero."""
 
     @property
     def hit(self) -> bool:
-        """Whether it is of the query's class."""
+        """Whether the neighbor has the class of the query."""
         return self.label == self.query_label
 
 
 def nearest(
     features: NDArray[np.float32], queries: Sequence[int], k: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The k rows of largest cosine similarity with each of some rows, by exact search (faiss.IndexFlatIP).
+    """The k rows with the largest cosine similarity to each query row, by exact search (faiss.IndexFlatIP).
 
-    A query is left out by its index and not as the first one found: of two equal rows either may come first. Rows of
-    equal similarity are in the order of their indices.
+    The query is excluded by its index, not as the first result: of two equal rows either may come first. Rows of equal
+    similarity are ordered by index.
 
     Args:
         features: (N, D) float32, finite; not changed.
@@ -65,11 +66,11 @@ def nearest(
     index = faiss.IndexFlatIP(unit.shape[1])
     index.add(unit)
     similarities, indices = index.search(unit[list(queries)], k + 1)
-    kept = [_without(query, *found) for query, *found in zip(queries, similarities, indices, strict=True)]
-    return np.stack([row[:k] for row, _ in kept]), np.stack([row[:k] for _, row in kept])
+    rows = [_without_query(*row) for row in zip(queries, similarities, indices, strict=True)]
+    return np.stack([row[:k] for row, _ in rows]), np.stack([row[:k] for _, row in rows])
 
 
-def _without(
+def _without_query(
     query: int, similarities: NDArray[np.float32], indices: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     order = np.lexsort((indices, -similarities))
@@ -83,28 +84,27 @@ def first_of_each_class(labels: NDArray[np.int64], count: int = QUERIES) -> list
     return [int(index) for index in first[:count]]
 
 
-def neighbors(cell: FrozenCell, queries: Sequence[int], *, k: int, split: str, pool: Pool) -> list[Neighbor]:
-    """The k nearest images of each query within a split, query by query, by rank.
+def find_neighbors(cell: FrozenCell, queries: Sequence[int], *, k: int, split: str, pool: Pool) -> list[Neighbor]:
+    """The k nearest images of each query within a split, ordered by query, then by rank.
 
     Args:
         cell: whose features are compared.
-        queries: indices in the split; none: the first image of each of the first ten classes.
-        k: from 1 to the split's size less one.
+        queries: indices in the split; empty: the first image of each of the first ten classes.
+        k: from 1 to the size of the split minus 1.
         split: `train` or `test`.
         pool: `average` or `flat`.
 
     Raises:
-        UsageError: a query that is not in the split, or a k that it does not hold.
+        UsageError: a query is not in the split, or k is out of range.
     """
     labels = cell.labels[split].numpy()
     queries = list(dict.fromkeys(queries)) or first_of_each_class(labels)
+    size = f"{cell.title} has {len(labels)} {split} images"
     for query in queries:
         if not 0 <= query < len(labels):
-            raise UsageError(f"--query {query}: {_whose(cell, split)}; --query lies between 0 and {len(labels) - 1}")
+            raise UsageError(f"--query {query}: {size}; --query lies between 0 and {len(labels) - 1}")
     if not 1 <= k < len(labels):
-        raise UsageError(
-            f"--k {k}: {_whose(cell, split)}, and none is its own neighbor; --k lies between 1 and {len(labels) - 1}"
-        )
+        raise UsageError(f"--k {k}: {size}, and no image is its own neighbor; --k lies between 1 and {len(labels) - 1}")
     similarities, indices = nearest(cell.finite_features(split, pool), queries, k)
     return [
         Neighbor(
@@ -120,45 +120,44 @@ def neighbors(cell: FrozenCell, queries: Sequence[int], *, k: int, split: str, p
     ]
 
 
-def table(found: Sequence[Neighbor], class_names: Sequence[str]) -> str:
-    """The neighbors as lines of text, with how many share the query's class below."""
-    rows = [("query", "class", "rank", "index", "class", "similarity", "hit")]
-    for each in found:
-        query, near = class_names[each.query_label], class_names[each.label]
-        hit = "yes" if each.hit else "no"
-        rows.append((str(each.query), query, str(each.rank), str(each.index), near, f"{each.similarity:.4f}", hit))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    hits = sum(each.hit for each in found)
-    return "\n".join([*lines, f"{hits} of {len(found)} neighbors are of their query's class"])
+def neighbor_report(cell: FrozenCell, neighbors: Sequence[Neighbor], *, split: str, pool: Pool) -> Report:
+    """One row for each neighbor, and how many have the class of their query."""
+    names = cell.class_names
+    columns = ("query", "query class", "rank", "index", "class", "similarity", "hit")
+    values = [
+        (each.query, names[each.query_label], each.rank, each.index, names[each.label], each.similarity, each.hit)
+        for each in neighbors
+    ]
+    hits = sum(each.hit for each in neighbors)
+    return Report(
+        tables=lambda: [
+            Table(
+                title=heading(cell, split, pool),
+                columns=columns,
+                rows=tuple((*map(str, row[:5]), f"{row[5]:.{DIGITS}f}", "yes" if row[6] else "no") for row in values),
+                notes=(f"{hits} of {len(neighbors)} neighbors have the class of their query.",),
+                kept=len(columns),
+            )
+        ],
+        frame=lambda: exact_frame((dict(zip(columns, row, strict=True)) for row in values), columns=columns),
+    )
 
 
-def draw(cell: FrozenCell, found: Sequence[Neighbor], *, split: str, pool: Pool) -> drawing.Picture:
-    """A row for each query: itself first, then its neighbors, framed green where they share its class, else red."""
+def draw(cell: FrozenCell, neighbors: Sequence[Neighbor], *, split: str, pool: Pool) -> drawing.Picture:
+    """A row for each query: the query, then its neighbors, framed green if they have its class, else red."""
     images = cell.images[split].numpy()
     rows: dict[int, list[drawing.Tile]] = {}
-    for each in found:
+    for each in neighbors:
         if each.query not in rows:
             captions = (cell.class_names[each.query_label], f"#{each.query} query")
             rows[each.query] = [drawing.Tile(image=images[each.query], captions=captions, frame=drawing.INK)]
         frame = drawing.GREEN if each.hit else drawing.RED
         captions = (cell.class_names[each.label], f"#{each.index}  {each.similarity:.2f}")
         rows[each.query].append(drawing.Tile(image=images[each.index], captions=captions, frame=frame))
-    conditions = f"nearest of {len(images)} {split} images by cosine at {cell.tap} ({pool}); green: the query's class"
+    conditions = f"{heading(cell, split, pool)}; green: class of the query"
     return drawing.draw_grid(list(rows.values()), (cell.title, conditions))
 
 
-def show(cell: FrozenCell, queries: Sequence[int], output: Path, *, k: int, split: str, pool: Pool) -> str:
-    """Draws the neighbors into a .png file; arguments and errors as for `neighbors`.
-
-    Returns:
-        Their table, and where the picture is.
-    """
-    found = neighbors(cell, queries, k=k, split=split, pool=pool)
-    drawing.write(draw(cell, found, split=split, pool=pool), output)
-    return f"{table(found, cell.class_names)}\n{output}"
-
-
-def _whose(cell: FrozenCell, split: str) -> str:
-    return f"{cell.title} has {len(cell.labels[split])} {split} images"
+def heading(cell: FrozenCell, split: str, pool: Pool) -> str:
+    """What was searched, and where the features were read."""
+    return f"nearest of {len(cell.labels[split])} {split} images by cosine at {cell.tap} ({pool})"
