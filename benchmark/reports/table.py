@@ -36,7 +36,7 @@ class Table:
     def __str__(self) -> str:
         from benchmark.reports.terminal import terminal_text
 
-        return terminal_text([self], None)
+        return terminal_text([self], None).rstrip("\n")
 
     def _repr_html_(self) -> str:
         from benchmark.reports.html import html_text
@@ -61,7 +61,7 @@ class Report:
     def __str__(self) -> str:
         from benchmark.reports.terminal import terminal_text
 
-        return terminal_text(self.tables(), None)
+        return terminal_text(self.tables(), None).rstrip("\n")
 
     def _repr_html_(self) -> str:
         from benchmark.reports.html import html_text
