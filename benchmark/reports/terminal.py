@@ -25,7 +25,7 @@ def terminal_text(tables: Sequence[Table], width: int | None) -> str:
     """Tables as plain text of a width in columns; None: 200."""
     stream = io.StringIO()
     # Without a height, rich asks the terminal for its size at every line.
-    console = Console(file=stream, width=width or 200, height=100, color_system=None)
+    console = Console(file=stream, width=width or 200, height=100, color_system=None, force_jupyter=False)
     print_tables(tables, console)
     return stream.getvalue()
 
