@@ -249,6 +249,8 @@ class Results:
     ) -> Report:
         """Compare two cells, two methods across seeds, or two leaderboards: `bench compare` in Python.
 
+        Cells are searched in `source`.
+
         Args:
             a: a record (folder, cell id or its beginning, method/encoder/dataset/seed), all seeds of a method
                 (method/encoder/dataset), or a leaderboard (`FILE.jsonl`, or `REV:FILE.jsonl` from git).
@@ -281,14 +283,14 @@ class Results:
         return comparison_report(compare_groups(groups_a, groups_b, (a, b), all_metrics), similarity)
 
     def check(self, baseline: str | Path, margin: float = 0.005) -> CheckReport:
-        """Check these results against a baseline: `bench check` in Python.
+        """Check all cells of `source` against a baseline: `bench check` in Python.
 
         Args:
             baseline: a leaderboard's `.csv` or `.jsonl`, or `REV:FILE` from git.
             margin: smallest drop that counts as a regression, as a fraction.
 
         Returns:
-            The verdict: `exit_code` (0: passed), `summary` (one line) and `rows`, one per score.
+            The verdict: `exit_code` (0: passed), `summary` (one line) and `rows`, one per score. Printed: a table.
 
         Raises:
             UsageError: there is no record, or an argument is invalid.

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmark.analysis.baselines import read_baseline
 from benchmark.analysis.check_rows import CheckRow, CheckRows, Verdict, unreadable_cells
 from benchmark.analysis.seed_groups import seed_groups
-from benchmark.analysis.sources import folder_outcomes
+from benchmark.analysis.sources import RecordSource, folder_outcomes, read_leaderboard
 from benchmark.errors import ExitCode, UsageError
 from benchmark.records.record import read_records
 from benchmark.stats.comparison import LEVEL, Comparison
@@ -73,12 +73,22 @@ class CheckReport:
         counts = ", ".join(f"{self.count(verdict)} {verdict}" for verdict in VERDICTS if self.count(verdict))
         return f"{result}: {counts or 'no scores'} (margin {self.margin:g}, baseline {self.baseline})"
 
+    def __str__(self) -> str:
+        from benchmark.analysis.check_report import check_report
+
+        return str(check_report(self))
+
+    def _repr_html_(self) -> str:
+        from benchmark.analysis.check_report import check_report
+
+        return check_report(self)._repr_html_()
+
 
 def check_records(out: Path, baseline: str, margin: float = MARGIN, level: float = LEVEL) -> CheckReport:
     """Compares a run's headline scores with a baseline.
 
     Args:
-        out: the run's folder of records.
+        out: the run's folder of records, or a leaderboard's `.jsonl`.
         baseline: a leaderboard's `.csv` or `.jsonl`, or `REV:FILE` in a git revision.
         margin: smallest drop that counts as a regression (fraction).
         level: 1 - level bounds the probability that a run without any change is reported as regressed.
@@ -92,13 +102,14 @@ def check_records(out: Path, baseline: str, margin: float = MARGIN, level: float
     """
     if not (math.isfinite(margin) and margin >= 0):
         raise UsageError(f"--margin {margin} is not a fraction of 0 or more, such as 0.005 for half a point")
-    all_records, problems = read_records(out)
-    records, unreadable = [record for record in all_records if record.state != "smoke"], unreadable_cells(out, problems)
+    source, problems = _read_source(out)
+    records = [record for record in source.records if record.state != "smoke"]
+    unreadable = unreadable_cells(out, problems)
     if not records and not unreadable:
         raise UsageError(f"no record in {out} except smoke records; bench run --out {out} makes some")
     baseline_groups, missing = read_baseline(baseline)
     checked = CheckRows(baseline=baseline_groups)
-    for group in seed_groups(records, folder_outcomes()):
+    for group in seed_groups(records, source.outcomes):
         checked.add_group(group)
     for record in records:
         if record.state != "done":
@@ -113,6 +124,14 @@ def check_records(out: Path, baseline: str, margin: float = MARGIN, level: float
         notes=(NO_OUTCOMES,) if without_outcomes else (),
         missing=missing,
     )
+
+
+def _read_source(out: Path) -> tuple[RecordSource, list[str]]:
+    """The records of a folder or a leaderboard, and one message for each that cannot be read."""
+    if out.is_file():
+        return read_leaderboard(str(out)), []
+    records, problems = read_records(out)
+    return RecordSource(records=records, outcomes=folder_outcomes(), name=str(out)), problems
 
 
 def _judge(rows: Sequence[CheckRow], margin: float, level: float) -> list[CheckRow]:

@@ -66,7 +66,7 @@ def compare_command(first: str, second: str, out: Path, form: str, **options: An
 def check_command(out: Path, baseline: str, margin: float, update: bool, form: str, **files: Path | None) -> None:
     """Check a run against a baseline, for CI.
 
-    Compares the methods across seeds. OUT is a folder of records.
+    Compares the methods across seeds. OUT is a folder of records or a leaderboard's .jsonl.
 
     \b
     Examples:
