@@ -1,4 +1,4 @@
-"""A critic that says which image a vector comes from: both through two hidden layers, then a dot product."""
+"""A critic that scores pairs of a vector and an image: a network with two hidden layers for each, then a dot product."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from bench_information import InformationParams
-from bench_information.bounds import Scores, summary
+from bench_information.bounds import RowScores, reduce_rows
 
 CHECKS = 10
-"""How often within a training the bound is looked at on what was held out."""
+"""Number of times that the bound is computed on the held-out pairs during a training."""
 ROWS = 512
-"""Rows of a table that are scored at a time."""
+"""Rows of a table that are scored at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Images with their vectors, row by row, both standardized."""
+    """Images with their vectors; row i of both belongs to the same image."""
 
     images: Tensor
     """(N, P) float32."""
@@ -30,15 +30,15 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def at(self, rows: Tensor) -> Pairs:
-        """Some of them."""
+    def select(self, rows: Tensor) -> Pairs:
+        """A selection of the pairs."""
         return Pairs(images=self.images[rows], vectors=self.vectors[rows])
 
 
 class Critic(nn.Module):
     """Scores (N, M) of vectors (N, D) with images (M, P): f(vector) . g(image) / sqrt(units).
 
-    Separable, because a table of N x N pairs through one network of pairs costs N times as much.
+    It is separable, because one network on N x N pairs costs N times as much.
     """
 
     def __init__(self, pixels: int, width: int, units: int) -> None:
@@ -60,61 +60,62 @@ def _network(inputs: int, units: int) -> nn.Sequential:
 
 
 @torch.no_grad()
-def scored(critic: Critic, pairs: Pairs) -> Scores:
-    """Every vector against every image, a few rows at a time."""
+def score_pairs(critic: Critic, pairs: Pairs) -> RowScores:
+    """Scores every vector with every image, in blocks of rows."""
     blocks = []
     for first in range(0, len(pairs), ROWS):
         rows = critic(pairs.vectors[first : first + ROWS], pairs.images)
-        blocks.append(summary(rows, first))
-    return Scores(own=torch.cat([block.own for block in blocks]), others=torch.cat([block.others for block in blocks]))
+        blocks.append(reduce_rows(rows, first))
+    return RowScores(
+        own=torch.cat([block.own for block in blocks]), others=torch.cat([block.others for block in blocks])
+    )
 
 
 @torch.enable_grad()
-def trained_critic(
+def train_critic(
     fitted: Pairs,
     held_out: Pairs,
-    bound: Callable[[Scores], Tensor],
+    bound: Callable[[RowScores], Tensor],
     params: InformationParams,
     generator: torch.Generator,
 ) -> tuple[Critic, int]:
-    """A critic with the largest bound on the held-out pairs, of those that its training came by.
+    """Trains a critic and returns it as it was when its bound on the held-out pairs was largest.
 
-    The gradient of `dv` is that of the batch's own bound, slightly biased: batches have N (N - 1) unrelated pairs, so the
-    moving average of Belghazi et al. 2018, section 3.2, was left out.
+    The gradient of `dv` is that of the batch's bound, which is slightly biased. Batches have N (N - 1) unrelated pairs, so
+    the moving average of Belghazi et al. 2018, section 3.2, is left out.
 
     Args:
-        fitted: what it is trained on, 2 or more pairs.
-        held_out: what chooses when to stop, 2 or more pairs.
-        bound: what is maximized.
-        params: how.
-        generator: on the CPU; the only source of chance, and no global state is changed.
+        fitted: training pairs, 2 or more.
+        held_out: pairs that choose the step, 2 or more.
+        bound: the objective.
+        params: settings of the training.
+        generator: on the CPU; the only source of random numbers. No global state changes.
 
     Returns:
-        The critic and the step after which it was that good.
+        The critic, and the step after which the held-out bound was largest.
     """
-    critic = _fresh(fitted, params.units, generator)
+    critic = _new_critic(fitted, params.units, generator)
     optimizer = torch.optim.Adam(critic.parameters(), params.lr)
-    every = max(1, params.steps // CHECKS)
-    best, at, kept = -float("inf"), 0, copy.deepcopy(critic)
+    interval = max(1, params.steps // CHECKS)
+    best, best_step, best_critic = -float("inf"), 0, copy.deepcopy(critic)
     for step in range(1, params.steps + 1):
         rows = torch.randperm(len(fitted), generator=generator)[: params.batch].to(fitted.vectors.device)
-        batch = fitted.at(rows)
-        loss = -bound(summary(critic(batch.vectors, batch.images)))
+        batch = fitted.select(rows)
+        loss = -bound(reduce_rows(critic(batch.vectors, batch.images)))
         optimizer.zero_grad()
         torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(
-            critic.parameters(), 1.0
-        )  # one unrelated pair with a high score is all of dv's gradient
+        # A single unrelated pair with a high score can dominate the gradient of dv.
+        nn.utils.clip_grad_norm_(critic.parameters(), 1.0)
         optimizer.step()
-        if step % every == 0 or step == params.steps:
-            value = float(bound(scored(critic, held_out)))
+        if step % interval == 0 or step == params.steps:
+            value = float(bound(score_pairs(critic, held_out)))
             if value > best:
-                best, at, kept = value, step, copy.deepcopy(critic)
-    return kept, at
+                best, best_step, best_critic = value, step, copy.deepcopy(critic)
+    return best_critic, best_step
 
 
-def _fresh(pairs: Pairs, units: int, generator: torch.Generator) -> Critic:
-    """New weights, drawn from the generator by way of a seed."""
+def _new_critic(pairs: Pairs, units: int, generator: torch.Generator) -> Critic:
+    """A critic with random weights; the generator draws their seed."""
     seed = int(torch.randint(2**31, (), generator=generator))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,6 +1,6 @@
 """Evaluators of frozen features: a linear classifier, nearest neighbors, retrieval.
 
-None of them lets a test label choose anything: strengths are chosen on a hold-out of train, every k is reported.
+No test label chooses anything: L2 strengths are chosen on a hold-out of train, and every k is reported.
 """
 
 from __future__ import annotations
@@ -8,23 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import benchmark
+from bench_probes import references
 from bench_probes.params import LinearParams, NeighborsParams, RetrievalParams
 
 
 @benchmark.hookimpl
 def bench_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
-    """`linear`, `knn` and `retrieval`."""
+    """The evaluators `linear`, `knn` and `retrieval`."""
     yield benchmark.EvaluatorSpec(
         name="linear",
-        summary="multinomial logistic regression on standardized features",
+        summary="logistic regression on standardized features",
         evaluate=_linear,
         params=LinearParams,
         metrics=(benchmark.Metric(name="accuracy", headline="accuracy"),),
         paper="Alain, Bengio: Understanding intermediate layers using linear classifier probes, 2016",
+        bibtex=references.ALAIN_2016,
     )
     yield benchmark.EvaluatorSpec(
         name="knn",
-        summary="nearest training images by cosine vote for a class",
+        summary="weighted vote of the nearest training images (cosine)",
         evaluate=_knn,
         params=NeighborsParams,
         metrics=(
@@ -32,10 +34,11 @@ def bench_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
             benchmark.Metric(name="vote_accuracy"),
         ),
         paper="Wu, Xiong, Yu, Lin: Unsupervised feature learning via non-parametric instance discrimination, 2018",
+        bibtex=references.WU_2018,
     )
     yield benchmark.EvaluatorSpec(
         name="retrieval",
-        summary="test images retrieve each other by cosine",
+        summary="rank other test images by cosine; relevant: same class",
         evaluate=_retrieval,
         params=RetrievalParams,
         metrics=(
@@ -45,6 +48,7 @@ def bench_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
             benchmark.Metric(name="recall"),
         ),
         paper="Manning, Raghavan, Schuetze: Introduction to Information Retrieval, 2008, chapter 8",
+        bibtex=references.MANNING_2008,
     )
 
 

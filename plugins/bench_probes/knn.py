@@ -1,4 +1,4 @@
-"""The nearest training images vote for the class of each test image (Wu et al. 2018, section 3.4)."""
+"""Classify each test image by a vote of its nearest training images (Wu et al. 2018, section 3.4)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from bench_probes.params import NeighborsParams
 
 
 def evaluate_knn(probe: benchmark.Probe, params: NeighborsParams) -> benchmark.Evaluation:
-    """Protocol `knn@1`: gallery = train, cosine, weights exp(cosine / temperature), plain votes beside them.
+    """Protocol `knn@1`: gallery = train, cosine, votes weighted by exp(cosine / temperature), and unweighted votes.
 
-    Every k comes from a single search; none of them is chosen. Of classes with equal votes the one with the nearest
-    member wins, and of equally near members the one with the lower index in train.
+    One search serves every k, and every k is reported. If classes have equal votes, the class of the nearest neighbor wins;
+    of equally near neighbors, the one with the lower index in train.
     """
     labels, truth = probe.train.labels.cpu(), probe.test.labels.cpu()
     counts = up_to(len(labels), params.k)
     similarities, indices = nearest_by_cosine(probe.test.features(), probe.train.features(), max(counts))
-    # Relative to the nearest, so that a small temperature cannot overflow; a common factor changes no vote.
+    # Relative to the nearest, so that a small temperature cannot overflow. A common factor does not change the vote.
     relative = similarities.double() - similarities[:, :1].double()
     weights = torch.exp(relative / params.temperature)
     classes = labels[indices]
@@ -41,10 +41,10 @@ def vote(classes: Tensor, weights: Tensor, counts: Sequence[int]) -> dict[int, T
     Args:
         classes: (Q, K) int64, the neighbors' classes, nearest first.
         weights: (Q, K) float64, the neighbors' votes.
-        counts: the values of k, rising, at most K.
+        counts: the values of k, ascending, at most K.
 
     Returns:
-        k -> (Q,) int64. Of classes with equal sums the one that comes first among the neighbors wins.
+        k -> (Q,) int64. Of classes with equal sums, the one whose first neighbor is nearest wins.
     """
     num_classes = int(classes.max()) + 1
     winners: dict[int, list[Tensor]] = {k: [] for k in counts}
@@ -61,7 +61,7 @@ def vote(classes: Tensor, weights: Tensor, counts: Sequence[int]) -> dict[int, T
 
 
 def first_positions(classes: Tensor, num_classes: int) -> Tensor:
-    """(Q, num_classes) int64: where each class first occurs in each row of `classes` (Q, K); K where it does not."""
+    """(Q, num_classes) int64: first position of each class in each row of `classes` (Q, K); K if it does not occur."""
     length = classes.shape[1]
     positions = torch.arange(length).expand_as(classes)
     none = torch.full((len(classes), num_classes), length)

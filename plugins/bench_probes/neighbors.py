@@ -1,7 +1,7 @@
 """Exact nearest neighbors by inner product.
 
-Convention: neighbors come in the order of falling similarity; of equal similarities the lower gallery index is first,
-also where the tie decides who is among the first k.
+Convention: neighbors are in order of descending similarity; of equal similarities the lower gallery index is first, also if
+the tie decides which neighbors are among the first k.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 BLOCK_BYTES = 64 * 2**20
-"""Largest block of similarities that is in memory at once."""
+"""Largest size of a block of similarities in bytes."""
 COPY_BYTES = 512 * 2**20
-"""Most of a gallery that is copied at once to be brought to unit length; a larger one is searched part by part."""
+"""Largest size of a normalized copy of a gallery in bytes; a larger gallery is searched in parts."""
 
 
 def unit_length(features: Tensor) -> Tensor:
-    """Rows (N, D) divided by their Euclidean length, so that inner products are cosines. Zero rows stay zero."""
+    """Rows (N, D) divided by their Euclidean length, so inner products are cosines. Zero rows stay zero."""
     return F.normalize(features.detach().float(), dim=1)
 
 
 def nearest(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k gallery rows of largest inner product with each query, exactly.
+    """The k gallery rows with the largest inner product for each query, exactly.
 
-    FAISS searches on the CPU; elsewhere blocks of a matrix product do.
+    Uses FAISS on the CPU and blocks of a matrix product on other devices.
 
     Args:
         queries: (Q, D) float32.
@@ -40,13 +40,13 @@ def nearest(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
         Similarities (Q, k) float32 and gallery indices (Q, k) int64, on the CPU, nearest first.
     """
     if not 1 <= k <= len(gallery):
-        raise ValueError(f"k={k} neighbors of a gallery of {len(gallery)}; k lies between 1 and the gallery's size")
-    # One more than asked for shows whether a tie decided who came in.
-    asked = min(k + 1, len(gallery))
+        raise ValueError(f"k={k} is not valid for a gallery of {len(gallery)}: must be from 1 to its size")
+    # One more than requested shows whether a tie decides which neighbor is the last one.
+    searched = min(k + 1, len(gallery))
     search = search_by_faiss if queries.device.type == "cpu" else search_by_blocks
-    similarities, indices = search(queries, gallery, asked)
-    similarities, indices = _in_order(similarities, indices)
-    if asked > k:
+    similarities, indices = search(queries, gallery, searched)
+    similarities, indices = _sort_neighbors(similarities, indices)
+    if searched > k:
         tied = torch.nonzero(similarities[:, k - 1] == similarities[:, k]).flatten()
         for start, stop in blocks(len(tied), rows_per_block(len(gallery), bytes_each=24)):
             rows = tied[start:stop]
@@ -57,30 +57,30 @@ def nearest(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def nearest_by_cosine(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k gallery rows of largest cosine with each query, exactly, and without a copy of a large gallery.
+    """The k gallery rows with the largest cosine for each query, exactly, without a copy of a large gallery.
 
-    Args and returns: as for `nearest`; rows need not be of unit length, and those of length zero have a cosine of 0.
+    Args and returns as `nearest`. Rows can have any length; rows of length zero have a cosine of 0.
     """
     queries = unit_length(queries)
-    found: tuple[Tensor, Tensor] | None = None
+    best: tuple[Tensor, Tensor] | None = None
     for start, stop in blocks(len(gallery), max(1, COPY_BYTES // (4 * gallery.shape[1]))):
         similarities, indices = nearest(queries, unit_length(gallery[start:stop]), min(k, stop - start))
         indices = indices + start
-        if found is not None:
-            # Each part gave its best with ties decided, so that the best of both are among them.
-            both = torch.cat([found[0], similarities], dim=1), torch.cat([found[1], indices], dim=1)
-            similarities, indices = (each[:, :k] for each in _in_order(*both))
-        found = similarities, indices
-    if found is None or k > len(gallery):
-        raise ValueError(f"k={k} neighbors of a gallery of {len(gallery)}; k lies between 1 and the gallery's size")
-    return found
+        if best is not None:
+            # Ties are resolved within each part, so the k best of both parts are among these.
+            merged = torch.cat([best[0], similarities], dim=1), torch.cat([best[1], indices], dim=1)
+            similarities, indices = (each[:, :k] for each in _sort_neighbors(*merged))
+        best = similarities, indices
+    if best is None or k > len(gallery):
+        raise ValueError(f"k={k} is not valid for a gallery of {len(gallery)}: must be from 1 to its size")
+    return best
 
 
 def search_by_faiss(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """As `nearest`, for tensors on the CPU; what is tied comes in FAISS's order. The gallery is not copied."""
+    """As `nearest`, for tensors on the CPU, with ties in FAISS's order. The gallery is not copied."""
     import faiss
 
-    # Other blocks than FAISS's own (1024 x 16,384, 4096 x 4096) gave nothing: the products alone are nine tenths of it.
+    # FAISS's default block sizes: 1024 x 16,384 and 4096 x 4096 are not faster, as products take nine tenths of the time.
     similarities, indices = faiss.knn(
         np.ascontiguousarray(queries.numpy()),
         np.ascontiguousarray(gallery.numpy()),
@@ -91,32 +91,32 @@ def search_by_faiss(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, T
 
 
 def search_by_blocks(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """As `nearest`, for any device; what is tied comes in torch's order."""
-    found = [
+    """As `nearest`, for any device, with ties in torch's order."""
+    results = [
         (queries[start:stop] @ gallery.T).topk(k, dim=1)
         for start, stop in blocks(len(queries), rows_per_block(len(gallery)))
     ]
-    return torch.cat([block.values.cpu() for block in found]), torch.cat([block.indices.cpu() for block in found])
+    return torch.cat([block.values.cpu() for block in results]), torch.cat([block.indices.cpu() for block in results])
 
 
 def ranked(similarities: Tensor) -> Tensor:
-    """Every row's indices (Q, G) int64 by falling similarity (Q, G) float32, equal ones by rising index."""
+    """Indices (Q, G) int64 of each row in order of descending similarity (Q, G) float32, equal ones by ascending index."""
     if similarities.device.type != "cpu":
         return similarities.argsort(dim=1, descending=True, stable=True)
     order = np.empty(similarities.shape, dtype=np.int64)
     threads = max(1, min(torch.get_num_threads(), len(order)))
-    # NumPy gives the interpreter's lock back while it sorts and computes.
+    # NumPy releases the interpreter lock while it sorts and computes.
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(_rank, *(np.array_split(rows, threads) for rows in (similarities.numpy(), order))))
+        list(pool.map(_rank_rows, *(np.array_split(rows, threads) for rows in (similarities.numpy(), order))))
     return torch.from_numpy(order)
 
 
-def _rank(similarities: NDArray[np.float32], keys: NDArray[np.int64]) -> None:
+def _rank_rows(similarities: NDArray[np.float32], keys: NDArray[np.int64]) -> None:
     """Writes the ranking of each row into `keys`.
 
-    One integer for each item, similarity in the high bits and index in the low ones: NumPy sorts these about five times
-    as fast as torch sorts stably. Negative floats count backwards when read as integers, so they are flipped; 0 - x,
-    unlike -x, gives one zero and not two.
+    Each item becomes one integer with the similarity in the high bits and the index in the low bits. NumPy sorts these about
+    five times as fast as torch sorts stably. The bits of negative floats have the reverse order as integers, so they are
+    flipped. 0 - x, unlike -x, maps both zeros to the same value.
     """
     bits = np.subtract(np.float32(0), similarities).view(np.int32)
     bits ^= (bits >> 31) & 0x7FFFFFFF
@@ -127,23 +127,23 @@ def _rank(similarities: NDArray[np.float32], keys: NDArray[np.int64]) -> None:
 
 
 def up_to(size: int, counts: Iterable[int]) -> list[int]:
-    """Those of `counts` that a gallery of `size` can give, rising; its size if it can give none of them."""
+    """Those of `counts` that are at most `size`, ascending; `size` itself if there are none."""
     return sorted(count for count in counts if count <= size) or [size]
 
 
 def rows_per_block(width: int, bytes_each: int = 4) -> int:
-    """How many rows of `width` numbers fit into one block; at least 1."""
+    """Number of rows of `width` numbers that fit into one block, at least 1."""
     return max(1, BLOCK_BYTES // (bytes_each * max(1, width)))
 
 
 def blocks(count: int, size: int) -> Iterator[tuple[int, int]]:
-    """(start, stop) of consecutive blocks of at most `size` that cover `count`."""
+    """(start, stop) of consecutive blocks of at most `size` items that cover `count` items."""
     for start in range(0, count, size):
         yield start, min(start + size, count)
 
 
-def _in_order(similarities: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
-    """Each row sorted by falling similarity, then by rising index."""
+def _sort_neighbors(similarities: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Each row sorted by descending similarity, then by ascending index."""
     by_index = indices.argsort(dim=1)
     similarities, indices = similarities.gather(1, by_index), indices.gather(1, by_index)
     similarities, order = similarities.sort(dim=1, descending=True, stable=True)

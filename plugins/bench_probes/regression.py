@@ -1,7 +1,7 @@
-"""Multinomial logistic regression with L2, solved to a stated distance from its optimum on whatever device features are.
+"""Multinomial logistic regression with L2, solved to a known distance from the optimum, on the device of the features.
 
-Objective: mean cross-entropy + strength / 2 * |weights|^2 over standardized features, the bias not penalized. It is strictly
-convex in the weights: where a solver stops matters, which solver does not.
+Objective: mean cross-entropy + strength / 2 * |weights|^2 over standardized features; the bias is not penalized. The
+objective is strictly convex in the weights, so the solution does not depend on the solver, only on its tolerance.
 """
 
 from __future__ import annotations
@@ -17,57 +17,57 @@ from torch.nn import functional as F
 from bench_probes.neighbors import blocks, rows_per_block
 
 TOLERANCE = 1e-6
-"""Nats: how far above its smallest value the objective may be left."""
-LARGEST_COPY = 512 * 2**20
-"""Bytes of features of which a standardized copy is made; larger ones are standardized in the weights."""
-LARGEST_BASIS = 4096
-"""Widest features all of whose directions guide the solver."""
+"""Largest distance of the objective from its minimum, in nats."""
+MAX_COPY_BYTES = 512 * 2**20
+"""Largest size of a standardized copy of the features; for larger ones the weights are transformed instead."""
+MAX_BASIS = 4096
+"""Largest number of features for which the curvature has all directions."""
 SAMPLE, SMALL_SAMPLE = 16_384, 2048
-"""Rows of train from which the curvature is taken: of features up to that width, and of wider ones."""
-REMEMBERED = 10
-"""Steps that L-BFGS remembers."""
-FLATTENED = 0.1
-"""A line search ends where the slope is less than this part of that at its start."""
-TRIALS = 10
-"""Largest number of points that a line search looks at."""
+"""Number of rows that estimate the curvature: for up to `MAX_BASIS` features, and for more."""
+MEMORY = 10
+"""Number of steps that L-BFGS stores."""
+SLOPE_REDUCTION = 0.1
+"""A line search ends when the slope is below this fraction of its initial value."""
+MAX_TRIALS = 10
+"""Largest number of points that a line search evaluates."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standardized:
-    """(features - shift) * scale, which need not be in memory."""
+    """Standardized features (features - shift) * scale, which need not be stored."""
 
     features: Tensor
-    """(N, D) float32: as they were given, or standardized already."""
+    """(N, D) float32: the original features, or a standardized copy."""
     shift: Tensor
-    """(D,) float32: what is taken from `features` yet."""
+    """(D,) float32: remaining shift of `features`; 0 for a standardized copy."""
     scale: Tensor
-    """(D,) float32: by what they are multiplied yet; 0 for a constant feature, whose weights then stay zero."""
-    whole_shift: Tensor
-    """(D,) float32: what is taken from features as they are given."""
-    whole_scale: Tensor
-    """(D,) float32: by what those are multiplied."""
+    """(D,) float32: remaining scale of `features`; 1 for a copy, 0 for a constant feature, whose weights then stay zero."""
+    full_shift: Tensor
+    """(D,) float32: shift of the original features."""
+    full_scale: Tensor
+    """(D,) float32: scale of the original features."""
 
     def logits(self, weights: Tensor, bias: Tensor) -> Tensor:
         """(K, N) for weights (K, D) and bias (K,)."""
         scaled = weights * self.scale
-        # Much faster than either product that gives the transpose at once.
+        # Faster than either product that returns the transpose directly.
         return F.linear(self.features, scaled, bias - scaled @ self.shift).T.contiguous()
 
     def sums(self, factors: Tensor) -> Tensor:
-        """(K, D): for each row of `factors` (K, N) the sum of the features, so many times each."""
+        """(K, D): for each row of `factors` (K, N), the sum of the features weighted with it."""
         return (factors @ self.features - factors.sum(dim=1, keepdim=True) * self.shift) * self.scale
 
-    def of_others(self, features: Tensor) -> Standardized:
-        """Other features (M, D), as they are given, by the same mean and deviation."""
-        return _applied(features, self.whole_shift, self.whole_scale)
+    def transform(self, features: Tensor) -> Standardized:
+        """Other features (M, D), not standardized, with the same mean and standard deviation."""
+        return _standardized(features, self.full_shift, self.full_scale)
 
 
 def standardize(features: Tensor, rows: Tensor) -> Standardized:
-    """Features by the mean and deviation of some rows.
+    """Features standardized with the mean and standard deviation of some rows.
 
     Args:
-        features: (N, D) float32; left as they are.
-        rows: (N,) bool, those that count.
+        features: (N, D) float32; not changed.
+        rows: (N,) bool, the rows that mean and deviation are computed from.
     """
     weights = rows.float() / rows.sum()
     pieces = list(blocks(len(features), rows_per_block(features.shape[1])))
@@ -83,57 +83,61 @@ def standardize(features: Tensor, rows: Tensor) -> Standardized:
     deviation = variance.sqrt()
     varies = deviation > torch.finfo(torch.float32).eps * mean.abs()
     scale = torch.where(varies, 1 / deviation, 0.0).float()
-    return _applied(features, shift, scale)
+    return _standardized(features, shift, scale)
 
 
-def _applied(features: Tensor, shift: Tensor, scale: Tensor) -> Standardized:
-    whole = {"whole_shift": shift, "whole_scale": scale}
-    if features.numel() * 4 > LARGEST_COPY:
-        return Standardized(features=features, shift=shift, scale=scale, **whole)
+def _standardized(features: Tensor, shift: Tensor, scale: Tensor) -> Standardized:
+    full = {"full_shift": shift, "full_scale": scale}
+    if features.numel() * 4 > MAX_COPY_BYTES:
+        return Standardized(features=features, shift=shift, scale=scale, **full)
     copied = torch.sub(features, shift).mul_(scale)
-    return Standardized(features=copied, shift=torch.zeros_like(shift), scale=torch.ones_like(scale), **whole)
+    return Standardized(features=copied, shift=torch.zeros_like(shift), scale=torch.ones_like(scale), **full)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curvature:
-    """The covariance of standardized features, as far as a sample shows it."""
+    """The covariance of standardized features, estimated from a sample."""
 
     basis: Tensor
     """(D, R) float32: orthonormal directions."""
     variances: Tensor
-    """(R,) float32: the variance along each."""
+    """(R,) float32: variance along each direction."""
     rest: Tensor
-    """() float32: the mean variance along all others."""
+    """() float32: mean variance along all other directions."""
 
-    def undone(self, gradient: Tensor, confidence: Tensor, strength: float) -> Tensor:
-        """The Newton step (K, D) for a gradient (K, D), were confidence * covariance + strength the Hessian."""
+    def newton_step(self, gradient: Tensor, confidence: Tensor, strength: float) -> Tensor:
+        """The Newton step (K, D) for a gradient (K, D), with confidence * covariance + strength as the Hessian."""
         inside = gradient @ self.basis
         rest = 1 / (confidence * self.rest + strength)
         return (inside * (1 / (confidence * self.variances + strength) - rest)) @ self.basis.T + gradient * rest
 
 
 def curvature(features: Tensor) -> Curvature:
-    """From a sample of rows: all directions of up to `LARGEST_BASIS` features, of more only those of largest variance.
+    """Estimates the curvature from a sample of rows: all directions of up to `MAX_BASIS` features, else those of most variance.
 
     Args:
         features: (N, D) float32, not standardized.
     """
     width = features.shape[1]
-    sample = features[:: -(-len(features) // (SAMPLE if width <= LARGEST_BASIS else SMALL_SAMPLE))]
+    sample = features[:: -(-len(features) // (SAMPLE if width <= MAX_BASIS else SMALL_SAMPLE))]
     data = standardize(sample, torch.ones(len(sample), dtype=torch.bool, device=features.device))
     sample = torch.sub(data.features, data.shift).mul_(data.scale)
     if width <= len(sample):
         variances, basis = torch.linalg.eigh(sample.T @ sample / len(sample))
     else:
-        # In float64, since directions of little variance come out of float32 neither of unit length nor at right angles.
+        # In float64, because in float32 directions of small variance are neither of unit length nor orthogonal.
         variances, vectors = torch.linalg.eigh(_gram(sample) / len(sample))
-        seen = variances > 1e-6 * variances[-1]
-        basis = sample.T @ (vectors[:, seen] / (len(sample) * variances[seen]).sqrt()).float()
-        variances = variances[seen].float()
+        resolved = variances > 1e-6 * variances[-1]
+        basis = sample.T @ (vectors[:, resolved] / (len(sample) * variances[resolved]).sqrt()).float()
+        variances = variances[resolved].float()
     variances = variances.clamp_min(0)
-    left = width - len(variances)
-    # Standardized features have a variance of 1 each. Where no direction is left, any number does that is not tiny.
-    rest = (data.scale.count_nonzero() - variances.sum()).clamp_min(0) / left if left else torch.ones_like(variances[0])
+    remaining = width - len(variances)
+    # Each standardized feature has variance 1. Without remaining directions, any number that is not tiny will do.
+    rest = (
+        (data.scale.count_nonzero() - variances.sum()).clamp_min(0) / remaining
+        if remaining
+        else torch.ones_like(variances[0])
+    )
     return Curvature(basis=basis, variances=variances, rest=rest)
 
 
@@ -148,64 +152,64 @@ def _gram(rows: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What is fitted."""
+    """A weighted logistic regression problem."""
 
     data: Standardized
     labels: Tensor
     """(N,) int64, from 0 to K - 1."""
-    shares: Tensor
-    """(N,) float32: the weight of each row's cross-entropy; they add up to 1. Rows with 0 are not fitted."""
+    row_weights: Tensor
+    """(N,) float32: weight of each row's cross-entropy, with sum 1. Rows with weight 0 are not fitted."""
     num_classes: int
     """K."""
     curvature: Curvature
-    """Guides the solver; where it ends does not depend on it."""
+    """Preconditions the solver; the solution does not depend on it."""
 
     def logits(self, point: Tensor) -> Tensor:
         """(K, N) for weights and bias (K, D + 1)."""
         return self.data.logits(point[:, :-1], point[:, -1])
 
     def gradient(self, probabilities: Tensor, point: Tensor, penalty: Tensor) -> Tensor:
-        """(K, D + 1) at a point, for its probabilities (K, N), which are overwritten."""
-        right = self.labels[None]
-        residuals = probabilities.scatter_(0, right, probabilities.gather(0, right) - 1).mul_(self.shares)
+        """(K, D + 1) gradient at a point with probabilities (K, N), which are overwritten."""
+        target = self.labels[None]
+        residuals = probabilities.scatter_(0, target, probabilities.gather(0, target) - 1).mul_(self.row_weights)
         return torch.cat([self.data.sums(residuals), residuals.sum(dim=1, keepdim=True)], dim=1) + penalty * point
 
     def confidence(self, probabilities: Tensor) -> Tensor:
-        """() float32 above 0: the mean of p (1 - p), by which the Hessian is smaller than the covariance."""
-        doubts = 1 - probabilities.square().sum(dim=0)
-        return ((doubts * self.shares).sum() / self.num_classes).clamp_min(1e-6)
+        """() float32 above 0: mean of p (1 - p), the ratio of Hessian to covariance."""
+        uncertainty = 1 - probabilities.square().sum(dim=0)
+        return ((uncertainty * self.row_weights).sum() / self.num_classes).clamp_min(1e-6)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """Where the solver ended."""
+    """The result of the solver."""
 
     point: Tensor
     """(K, D + 1) float32: weights for standardized features, and the bias."""
     logits: Tensor
-    """(K, N) float32 of all rows, also of those that were not fitted."""
+    """(K, N) float32 of all rows, including those that were not fitted."""
     iterations: int
     gap: float
-    """Nats: how far the objective is estimated to lie above its smallest value."""
+    """Estimated distance of the objective from its minimum, in nats."""
 
     @property
     def converged(self) -> bool:
-        """Whether that is within `TOLERANCE`."""
+        """Whether the gap is within `TOLERANCE`."""
         return abs(self.gap) <= TOLERANCE
 
 
 def solve(problem: Problem, strength: float, start: Tensor, iterations: int) -> Fit:
-    """L-BFGS whose first guess at the Hessian is the features' covariance, and whose line search costs no product.
+    """L-BFGS with the features' covariance as the initial Hessian, and a line search without products with the features.
 
-    Logits are linear in the weights, so that those along a direction need one product, and any step along it none. An
-    iteration is two products with the features and a few numbers that are read from the device.
+    Logits are linear in the weights: the logits along a direction need one product, and any step along it needs none. An
+    iteration takes two products with the features and reads a few numbers from the device.
 
     Args:
-        problem: features, labels, which rows count.
-        strength: lambda, above 0. For two classes half the difference of their weights is one vector in both, so that
-            twice the strength is that of a single vector for the difference.
+        problem: features, labels and weights of the rows.
+        strength: lambda, above 0. With two classes, the two weight vectors are w / 2 and -w / 2 for the difference w, so the
+            strength is doubled to that of a single vector w.
         start: (K, D + 1).
-        iterations: the largest number.
+        iterations: largest number of iterations.
     """
     if problem.num_classes == 2:
         strength = 2 * strength
@@ -232,27 +236,27 @@ def solve(problem: Problem, strength: float, start: Tensor, iterations: int) -> 
 
 
 class _Memory:
-    """The last steps, and what the Hessian did to them."""
+    """The last steps, with the change of the gradient along each."""
 
     def __init__(self, guide: Curvature, strength: float) -> None:
         self._guide, self._strength = guide, strength
-        self._pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=REMEMBERED)
+        self._pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=MEMORY)
 
     def add(self, step: Tensor, change: Tensor) -> None:
         """A step (K, D + 1) and the change of the gradient along it."""
         self._pairs.append((step, change, 1 / (step * change).sum()))
 
     def direction(self, gradient: Tensor, confidence: Tensor) -> Tensor:
-        """(K, D + 1): downhill (Nocedal, Wright: Numerical Optimization, algorithm 7.4)."""
-        found, weights = gradient, []
+        """(K, D + 1): the descent direction (Nocedal, Wright: Numerical Optimization, algorithm 7.4)."""
+        result, weights = gradient, []
         for step, change, inverse in reversed(self._pairs):
-            weights.append((step * found).sum() * inverse)
-            found = found - weights[-1] * change
-        inner = self._guide.undone(found[:, :-1], confidence, self._strength)
-        found = torch.cat([inner, found[:, -1:] / confidence], dim=1)
+            weights.append((step * result).sum() * inverse)
+            result = result - weights[-1] * change
+        inner = self._guide.newton_step(result[:, :-1], confidence, self._strength)
+        result = torch.cat([inner, result[:, -1:] / confidence], dim=1)
         for step, change, inverse in self._pairs:
-            found = found + (weights.pop() - (change * found).sum() * inverse) * step
-        return -found
+            result = result + (weights.pop() - (change * result).sum() * inverse) * step
+        return -result
 
 
 def _line_search(
@@ -260,26 +264,26 @@ def _line_search(
     logits: Tensor,
     moves: Tensor,
     slope_at_start: float,
-    pull: Tensor,
+    penalty_gradient: Tensor,
     direction: Tensor,
     penalty: Tensor,
 ) -> tuple[float, Tensor]:
-    """How far to go, and the probabilities (K, N) there: Newton's method on the slope, kept between known signs."""
-    aimed = (moves.gather(0, problem.labels[None])[0] * problem.shares).sum()
-    linear, quadratic = (pull * direction).sum() - aimed, (penalty * direction).mul_(direction).sum()
+    """Step length and the probabilities (K, N) there: Newton's method on the slope, bracketed by a sign change."""
+    target_moves = (moves.gather(0, problem.labels[None])[0] * problem.row_weights).sum()
+    linear, quadratic = (penalty_gradient * direction).sum() - target_moves, (penalty * direction).mul_(direction).sum()
     length, low, high = 1.0, 0.0, math.inf
-    for _ in range(TRIALS):
+    for _ in range(MAX_TRIALS):
         probabilities = torch.add(logits, moves, alpha=length).softmax(dim=0)
         weighted = probabilities * moves
         means = weighted.sum(dim=0)
         spreads = weighted.mul_(moves).sum(dim=0) - means.square()
-        slope = (means * problem.shares).sum() + linear + length * quadratic
-        bend = (spreads * problem.shares).sum() + quadratic
-        here, curved = torch.stack([slope, bend]).tolist()
-        if abs(here) <= FLATTENED * abs(slope_at_start):
+        slope = (means * problem.row_weights).sum() + linear + length * quadratic
+        curvature_along = (spreads * problem.row_weights).sum() + quadratic
+        slope_here, curvature_here = torch.stack([slope, curvature_along]).tolist()
+        if abs(slope_here) <= SLOPE_REDUCTION * abs(slope_at_start):
             break
-        low, high = (length, high) if here < 0 else (low, length)
-        length -= here / curved
+        low, high = (length, high) if slope_here < 0 else (low, length)
+        length -= slope_here / curvature_here
         if not low < length < high:
             length = (low + high) / 2 if high < math.inf else 2 * low
     return length, probabilities
