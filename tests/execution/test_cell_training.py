@@ -1,0 +1,83 @@
+"""The training stage of a cell: what is trained on, what is saved, and how a checkpoint is resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+from sample_jobs import folder_of, run_done, third_party_job
+
+from benchmark.api.cells import Job
+from benchmark.execution.cell import run_cell
+from benchmark.progress import Event
+from benchmark.records.record import read_record
+
+JobMaker = Callable[..., Job]
+
+
+@pytest.fixture
+def job(third_party: Path, tmp_path: Path) -> JobMaker:
+    return lambda method="mean_color", **changes: third_party_job(tmp_path / "runs", method, **changes)
+
+
+def epochs_of(job: Job) -> list[int]:
+    """The epochs that a run of the job trains."""
+    events: list[Event] = []
+    assert run_cell(job, reporter=events.append).state == "done"
+    return [event.done for event in events if event.kind == "epoch"]
+
+
+@pytest.fixture
+def interrupted(job: JobMaker) -> Job:
+    """A cell of four epochs with a checkpoint of two."""
+    begun = job(epochs=4, checkpoint_epochs=1)
+
+    def interrupt(event: Event) -> None:
+        if event.kind == "epoch" and event.done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(begun, reporter=interrupt)
+    return dataclasses.replace(begun, checkpoint_epochs=None)
+
+
+def test_subset_limits_the_training_images_but_not_the_test_images(job: JobMaker) -> None:
+    record = run_done(job(datasets="stripes[subset=20]"))
+    assert record.cell["dataset"]["subset"] == 20
+    assert record.cost["images_seen"] == 16  # one full batch
+    assert {score.n for score in record.scores} == {24}
+
+
+def test_method_that_trains_another_encoder_saves_and_scores_that_one(job: JobMaker) -> None:
+    byol = job("byol[momentum=0.5]")
+    record = run_done(byol)
+    weights = safetensors.torch.load_file(folder_of(byol) / "model.safetensors")
+    assert all(name.startswith(("network.", "mean", "std")) for name in weights)
+    assert record.checks["failed_to_learn"] is None
+
+
+def test_checkpoint_is_resumed_to_the_same_bits_as_an_uninterrupted_run(interrupted: Job) -> None:
+    assert (folder_of(interrupted) / "checkpoint.pt").exists()
+    assert epochs_of(interrupted) == [3, 4]
+    assert not (folder_of(interrupted) / "checkpoint.pt").exists()
+    resumed = read_record(folder_of(interrupted))
+    again = run_done(dataclasses.replace(interrupted, rerun=True))
+    assert resumed.checks["encoder_sha256"] == again.checks["encoder_sha256"]
+    assert len((folder_of(interrupted) / "curve.csv").read_text().splitlines()) == 5
+
+
+def test_checkpoint_of_another_version_is_not_resumed(
+    interrupted: Job, job: JobMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import bench_third_party
+
+    monkeypatch.setattr(bench_third_party, "METHOD_VERSION", 2)
+    assert epochs_of(job(epochs=4)) == [1, 2, 3, 4]
+
+
+def test_resumed_training_keeps_its_number_of_threads(interrupted: Job) -> None:
+    assert epochs_of(dataclasses.replace(interrupted, threads=2)) == [3, 4]
+    assert read_record(folder_of(interrupted)).provenance["threads"] == 1
