@@ -50,7 +50,7 @@ def render_tables(tables: Sequence[Table], form: Format, width: int | None = Non
 def _json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """One object per row. Floats of a float column have 15 decimals, those of an object column every digit."""
     rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", double_precision=15))
-    for name in frame.select_dtypes("object").columns:
+    for name in [name for name in frame.columns if frame[name].dtype == object]:
         for row, value in zip(rows, frame[name], strict=True):
             if isinstance(value, float) and math.isfinite(value):
                 row[name] = value
