@@ -2,7 +2,8 @@
 
 A fenced block that follows `<!-- test: run -->` is run by the default suite, one that follows `<!-- test: slow -->` by
 `pytest -m slow`. The blocks of a page share one folder and one Python namespace. Pages with a slow block run as a whole
-in the slow suite.
+in the slow suite. The lines of a block that follows `<!-- test: output -->` must be printed by the page, except for
+digits and for the order of lines.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Block:
 
     language: str
     mark: str
-    """`run`, `slow`, or empty for a block that is only shown."""
+    """`run`, `slow`, `output`, or empty for a block that is only shown."""
     text: str
 
     @property
@@ -59,7 +60,7 @@ class Block:
 
 
 def blocks(page: Path) -> list[Block]:
-    pattern = r"(?:<!-- test: (run|slow) -->\n)?```(\w+)\n(.*?)```"
+    pattern = r"(?:<!-- test: (run|slow|output) -->\n)?```(\w+)\n(.*?)```"
     matches = re.findall(pattern, page.read_text(encoding="utf-8"), flags=re.DOTALL)
     return [Block(language=language, mark=mark, text=text) for mark, language, text in matches]
 
@@ -205,7 +206,7 @@ def test_examples_run(page: Path, tmp_path: Path) -> None:
     shell = f'set -e\nbench() {{ {shlex.quote(sys.executable)} -m benchmark "$@"; }}\n'
     script = []
     for block in blocks(page):
-        if not block.mark:
+        if block.mark not in ("run", "slow"):
             continue
         if block.language == "console":
             lines = shell + "\n".join(block.commands)
@@ -217,6 +218,13 @@ def test_examples_run(page: Path, tmp_path: Path) -> None:
         [sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=1500
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    printed = without_digits(done.stdout)
+    for block in blocks(page):
+        assert block.mark != "output" or without_digits(block.text) <= printed, block.text
+
+
+def without_digits(text: str) -> set[str]:
+    return {re.sub(r"\d", "#", line.rstrip()) for line in text.splitlines()}
 
 
 @pytest.mark.slow
