@@ -73,5 +73,5 @@ def _sortable(value: Value) -> tuple[bool, Value]:
 
 def _ranks(keys: Sequence[tuple[object, ...]]) -> Integers:
     """The rank of each key; equal keys have equal ranks."""
-    ranks = {key: rank for rank, key in enumerate(sorted(set(keys)))}  # type: ignore[type-var]  # keys of one shape
+    ranks = {key: rank for rank, key in enumerate(sorted(set(keys)))}
     return np.array([ranks[key] for key in keys], np.int64)

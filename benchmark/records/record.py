@@ -245,7 +245,7 @@ def parse_record(text: bytes, path: Path, remedy: str = RERUN) -> Record:
 def _parse_slowly(text: bytes, path: Path, remedy: str) -> Record:
     """What the decoder does not take: version 1, text with lone surrogates; else an error that says what is wrong."""
     try:
-        body = json.loads(text, parse_constant=_refuse_constant)
+        body = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except ValueError as error:
         raise RecordError(f"{path} is damaged ({error}); {remedy}") from error
     if not isinstance(body, dict) or "schema_version" not in body:
@@ -266,6 +266,11 @@ def _parse_slowly(text: bytes, path: Path, remedy: str) -> Record:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number")
+
+
+def _finite(text: str) -> float:
+    """A number; `1e999` would be read as infinity."""
+    return float(text) if isfinite(float(text)) else _refuse_constant(text)
 
 
 def _check_cell(record: Record, path: Path, remedy: str) -> None:

@@ -16,10 +16,10 @@ from sample_records import sample_record, sample_score
 
 from benchmark.records import index
 from benchmark.records.columns import columns_of
-from benchmark.records.dataframe import records_as_json, write_csv
+from benchmark.records.dataframe import records_as_json, records_csv
 from benchmark.records.index import INDEX
 from benchmark.records.record import RECORD, Record, read_record, read_records, write_record
-from benchmark.reports.render import render
+from benchmark.reports.render import render_tables
 from benchmark.reports.score_tables import score_tables
 
 LONG_AGO = 1_700_000_000 * 10**9
@@ -103,9 +103,9 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 FORMATS: dict[str, Callable[..., str]] = {
-    "csv": write_csv,
+    "csv": records_csv,
     "json": records_as_json,
-    **{form: lambda found, form=form: render(score_tables(found), form) for form in ("table", "md", "latex")},  # type: ignore[misc]  # one for each
+    **{form: lambda found, form=form: render_tables(score_tables(found), form) for form in ("table", "md", "latex")},  # type: ignore[misc]  # one for each
 }
 
 
@@ -130,17 +130,17 @@ def test_what_the_index_gives_back_is_what_was_put_in(out: Path) -> None:
     plain = columns_of(read_records(out)[0])
     assert first is not second
     for found in (first, second):
-        assert [dataclasses.replace(brief, folder="") for brief in found.briefs] == list(plain.briefs)
+        assert [dataclasses.replace(brief, folder="") for brief in found.summaries] == list(plain.summaries)
         for name in index.ARRAYS:
             assert np.array_equal(getattr(found, name), getattr(plain, name), equal_nan=name in ("low", "high")), name
-    assert [brief.folder for brief in second.briefs] == [f"cell-{number:02}" for number in range(12)]
+    assert [brief.folder for brief in second.summaries] == [f"cell-{number:02}" for number in range(12)]
 
 
 def test_a_folder_without_records_or_that_is_not_there_holds_none_and_gets_no_index(tmp_path: Path) -> None:
     for out in (tmp_path, tmp_path / "nowhere"):
         columns, problems = index.read(out)
         assert (len(columns), problems) == (0, [])
-        assert (score_tables(columns), write_csv(columns)) == (score_tables([]), write_csv([]))
+        assert (score_tables(columns), records_csv(columns)) == (score_tables([]), records_csv([]))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -172,8 +172,8 @@ def test_what_changed_came_and_went_is_seen_and_nothing_else_is_read(out: Path, 
     (out / "cell-05" / RECORD).unlink()
     columns, _ = index.read(out)
     assert parsed == ["cell-0", "cell-03"]
-    assert [brief.folder for brief in columns.briefs] == sorted(path.parent.name for path in out.glob(f"*/{RECORD}"))
-    assert write_csv(columns) == write_csv(read_records(out)[0])
+    assert [brief.folder for brief in columns.summaries] == sorted(path.parent.name for path in out.glob(f"*/{RECORD}"))
+    assert records_csv(columns) == records_csv(read_records(out)[0])
     parsed.clear()
     index.read(out)
     assert parsed == []
@@ -199,10 +199,10 @@ def test_a_record_of_the_future_is_read_each_time(tmp_path: Path, parsed: list[s
 
 def test_what_was_known_is_asked_for_by_folder_and_checked_against_its_file(out: Path) -> None:
     index.read(out)
-    found = index.opened(out)
+    found = index.read_index(out)
     place = found.place("cell-04")
     assert place is not None
-    assert found.columns.briefs[place].folder == "cell-04"
+    assert found.columns.summaries[place].folder == "cell-04"
     assert [found.place(name) for name in ("damaged", "newer", "no cell", "a file", "nowhere")] == [None] * 5
     put(out, sample_record(), "cell-04", when=LONG_AGO + 1)
     assert found.place("cell-04") is None
@@ -234,7 +234,7 @@ def test_a_damaged_index_is_made_again_and_nothing_wrong_is_shown(out: Path, dam
     whole = (out / INDEX).read_bytes()
     (out / INDEX).write_bytes(DAMAGES[damage](whole))
     again, told = index.read(out)
-    assert write_csv(again) == write_csv(columns)
+    assert records_csv(again) == records_csv(columns)
     assert score_tables(again) == score_tables(columns)
     assert told == problems
 
@@ -271,24 +271,24 @@ def test_an_index_whose_parts_do_not_fit_is_made_again(out: Path) -> None:
     for name in index.ARRAYS:
         with (out / INDEX).open("wb") as stream:
             np.savez(stream, **{**arrays, name: arrays[name][:-1]})
-        assert write_csv(index.read(out)[0]) == write_csv(columns)
+        assert records_csv(index.read(out)[0]) == records_csv(columns)
 
 
 def test_where_no_index_can_be_written_the_tables_are_the_same(out: Path) -> None:
     (out / INDEX).mkdir()
     columns, problems = index.read(out)
-    assert write_csv(columns) == write_csv(read_records(out)[0])
+    assert records_csv(columns) == records_csv(read_records(out)[0])
     assert len(problems) == 2
     assert [path.name for path in out.iterdir() if path.name.startswith(".")] == [INDEX]
 
 
 def test_opening_an_index_writes_nothing(out: Path) -> None:
-    assert len(index.opened(out).columns) == 0
+    assert len(index.read_index(out).columns) == 0
     assert not (out / INDEX).exists()
 
 
 def test_readers_and_writers_at_once_see_whole_records_only(out: Path) -> None:
-    expected = write_csv(read_records(out)[0])
+    expected = records_csv(read_records(out)[0])
     wrong: list[str] = []
 
     def look(number: int) -> None:
@@ -296,7 +296,7 @@ def test_readers_and_writers_at_once_see_whole_records_only(out: Path) -> None:
             (out / f"cell-{number:02}" / RECORD).touch()
             if turn % 3 == number % 3:
                 (out / INDEX).unlink(missing_ok=True)
-            if write_csv(index.read(out)[0]) != expected:
+            if records_csv(index.read(out)[0]) != expected:
                 wrong.append(f"{number} in turn {turn}")
 
     threads = [threading.Thread(target=look, args=(number,)) for number in range(4)]
@@ -336,6 +336,6 @@ def test_a_score_that_no_column_can_hold_is_told_of_and_costs_no_other(
     (folder / RECORD).write_text(json.dumps(body))
     for _ in range(2):
         columns, problems = index.read(tmp_path)
-        assert [brief.folder for brief in columns.briefs] == ["whole"]
+        assert [brief.folder for brief in columns.summaries] == ["whole"]
         assert len(problems) == 1
         assert "wrong is not whole" in problems[0]

@@ -1,4 +1,4 @@
-"""Leaderboards that live in git: added to by cell, rebuilt, never half written."""
+"""Leaderboards: adding and replacing records, outcomes, damage."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 from sample_records import sample_record, sample_score
 
 from benchmark.errors import RecordError
-from benchmark.records.dataframe import write_csv
-from benchmark.records.leaderboard import board_name, export, read_board, read_outcomes
+from benchmark.records.dataframe import records_csv
+from benchmark.records.leaderboard import export, leaderboard_name, read_leaderboard
+from benchmark.records.outcomes import read_outcomes
 from benchmark.records.record import PREDICTIONS, Record, read_record, write_record
 
 HITS = np.array([1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 1], dtype=bool)
@@ -44,7 +45,7 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 # --- what is written --------------------------------------------------------------------------------------------------
 
 
-def test_each_dataset_gets_three_files_and_a_count(tmp_path: Path) -> None:
+def test_export_writes_three_files_per_dataset(tmp_path: Path) -> None:
     records = [_cell(tmp_path), _cell(tmp_path, seed=1), _cell(tmp_path, dataset="cifar10")]
     assert export(records, tmp_path / "results") == {"digits": 2, "cifar10": 1}
     assert sorted(_bytes(tmp_path / "results")) == [
@@ -53,24 +54,24 @@ def test_each_dataset_gets_three_files_and_a_count(tmp_path: Path) -> None:
     ]
 
 
-def test_records_come_back_and_the_csv_is_what_they_say(tmp_path: Path) -> None:
+def test_exported_records_are_read_back_and_the_csv_agrees(tmp_path: Path) -> None:
     records = [_cell(tmp_path, seed=seed) for seed in (1, 0, None)]
     export(records, tmp_path / "results")
-    board = read_board(tmp_path / "results" / "digits.jsonl")
+    board = read_leaderboard(tmp_path / "results" / "digits.jsonl")
     assert [record.cell["seed"] for record in board] == [None, 0, 1]
     plain = {record.id: dataclasses.replace(record, folder="") for record in records}
     assert {record.id: dataclasses.replace(record, folder="") for record in board} == plain
-    assert (tmp_path / "results" / "digits.csv").read_text() == write_csv(board)
+    assert (tmp_path / "results" / "digits.csv").read_text() == records_csv(board)
     assert str(tmp_path) not in (tmp_path / "results" / "digits.jsonl").read_text()
 
 
-def test_every_line_of_the_jsonl_is_one_record(tmp_path: Path) -> None:
+def test_jsonl_has_one_record_per_line(tmp_path: Path) -> None:
     export([_cell(tmp_path, seed=seed) for seed in range(3)], tmp_path / "results")
     lines = (tmp_path / "results" / "digits.jsonl").read_text().splitlines()
     assert [json.loads(line)["cell"]["seed"] for line in lines] == [0, 1, 2]
 
 
-def test_yes_and_no_come_back_bit_for_bit_and_the_rest_as_half_precision(tmp_path: Path) -> None:
+def test_outcomes_are_exact_bits_or_half_precision(tmp_path: Path) -> None:
     record = _cell(tmp_path)
     export([record], tmp_path / "results")
     outcomes = read_outcomes(tmp_path / "results" / "digits.outcomes.npz")
@@ -83,7 +84,7 @@ def test_yes_and_no_come_back_bit_for_bit_and_the_rest_as_half_precision(tmp_pat
     np.testing.assert_allclose(precisions, PRECISIONS, atol=5e-4)
 
 
-def test_yes_and_no_take_a_bit_each(tmp_path: Path) -> None:
+def test_binary_outcomes_take_one_bit_each(tmp_path: Path) -> None:
     name = "layer4|average|knn|knn@1|accuracy@k=20"
     hits = np.random.default_rng(0).random(10_000) < 0.5
     record = _cell(tmp_path, arrays={name: hits})
@@ -95,16 +96,16 @@ def test_yes_and_no_take_a_bit_each(tmp_path: Path) -> None:
     )
 
 
-def test_nothing_is_pickled(tmp_path: Path) -> None:
+def test_object_arrays_are_refused(tmp_path: Path) -> None:
     record = _cell(tmp_path, arrays={"layer4|average|knn|knn@1|map": np.array([{"a": 1}], dtype=object)})
-    with pytest.raises(RecordError, match=r"predictions\.npz is not whole"):
+    with pytest.raises(RecordError, match=r"cannot read .*predictions\.npz"):
         export([record], tmp_path / "results")
 
 
 # --- adding and replacing ---------------------------------------------------------------------------------------------
 
 
-def test_a_second_export_of_the_same_records_changes_no_byte(tmp_path: Path) -> None:
+def test_repeated_export_changes_no_byte(tmp_path: Path) -> None:
     records = [_cell(tmp_path, seed=seed) for seed in range(3)]
     export(records, tmp_path / "results")
     before = _bytes(tmp_path / "results")
@@ -112,18 +113,18 @@ def test_a_second_export_of_the_same_records_changes_no_byte(tmp_path: Path) -> 
     assert _bytes(tmp_path / "results") == before
 
 
-def test_one_by_one_gives_the_same_bytes_as_all_at_once(tmp_path: Path) -> None:
+def test_export_one_by_one_gives_the_same_bytes(tmp_path: Path) -> None:
     records = [_cell(tmp_path, seed=seed, method=method) for seed in (10, 9) for method in ("dim", "aet")]
     export(records, tmp_path / "at once")
     for record in records:
         export([record], tmp_path / "one by one")
     assert _bytes(tmp_path / "one by one") == _bytes(tmp_path / "at once")
-    board = read_board(tmp_path / "at once" / "digits.jsonl")
+    board = read_leaderboard(tmp_path / "at once" / "digits.jsonl")
     order = [(record.cell["method"]["label"], record.cell["seed"]) for record in board]
     assert order == [("aet", 9), ("aet", 10), ("dim", 9), ("dim", 10)]
 
 
-def test_another_cell_is_added_and_other_rows_stay_as_they_are(tmp_path: Path) -> None:
+def test_export_of_another_cell_keeps_existing_rows(tmp_path: Path) -> None:
     export([_cell(tmp_path, seed=seed) for seed in (0, 2)], tmp_path / "results")
     before = (tmp_path / "results" / "digits.csv").read_text().splitlines()
     outcomes = read_outcomes(tmp_path / "results" / "digits.outcomes.npz")
@@ -137,7 +138,7 @@ def test_another_cell_is_added_and_other_rows_stay_as_they_are(tmp_path: Path) -
         np.testing.assert_array_equal(again[key], values)
 
 
-def test_the_same_cell_is_replaced_with_its_outcomes(tmp_path: Path) -> None:
+def test_export_replaces_a_cell_with_its_outcomes(tmp_path: Path) -> None:
     first = _cell(tmp_path / "first", value=0.5)
     other = _cell(tmp_path / "first", seed=1)
     export([first, other], tmp_path / "results")
@@ -146,7 +147,7 @@ def test_the_same_cell_is_replaced_with_its_outcomes(tmp_path: Path) -> None:
     second = dataclasses.replace(second, scores=second.scores[:1])
     assert second.id == first.id
     export([second], tmp_path / "results")
-    board = read_board(tmp_path / "results" / "digits.jsonl")
+    board = read_leaderboard(tmp_path / "results" / "digits.jsonl")
     assert [record.scores[0].value for record in board] == [0.75, 0.5]
     outcomes = read_outcomes(tmp_path / "results" / "digits.outcomes.npz")
     assert len(outcomes) == 1 + 2, "outcomes of a score that is no longer there are gone"
@@ -155,16 +156,16 @@ def test_the_same_cell_is_replaced_with_its_outcomes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("state", ["failed", "interrupted", "smoke"])
-def test_what_is_no_result_stays_out(state: Any, tmp_path: Path) -> None:
+def test_unfinished_and_smoke_records_are_not_exported(state: Any, tmp_path: Path) -> None:
     done, other = _cell(tmp_path), dataclasses.replace(_cell(tmp_path, seed=1), state=state)
     assert export([done, other], tmp_path / "results") == {"digits": 1}
-    assert [record.id for record in read_board(tmp_path / "results" / "digits.jsonl")] == [done.id]
+    assert [record.id for record in read_leaderboard(tmp_path / "results" / "digits.jsonl")] == [done.id]
     assert export([other], tmp_path / "none") == {}
     assert not (tmp_path / "none").exists()
 
 
-def test_a_method_that_did_not_learn_is_a_result_and_says_so(tmp_path: Path) -> None:
-    record = dataclasses.replace(_cell(tmp_path), checks={"trained": True, "learned": False})
+def test_record_that_failed_to_learn_is_exported_as_did_not_learn(tmp_path: Path) -> None:
+    record = dataclasses.replace(_cell(tmp_path), checks={"trained": True, "failed_to_learn": True})
     export([record], tmp_path / "results")
     assert "did not learn" in (tmp_path / "results" / "digits.csv").read_text()
 
@@ -172,10 +173,10 @@ def test_a_method_that_did_not_learn_is_a_result_and_says_so(tmp_path: Path) -> 
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
-def test_subsets_share_the_board_of_their_dataset(tmp_path: Path) -> None:
+def test_subsets_share_a_leaderboard(tmp_path: Path) -> None:
     records = [_cell(tmp_path), _cell(tmp_path, dataset="digits[subset=100]")]
     assert export(records, tmp_path / "results") == {"digits": 2}
-    assert [record.cell["dataset"]["label"] for record in read_board(tmp_path / "results" / "digits.jsonl")] == [
+    assert [record.cell["dataset"]["label"] for record in read_leaderboard(tmp_path / "results" / "digits.jsonl")] == [
         "digits",
         "digits[subset=100]",
     ]
@@ -195,9 +196,9 @@ def test_subsets_share_the_board_of_their_dataset(tmp_path: Path) -> None:
         ("v1.2_b", "v1.2_b"),
     ],
 )
-def test_a_board_stays_in_its_folder_whatever_the_dataset_is_called(label: str, name: str, tmp_path: Path) -> None:
+def test_leaderboard_name_is_a_safe_file_name(label: str, name: str, tmp_path: Path) -> None:
     record = _cell(tmp_path / "runs", dataset=label)
-    assert board_name(record) == name
+    assert leaderboard_name(record) == name
     export([record], tmp_path / "results")
     assert {path.name for path in tmp_path.iterdir()} == {"runs", "results"}
     assert (tmp_path / "results" / f"{name}.csv").exists()
@@ -206,51 +207,53 @@ def test_a_board_stays_in_its_folder_whatever_the_dataset_is_called(label: str, 
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_board_that_is_not_there_is_empty(tmp_path: Path) -> None:
-    assert read_board(tmp_path / "digits.jsonl") == []
+def test_missing_leaderboard_is_empty(tmp_path: Path) -> None:
+    assert read_leaderboard(tmp_path / "digits.jsonl") == []
 
 
 @pytest.mark.parametrize(
     "damage", ['{"id": "half', "<<<<<<< HEAD", "", '{"schema_version": 9}', '{"schema_version": 1}']
 )
-def test_a_damaged_line_is_named_and_nothing_is_changed(damage: str, tmp_path: Path) -> None:
+def test_damaged_line_is_named_and_nothing_changes(damage: str, tmp_path: Path) -> None:
     export([_cell(tmp_path, seed=0), _cell(tmp_path, dataset="cifar10")], tmp_path / "results")
     path = tmp_path / "results" / "digits.jsonl"
     path.write_text(path.read_text() + damage + "\n")
     before = _bytes(tmp_path / "results")
-    # The board that is whole comes first, and must not be written before the other was read.
-    with pytest.raises(RecordError, match=r"digits\.jsonl, line 2, .*restore the file from git"):
+    # The undamaged leaderboard comes first and must not be written before the other is read.
+    with pytest.raises(
+        RecordError, match=r"line 2: .*digits\.jsonl .*(restore the file from git|the repbench that wrote it)"
+    ):
         export([_cell(tmp_path, dataset="cifar10", seed=1), _cell(tmp_path, seed=1)], tmp_path / "results")
     assert _bytes(tmp_path / "results") == before
 
 
 @pytest.mark.parametrize("length", [0, 10, 100, -30])
-def test_damaged_outcomes_are_named_and_nothing_is_changed(length: int, tmp_path: Path) -> None:
+def test_damaged_outcomes_are_named_and_nothing_changes(length: int, tmp_path: Path) -> None:
     export([_cell(tmp_path)], tmp_path / "results")
     path = tmp_path / "results" / "digits.outcomes.npz"
     path.write_bytes(path.read_bytes()[:length])
     before = _bytes(tmp_path / "results")
-    with pytest.raises(RecordError, match=r"digits\.outcomes\.npz is not whole"):
+    with pytest.raises(RecordError, match=r"cannot read .*digits\.outcomes\.npz .*restore the file from git"):
         export([_cell(tmp_path, seed=1)], tmp_path / "results")
     assert _bytes(tmp_path / "results") == before
-    with pytest.raises(RecordError, match="is not whole"):
+    with pytest.raises(RecordError, match="cannot read"):
         read_outcomes(path)
 
 
 @pytest.mark.parametrize("length", [None, 0, 10, -30])
-def test_a_run_without_whole_predictions_is_named_and_nothing_is_changed(length: int | None, tmp_path: Path) -> None:
+def test_damaged_predictions_are_named_and_nothing_changes(length: int | None, tmp_path: Path) -> None:
     record = _cell(tmp_path)
     path = Path(record.folder) / PREDICTIONS
     if length is None:
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(RecordError, match=r"predictions\.npz is not whole .*--rerun all"):
+    with pytest.raises(RecordError, match=r"cannot read .*predictions\.npz .*--rerun all"):
         export([_cell(tmp_path, seed=1, dataset="cifar10"), record], tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_a_record_error(tmp_path: Path) -> None:
-    (tmp_path / "results").write_text("in the way")
+def test_unwritable_folder_is_a_record_error(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file")
     with pytest.raises(RecordError, match="cannot be written"):
         export([_cell(tmp_path)], tmp_path / "results")

@@ -1,4 +1,4 @@
-"""Output folders of several machines in one: nothing is lost, nothing is mixed, and nothing is half copied."""
+"""Merging of output folders."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from sample_records import sample_record, sample_score
 
 from benchmark.errors import BenchError, RecordError, UsageError
 from benchmark.records import locks, merge
-from benchmark.records.record import CURVE, LOG, MODEL, PREDICTIONS, Record, read_records, write_record
+from benchmark.records.record import CURVE, LOG, MODEL, PREDICTIONS, SCHEMA_VERSION, Record, read_records, write_record
+from benchmark.reports.environments import environment_report
 
 
-def put(out: Path, record: Record, **files: bytes) -> Path:
-    """A cell's folder with weights that say where it was trained."""
+def put(out: Path, record: Record) -> Path:
+    """A cell folder whose weights hold the name of its output folder."""
     folder = out / f"cell-{record.id[:10]}"
     write_record(folder, record)
     (folder / MODEL).write_bytes(str(out).encode())
@@ -42,7 +43,7 @@ def _state(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """Folders of two machines that share a cell, and a place for both."""
+    """Folders of two machines that share a cell, and a target."""
     a, b = tmp_path / "a", tmp_path / "b"
     for seed in (0, 1):
         put(a, _scored(seed=seed))
@@ -51,11 +52,11 @@ def two(tmp_path: Path) -> tuple[Path, Path, Path]:
     return a, b, tmp_path / "to"
 
 
-def test_cells_of_both_are_in_the_new_folder_and_those_of_both_once(two: tuple[Path, Path, Path]) -> None:
+def test_merge_copies_the_cells_of_all_sources_once(two: tuple[Path, Path, Path]) -> None:
     a, b, to = two
     before = _state(a), _state(b)
-    found = merge.merge([a, b], to)
-    assert (found.copied, found.kept, found.twice, found.left_out) == (3, 0, 1, ())
+    result = merge.merge([a, b], to)
+    assert (result.copied, result.kept, result.duplicates, result.left_out) == (3, 0, 1, ())
     records, problems = read_records(to)
     assert (sorted(record.cell["seed"] for record in records), problems) == ([0, 1, 2], [])
     assert (_state(a), _state(b)) == before, "sources stay as they are"
@@ -65,12 +66,12 @@ def test_cells_of_both_are_in_the_new_folder_and_those_of_both_once(two: tuple[P
     assert all((Path(record.folder) / CURVE).exists() for record in records)
 
 
-def test_the_summary_counts_cells_by_device_precision_and_torch(two: tuple[Path, Path, Path]) -> None:
+def test_environment_report_counts_cells_by_device_precision_and_torch(two: tuple[Path, Path, Path]) -> None:
     a, b, to = two
     record = _scored(seed=7)
     on_gpu = {**record.provenance, "device": "cuda", "device_name": "NVIDIA H100", "precision": "bfloat16"}
     put(b, dataclasses.replace(record, provenance=on_gpu))
-    table = merge.merge([a, b], to).table
+    (table,) = environment_report(merge.merge([a, b], to).records).tables()
     assert table.rows == (
         ("cpu", "-", "-", "2.15.0", "-", "3"),
         ("cuda", "NVIDIA H100", "bfloat16", "2.15.0", "-", "1"),
@@ -78,14 +79,14 @@ def test_the_summary_counts_cells_by_device_precision_and_torch(two: tuple[Path,
     assert table.notes
 
 
-def test_a_second_merge_changes_nothing_and_a_later_one_adds(two: tuple[Path, Path, Path]) -> None:
+def test_repeated_merge_changes_nothing_and_another_source_is_added(two: tuple[Path, Path, Path]) -> None:
     a, b, to = two
     merge.merge([a], to)
     before = _state(to)
     assert merge.merge([a], to).copied == 0
     assert _state(to) == before
-    found = merge.merge([b], to)
-    assert (found.copied, found.kept) == (1, 2)
+    result = merge.merge([b], to)
+    assert (result.copied, result.kept) == (1, 2)
     assert before.items() <= _state(to).items()
 
 
@@ -98,7 +99,7 @@ def _refused(sources: list[Path], to: Path, *words: str, prefer: str | None = No
     assert (_state(to) if to.exists() else None) == before, "nothing was copied"
 
 
-def test_unequal_scores_of_one_cell_are_refused_with_what_differs(two: tuple[Path, Path, Path]) -> None:
+def test_unequal_scores_are_refused_with_the_difference(two: tuple[Path, Path, Path]) -> None:
     a, b, to = two
     put(b, _scored(0.75, seed=0))
     words = ("nothing was merged", "accuracy@k=20 of knn at layer4 is 0.5 and 0.75", "--prefer")
@@ -107,7 +108,7 @@ def test_unequal_scores_of_one_cell_are_refused_with_what_differs(two: tuple[Pat
     _refused([b], to, "0.5 and 0.75")
 
 
-def test_the_one_that_is_preferred_is_taken(two: tuple[Path, Path, Path], tmp_path: Path) -> None:
+def test_prefer_decides_between_unequal_scores(two: tuple[Path, Path, Path], tmp_path: Path) -> None:
     a, b, to = two
     put(a, _scored(0.25, seed=0, time="2026-01-01T00:00:00+00:00"))
     put(b, _scored(0.75, seed=0, time="2026-01-02T00:00:00+00:00"))
@@ -118,15 +119,15 @@ def test_the_one_that_is_preferred_is_taken(two: tuple[Path, Path, Path], tmp_pa
         return next(r.scores[0].value for r in read_records(to)[0] if r.cell["seed"] == 0)
 
     assert [value(str(a)), value(str(b)), value("newest")] == [0.25, 0.75, 0.75]
-    _refused([a, b], to, "none of", prefer=str(tmp_path / "c"), kind=UsageError)
+    _refused([a, b], to, "is not a source", prefer=str(tmp_path / "c"), kind=UsageError)
 
 
-def test_what_was_there_is_replaced_only_by_what_is_preferred(two: tuple[Path, Path, Path]) -> None:
+def test_prefer_replaces_a_cell_of_the_target(two: tuple[Path, Path, Path]) -> None:
     a, b, to = two
     put(b, _scored(0.75, seed=0))
     merge.merge([a], to)
-    found = merge.merge([b], to, str(b))
-    assert (found.copied, found.kept) == (2, 1)
+    result = merge.merge([b], to, str(b))
+    assert (result.copied, result.kept) == (2, 1)
     values = {record.cell["seed"]: record.scores[0].value for record in read_records(to)[0]}
     assert values == {0: 0.75, 1: 0.5, 2: 0.5}
     assert not [path for path in to.iterdir() if path.name.startswith(".merge")]
@@ -136,7 +137,7 @@ def test_what_was_there_is_replaced_only_by_what_is_preferred(two: tuple[Path, P
     ("change", "words"),
     [("dataset", "datasets have other contents"), ("version", "versions differ")],
 )
-def test_one_identity_with_other_data_or_laws_is_refused_whatever_is_preferred(
+def test_other_data_or_versions_are_refused_despite_prefer(
     change: str, words: str, two: tuple[Path, Path, Path]
 ) -> None:
     a, b, to = two
@@ -146,13 +147,13 @@ def test_one_identity_with_other_data_or_laws_is_refused_whatever_is_preferred(
         record = dataclasses.replace(record, id=_scored(seed=0).id)
     else:
         version = {"method": 2, "encoder": 1, "dataset": 1}
-        record = dataclasses.replace(record, provenance={**record.provenance, "version": version})
+        record = dataclasses.replace(record, provenance={**record.provenance, "versions": version})
     put(b, record)
     for prefer in (None, "newest", str(b)):
         _refused([a, b], to, words, "not the same cell", prefer=prefer)
 
 
-def test_a_record_with_more_scores_holds_what_the_other_has(two: tuple[Path, Path, Path]) -> None:
+def test_record_with_more_scores_is_kept(two: tuple[Path, Path, Path]) -> None:
     a, b, to = two
     more = (sample_score(0.5), sample_score(0.25, evaluator="linear", protocol="linear@1"))
     put(b, dataclasses.replace(_scored(seed=0), scores=more))
@@ -162,29 +163,29 @@ def test_a_record_with_more_scores_holds_what_the_other_has(two: tuple[Path, Pat
     assert found == {0: (2, "done"), 1: (1, "done"), 2: (1, "done")}
 
 
-def test_records_that_each_lack_the_others_scores_are_not_joined_by_guess(two: tuple[Path, Path, Path]) -> None:
+def test_records_with_disjoint_scores_are_refused(two: tuple[Path, Path, Path]) -> None:
     a, b, to = two
     put(b, dataclasses.replace(_scored(seed=0), scores=(sample_score(evaluator="linear", protocol="linear@1"),)))
     _refused([a, b], to, "each has scores that the other lacks", "--prefer")
 
 
-def test_what_cannot_be_read_and_what_a_run_works_on_is_left_out_and_told(two: tuple[Path, Path, Path]) -> None:
+def test_damaged_and_locked_records_are_left_out(two: tuple[Path, Path, Path]) -> None:
     a, b, to = two
     (put(a, _scored(seed=5)) / "record.json").write_text("{")
     busy = put(b, _scored(seed=6))
-    claim = locks.acquire(busy, "aet", "cpu")
-    assert claim is not None
+    lock = locks.acquire(busy, "aet", "cpu")
+    assert lock is not None
     try:
-        found = merge.merge([a, b], to)
+        result = merge.merge([a, b], to)
     finally:
-        claim.release()
-    assert found.copied == 3
-    assert len(found.left_out) == 2
-    assert any("a run works on it" in sentence for sentence in found.left_out)
+        lock.release()
+    assert result.copied == 3
+    assert len(result.left_out) == 2
+    assert any("a run works on it" in sentence for sentence in result.left_out)
     assert merge.merge([a, b], to).copied == 1, "once the run has ended"
 
 
-def test_only_a_cells_own_files_travel(two: tuple[Path, Path, Path]) -> None:
+def test_merge_copies_only_files_of_a_cell(two: tuple[Path, Path, Path]) -> None:
     a, _, to = two
     folder = next(path for path in a.iterdir())
     (folder / "notes.txt").write_text("mine")
@@ -196,26 +197,22 @@ def test_only_a_cells_own_files_travel(two: tuple[Path, Path, Path]) -> None:
     )
 
 
-def test_a_folder_that_is_in_the_way_is_not_touched(two: tuple[Path, Path, Path]) -> None:
+def test_existing_folder_of_another_kind_is_not_touched(two: tuple[Path, Path, Path]) -> None:
     a, _, to = two
     name = next(path for path in a.iterdir()).name
     (to / name).mkdir(parents=True)
     (to / name / "mine").write_text("precious")
-    _refused([a], to, "in the way")
+    _refused([a], to, "exists and is not the cell of")
 
 
-def test_too_little_room_is_seen_before_anything_is_copied(
-    two: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disk_space_is_checked_before_copying(two: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     a, _, to = two
     to.mkdir()
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))  # type: ignore[attr-defined]
-    _refused([a], to, "MB are to be copied")
+    _refused([a], to, "MB are needed")
 
 
-def test_an_error_in_the_middle_leaves_no_cell_behind(
-    two: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_copy_leaves_no_cell_behind(two: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     a, _, to = two
     real, calls = shutil.copy2, []
 
@@ -231,18 +228,20 @@ def test_an_error_in_the_middle_leaves_no_cell_behind(
     assert list(to.iterdir()) == []
 
 
-def test_sources_and_target_must_be_different_folders(two: tuple[Path, Path, Path]) -> None:
+def test_sources_and_target_must_differ(two: tuple[Path, Path, Path]) -> None:
     a, b, _ = two
-    _refused([a, b], b, "one of the folders to be merged", kind=UsageError)
+    _refused([a, b], b, "is one of the sources", kind=UsageError)
     _refused([a, a], b, "named twice", kind=UsageError)
 
 
-def test_the_command_says_what_it_did(two: tuple[Path, Path, Path], bench: Bench) -> None:
+def test_command_prints_the_counts(two: tuple[Path, Path, Path], bench: Bench) -> None:
     a, b, to = two
     result = bench("merge", str(a), str(b), "--to", str(to))
     assert result.exit_code == 0
-    assert "3 cells copied, 0 were there, 1 stood in several folders" in result.output
+    assert "3 cells copied, 0 already there, 1 in several folders" in result.output
     put(b, _scored(0.75, seed=0))
     result = bench("merge", str(a), str(b), "--to", str(to.parent / "other"))
     assert result.exit_code == 2
-    assert json.loads((to / next(iter(to.iterdir())).name / "record.json").read_text())["schema_version"] == 1
+    assert (
+        json.loads((to / next(iter(to.iterdir())).name / "record.json").read_text())["schema_version"] == SCHEMA_VERSION
+    )
