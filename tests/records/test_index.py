@@ -1,4 +1,4 @@
-"""The index of an output folder: derived, never believed beyond the records, and nothing is lost without it."""
+"""The index of an output folder: equal to the records, and rebuilt when it is not."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from sample_records import sample_record, sample_score
 
 from benchmark.records import index
 from benchmark.records.columns import columns_of
-from benchmark.records.dataframe import records_as_json, records_csv
+from benchmark.records.dataframe import records_csv
 from benchmark.records.index import INDEX
 from benchmark.records.record import RECORD, Record, read_record, read_records, write_record
-from benchmark.reports.render import render_tables
-from benchmark.reports.score_tables import score_tables
+from benchmark.reports.render import render_report
+from benchmark.reports.score_tables import score_report, score_tables
 
 LONG_AGO = 1_700_000_000 * 10**9
-"""Nanoseconds since 1970, when nobody waits for a clock to tick any more."""
+"""Nanoseconds since 1970: long enough ago for every clock."""
 
 
 def put(out: Path, record: Record, name: str = "", when: int = LONG_AGO) -> Path:
-    """A record in its folder, last changed at that time."""
+    """A record in its folder, modified at that time."""
     folder = out / (name or f"cell-{record.id[:10]}")
     write_record(folder, record)
     os.utime(folder / RECORD, ns=(when, when))
@@ -35,7 +35,7 @@ def put(out: Path, record: Record, name: str = "", when: int = LONG_AGO) -> Path
 
 
 def many(count: int = 12) -> list[Record]:
-    """Records of every state, with failures, refusals, dull ones, cells without seeds, scores without intervals."""
+    """Records of every state, with failures, requests that do not apply, and scores without intervals."""
     rng = random.Random(count)
     found = []
     for number in range(count):
@@ -55,7 +55,7 @@ def many(count: int = 12) -> list[Record]:
             for metric in ("accuracy", "map")
         )
         failure = {"stage": "evaluate linear", "reason": 'did not\nconverge, "at all"', "traceback": "x"}
-        refused = {"tap": "fc", "pool": "flat", "evaluator": "svm", "protocol": "svm@1", "reason": "one class"}
+        request = {"tap": "fc", "pool": "flat", "evaluator": "svm", "protocol": "svm@1", "reason": "one class"}
         found.append(
             sample_record(
                 rng.choice(["aet", "dim[units=512]", 'ü, "x"']),
@@ -65,7 +65,11 @@ def many(count: int = 12) -> list[Record]:
                 scores=scores[: rng.choice([0, 3, 8])],
                 state=rng.choice(["done", "done", "smoke", "failed"]),
                 failure=failure if number % 5 == 1 else None,
-                checks={"trained": True, "learned": number % 4 != 0, "not_applicable": [refused] * (number % 2)},
+                checks={
+                    "trained": True,
+                    "failed_to_learn": number % 4 == 0,
+                    "not_applicable": [request] * (number % 2),
+                },
                 cost={"train_seconds": rng.choice([None, 1.5, 2])},
                 id=f"{number:064x}",
             )
@@ -82,7 +86,7 @@ def out(tmp_path: Path) -> Path:
     (tmp_path / "damaged" / RECORD).write_text("{")
     put(tmp_path, sample_record(), "newer")
     path = tmp_path / "newer" / RECORD
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 2}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 3}))
     (tmp_path / "no cell").mkdir()
     (tmp_path / "a file").write_text("")
     return tmp_path
@@ -104,39 +108,43 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 FORMATS: dict[str, Callable[..., str]] = {
     "csv": records_csv,
-    "json": records_as_json,
-    **{form: lambda found, form=form: render_tables(score_tables(found), form) for form in ("table", "md", "latex")},  # type: ignore[misc]  # one for each
+    "json": lambda records: render_report(score_report(records), "json"),
+    **{
+        form: lambda records, form=form: render_report(score_report(records), form) for form in ("table", "md", "latex")
+    },  # type: ignore[misc]  # one for each
 }
 
 
-# --- the same with and without ----------------------------------------------------------------------------------------
+# --- equal to the records ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_with_an_index_every_format_has_the_same_bytes_as_without(out: Path, form: str) -> None:
+def test_index_gives_every_format_the_same_bytes_as_records(out: Path, form: str) -> None:
     plain, problems = read_records(out)
     expected = FORMATS[form](plain)
     for _ in range(3):
-        columns, told = index.read(out)
+        columns, again_problems = index.read(out)
         assert FORMATS[form](columns) == expected
-        assert told == problems
+        assert again_problems == problems
     assert len(problems) == 2
     assert (out / INDEX).is_file()
 
 
-def test_what_the_index_gives_back_is_what_was_put_in(out: Path) -> None:
+def test_index_returns_the_columns_of_the_records(out: Path) -> None:
     first, _ = index.read(out)
     second, _ = index.read(out)
     plain = columns_of(read_records(out)[0])
     assert first is not second
     for found in (first, second):
-        assert [dataclasses.replace(brief, folder="") for brief in found.summaries] == list(plain.summaries)
+        assert [dataclasses.replace(summary, folder="") for summary in found.summaries] == list(plain.summaries)
         for name in index.ARRAYS:
-            assert np.array_equal(getattr(found, name), getattr(plain, name), equal_nan=name in ("low", "high")), name
-    assert [brief.folder for brief in second.summaries] == [f"cell-{number:02}" for number in range(12)]
+            assert np.array_equal(
+                getattr(found, name), getattr(plain, name), equal_nan=name in ("ci_low", "ci_high")
+            ), name
+    assert [summary.folder for summary in second.summaries] == [f"cell-{number:02}" for number in range(12)]
 
 
-def test_a_folder_without_records_or_that_is_not_there_holds_none_and_gets_no_index(tmp_path: Path) -> None:
+def test_folder_without_records_gets_no_index(tmp_path: Path) -> None:
     for out in (tmp_path, tmp_path / "nowhere"):
         columns, problems = index.read(out)
         assert (len(columns), problems) == (0, [])
@@ -147,7 +155,7 @@ def test_a_folder_without_records_or_that_is_not_there_holds_none_and_gets_no_in
 # --- what is read again -----------------------------------------------------------------------------------------------
 
 
-def test_a_second_look_reads_no_whole_record_again(out: Path, parsed: list[str]) -> None:
+def test_second_read_reads_only_damaged_records(out: Path, parsed: list[str]) -> None:
     index.read(out)
     assert parsed == [*(f"cell-{number:02}" for number in range(12)), "damaged", "newer"]
     parsed.clear()
@@ -155,14 +163,14 @@ def test_a_second_look_reads_no_whole_record_again(out: Path, parsed: list[str])
     assert parsed == ["damaged", "newer"]
 
 
-def test_each_record_is_read_once_however_many_there_are(tmp_path: Path, parsed: list[str]) -> None:
+def test_each_record_is_read_once(tmp_path: Path, parsed: list[str]) -> None:
     for seed in range(40):
         put(tmp_path, sample_record(seed=seed))
         index.read(tmp_path)
     assert len(parsed) == len(set(parsed)) == 40
 
 
-def test_what_changed_came_and_went_is_seen_and_nothing_else_is_read(out: Path, parsed: list[str]) -> None:
+def test_only_changed_and_new_records_are_read(out: Path, parsed: list[str]) -> None:
     for name in ("damaged", "newer"):
         (out / name / RECORD).unlink()
     index.read(out)
@@ -172,14 +180,16 @@ def test_what_changed_came_and_went_is_seen_and_nothing_else_is_read(out: Path, 
     (out / "cell-05" / RECORD).unlink()
     columns, _ = index.read(out)
     assert parsed == ["cell-0", "cell-03"]
-    assert [brief.folder for brief in columns.summaries] == sorted(path.parent.name for path in out.glob(f"*/{RECORD}"))
+    assert [summary.folder for summary in columns.summaries] == sorted(
+        path.parent.name for path in out.glob(f"*/{RECORD}")
+    )
     assert records_csv(columns) == records_csv(read_records(out)[0])
     parsed.clear()
     index.read(out)
     assert parsed == []
 
 
-def test_a_record_that_changes_within_one_tick_of_the_clock_is_never_served_as_it_was(tmp_path: Path) -> None:
+def test_change_within_one_clock_tick_is_seen(tmp_path: Path) -> None:
     folder = put(tmp_path, sample_record(scores=(sample_score(0.25),)))
     (folder / RECORD).touch()
     status = (folder / RECORD).stat()
@@ -190,32 +200,32 @@ def test_a_record_that_changes_within_one_tick_of_the_clock_is_never_served_as_i
     assert index.read(tmp_path)[0].value.tolist() == [0.75]
 
 
-def test_a_record_of_the_future_is_read_each_time(tmp_path: Path, parsed: list[str]) -> None:
+def test_record_from_the_future_is_read_each_time(tmp_path: Path, parsed: list[str]) -> None:
     put(tmp_path, sample_record(), "cell", when=2 * LONG_AGO)
     index.read(tmp_path)
     index.read(tmp_path)
     assert parsed == ["cell", "cell"]
 
 
-def test_what_was_known_is_asked_for_by_folder_and_checked_against_its_file(out: Path) -> None:
+def test_position_is_none_for_unknown_or_changed_records(out: Path) -> None:
     index.read(out)
-    found = index.read_index(out)
-    place = found.place("cell-04")
-    assert place is not None
-    assert found.columns.summaries[place].folder == "cell-04"
-    assert [found.place(name) for name in ("damaged", "newer", "no cell", "a file", "nowhere")] == [None] * 5
+    known = index.read_index(out)
+    position = known.position("cell-04")
+    assert position is not None
+    assert known.columns.summaries[position].folder == "cell-04"
+    assert [known.position(name) for name in ("damaged", "newer", "no cell", "a file", "nowhere")] == [None] * 5
     put(out, sample_record(), "cell-04", when=LONG_AGO + 1)
-    assert found.place("cell-04") is None
+    assert known.position("cell-04") is None
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 
 def flipped(whole: bytes, number: int) -> bytes:
-    """The file with one bit another."""
+    """The file with one flipped bit."""
     rng = random.Random(number)
-    where = rng.randrange(len(whole))
-    return whole[:where] + bytes([whole[where] ^ 1 << rng.randrange(8)]) + whole[where + 1 :]
+    position = rng.randrange(len(whole))
+    return whole[:position] + bytes([whole[position] ^ 1 << rng.randrange(8)]) + whole[position + 1 :]
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -229,22 +239,26 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_index_is_made_again_and_nothing_wrong_is_shown(out: Path, damage: str) -> None:
+def test_damaged_index_is_rebuilt(out: Path, damage: str) -> None:
     columns, problems = index.read(out)
     whole = (out / INDEX).read_bytes()
     (out / INDEX).write_bytes(DAMAGES[damage](whole))
-    again, told = index.read(out)
+    again, again_problems = index.read(out)
     assert records_csv(again) == records_csv(columns)
     assert score_tables(again) == score_tables(columns)
-    assert told == problems
+    assert again_problems == problems
 
 
-@pytest.mark.parametrize("constant", ["VERSION", "SCHEMA_VERSION"])
-def test_an_index_of_another_version_is_made_again(
-    out: Path, constant: str, monkeypatch: pytest.MonkeyPatch, parsed: list[str]
-) -> None:
+@pytest.mark.parametrize("key", ["version", "schema", "csv"])
+def test_index_of_another_version_is_rebuilt(out: Path, key: str, parsed: list[str]) -> None:
     index.read(out)
-    monkeypatch.setattr(index, constant, 99)
+    with np.load(out / INDEX) as file:
+        arrays = dict(file)
+    body = json.loads(arrays["text"].tobytes())
+    body[key] = ["method"] if key == "csv" else 99
+    arrays["text"] = np.frombuffer(json.dumps(body).encode(), np.uint8)
+    with (out / INDEX).open("wb") as stream:
+        np.savez(stream, **arrays)
     parsed.clear()
     index.read(out)
     assert len(parsed) == 14
@@ -253,7 +267,7 @@ def test_an_index_of_another_version_is_made_again(
     assert parsed == ["damaged", "newer"]
 
 
-def test_an_index_that_holds_objects_is_not_unpickled(out: Path) -> None:
+def test_index_with_objects_is_not_unpickled(out: Path) -> None:
     class Trap:
         def __reduce__(self) -> tuple[Callable[..., None], tuple[str]]:
             return (os.mkdir, (str(out / "sprung"),))
@@ -264,7 +278,7 @@ def test_an_index_that_holds_objects_is_not_unpickled(out: Path) -> None:
     assert not (out / "sprung").exists()
 
 
-def test_an_index_whose_parts_do_not_fit_is_made_again(out: Path) -> None:
+def test_index_with_inconsistent_arrays_is_rebuilt(out: Path) -> None:
     columns, _ = index.read(out)
     with np.load(out / INDEX) as file:
         arrays = dict(file)
@@ -274,7 +288,7 @@ def test_an_index_whose_parts_do_not_fit_is_made_again(out: Path) -> None:
         assert records_csv(index.read(out)[0]) == records_csv(columns)
 
 
-def test_where_no_index_can_be_written_the_tables_are_the_same(out: Path) -> None:
+def test_unwritable_index_is_ignored(out: Path) -> None:
     (out / INDEX).mkdir()
     columns, problems = index.read(out)
     assert records_csv(columns) == records_csv(read_records(out)[0])
@@ -282,33 +296,33 @@ def test_where_no_index_can_be_written_the_tables_are_the_same(out: Path) -> Non
     assert [path.name for path in out.iterdir() if path.name.startswith(".")] == [INDEX]
 
 
-def test_opening_an_index_writes_nothing(out: Path) -> None:
+def test_read_index_writes_nothing(out: Path) -> None:
     assert len(index.read_index(out).columns) == 0
     assert not (out / INDEX).exists()
 
 
-def test_readers_and_writers_at_once_see_whole_records_only(out: Path) -> None:
+def test_concurrent_readers_and_writers_see_complete_records(out: Path) -> None:
     expected = records_csv(read_records(out)[0])
-    wrong: list[str] = []
+    mismatches: list[str] = []
 
-    def look(number: int) -> None:
+    def read_repeatedly(number: int) -> None:
         for turn in range(8):
             (out / f"cell-{number:02}" / RECORD).touch()
             if turn % 3 == number % 3:
                 (out / INDEX).unlink(missing_ok=True)
             if records_csv(index.read(out)[0]) != expected:
-                wrong.append(f"{number} in turn {turn}")
+                mismatches.append(f"{number} in turn {turn}")
 
-    threads = [threading.Thread(target=look, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(target=read_repeatedly, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert wrong == []
+    assert mismatches == []
     assert [path.name for path in out.iterdir() if path.name.startswith(".")] == [INDEX]
 
 
-# --- what cannot stand in columns -------------------------------------------------------------------------------------
+# --- malformed scores -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -326,16 +340,15 @@ def test_readers_and_writers_at_once_see_whole_records_only(out: Path) -> None:
     ],
     ids=str,
 )
-def test_a_score_that_no_column_can_hold_is_told_of_and_costs_no_other(
-    tmp_path: Path, change: dict[str, object]
-) -> None:
+def test_score_of_the_wrong_type_is_a_problem_of_its_record(tmp_path: Path, change: dict[str, object]) -> None:
     put(tmp_path, sample_record(seed=1), "whole")
-    folder = put(tmp_path, sample_record(), "wrong")
+    folder = put(tmp_path, sample_record(), "malformed")
     body = json.loads((folder / RECORD).read_text())
     body["scores"][0].update(change)
     (folder / RECORD).write_text(json.dumps(body))
     for _ in range(2):
         columns, problems = index.read(tmp_path)
-        assert [brief.folder for brief in columns.summaries] == ["whole"]
+        assert [summary.folder for summary in columns.summaries] == ["whole"]
         assert len(problems) == 1
-        assert "wrong is not whole" in problems[0]
+        assert "malformed" in problems[0]
+        assert "run the cell again" in problems[0]
