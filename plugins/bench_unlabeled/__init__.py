@@ -1,10 +1,9 @@
-"""Scores that need no labels: rank and decay of the spectrum, dimension, alignment, stability, clusters.
+"""Scores without labels: rank and decay of the spectrum, dimension, alignment, uniformity, stability, clusters.
 
-Each was proposed as a stand-in for the accuracy of a probe where there are no labels; whether it stands in for it here is
-what `bench correlate` shows. All are computed from test images, so that `n` means the same as everywhere, and by chance that
-is fixed by the dataset. Those that are means over images have outcomes and so an interval. The others have none: drawing
-images again with replacement repeats rows, which lowers ranks, dimensions and nearest distances and alters clusters, so that
-a bootstrap's interval need not even hold the estimate.
+Most were proposed to predict the accuracy of a probe without labels; `bench correlate` shows how well they do. All are
+computed from test images, so `n` has its usual meaning, with random numbers that depend only on the dataset. Scores that are
+means over images have outcomes and therefore an interval. The others have none: a bootstrap repeats images, which lowers
+ranks, dimensions and nearest distances and changes clusters, so its interval need not contain the estimate.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import benchmark
+from bench_unlabeled import references
 from bench_unlabeled.params import (
     AlignmentParams,
     ClusteringParams,
@@ -26,13 +26,14 @@ from bench_unlabeled.params import (
 
 @benchmark.hookimpl
 def bench_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
-    """`rankme`, `alpha_req`, `lidar`, `dimension`; `alignment`, `uniformity`; `cka_taps`, `clustering`, `stability`."""
-    yield from _of_spectra()
-    yield from _of_the_sphere()
-    yield from _of_structure()
+    """All evaluators of this plugin."""
+    yield from _spectral_evaluators()
+    yield from _hypersphere_evaluators()
+    yield from _structural_evaluators()
 
 
-def _of_spectra() -> Iterable[benchmark.EvaluatorSpec]:
+def _spectral_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
+    """`rankme`, `alpha_req`, `lidar`, `dimension`."""
     yield benchmark.EvaluatorSpec(
         name="rankme",
         summary="effective rank of the features, without labels",
@@ -41,14 +42,15 @@ def _of_spectra() -> Iterable[benchmark.EvaluatorSpec]:
         metrics=(benchmark.Metric(name="rankme", unit="dimensions", headline="rankme"),),
         paper="Garrido, Balestriero, Najman, LeCun: RankMe: assessing the downstream performance of pretrained "
         "self-supervised representations by their rank, 2023",
+        bibtex=references.GARRIDO_2023,
     )
     yield benchmark.EvaluatorSpec(
         name="alpha_req",
-        summary="how far the decay of the covariance's eigenvalues is from 1/rank, without labels",
+        summary="distance of the spectrum's decay from 1/rank, no labels",
         evaluate=_alpha_req,
         params=DecayParams,
         labels="none",
-        # Good is a decay near 1, so that the exponent itself has no better direction: its distance from 1 has one.
+        # A decay near 1 is best: the exponent itself has no better direction, but its distance from 1 has one.
         metrics=(
             benchmark.Metric(
                 name="distance_from_one", higher_is_better=False, unit="exponent", headline="distance_from_one"
@@ -57,50 +59,55 @@ def _of_spectra() -> Iterable[benchmark.EvaluatorSpec]:
         ),
         paper="Agrawal, Mondal, Ghosh, Richards: alpha-ReQ: assessing representation quality in self-supervised learning "
         "by measuring eigenspectrum decay, 2022",
+        bibtex=references.AGRAWAL_2022,
     )
     yield benchmark.EvaluatorSpec(
         name="lidar",
-        summary="effective rank of what tells images apart from their own views, without labels",
+        summary="effective rank of image means relative to views, no labels",
         evaluate=_lidar,
         params=LidarParams,
         labels="none",
         metrics=(benchmark.Metric(name="lidar", unit="dimensions", headline="lidar"),),
         paper="Thilak et al.: LiDAR: sensing linear probing performance in joint embedding SSL architectures, 2024",
+        bibtex=references.THILAK_2024,
     )
     yield benchmark.EvaluatorSpec(
         name="dimension",
-        summary="dimensions that features fill (participation ratio) and have locally (TwoNN), without labels",
+        summary="participation ratio and local (TwoNN) dimension, no labels",
         evaluate=_dimension,
         params=DimensionParams,
         labels="none",
         metrics=(
             benchmark.Metric(name="participation_ratio", unit="dimensions", headline="participation_ratio"),
-            # In trained classifiers, a low one goes with accuracy (Ansuini et al. 2019).
+            # In trained classifiers a low dimension correlates with accuracy (Ansuini et al. 2019).
             benchmark.Metric(name="two_nn", higher_is_better=False, unit="dimensions"),
         ),
         paper="Facco, d'Errico, Rodriguez, Laio: Estimating the intrinsic dimension of datasets by a minimal neighborhood "
         "information, 2017; Ansuini, Laio, Macke, Zoccolan: Intrinsic dimension of data representations in deep neural "
         "networks, 2019",
+        bibtex=f"{references.FACCO_2017}\n\n{references.ANSUINI_2019}",
     )
 
 
-def _of_the_sphere() -> Iterable[benchmark.EvaluatorSpec]:
+def _hypersphere_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
+    """`alignment`, `uniformity`."""
     paper = (
         "Wang, Isola: Understanding contrastive representation learning through alignment and uniformity on the "
         "hypersphere, 2020"
     )
     yield benchmark.EvaluatorSpec(
         name="alignment",
-        summary="how far apart two views of an image lie on the sphere, without labels",
+        summary="distance of two views of an image on the sphere, no labels",
         evaluate=_alignment,
         params=AlignmentParams,
         labels="none",
         metrics=(benchmark.Metric(name="alignment", higher_is_better=False, unit="distance", headline="alignment"),),
         paper=paper,
+        bibtex=references.WANG_2020,
     )
     yield benchmark.EvaluatorSpec(
         name="uniformity",
-        summary="how evenly images lie on the sphere, without labels",
+        summary="how evenly images cover the sphere, without labels",
         evaluate=_uniformity,
         params=UniformityParams,
         labels="none",
@@ -108,36 +115,40 @@ def _of_the_sphere() -> Iterable[benchmark.EvaluatorSpec]:
             benchmark.Metric(name="uniformity", higher_is_better=False, unit="log potential", headline="uniformity"),
         ),
         paper=paper,
+        bibtex=references.WANG_2020,
     )
 
 
-def _of_structure() -> Iterable[benchmark.EvaluatorSpec]:
+def _structural_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
+    """`cka_taps`, `clustering`, `stability`."""
     yield benchmark.EvaluatorSpec(
         name="cka_taps",
-        summary="how alike a tap and every other tap are (linear CKA): a similarity, no quality",
+        summary="similarity of a tap to all other taps (linear CKA)",
         evaluate=_cka_taps,
         params=SimilarityParams,
         labels="none",
         metrics=(benchmark.Metric(name="cka", unit="similarity"),),
         paper="Kornblith, Norouzi, Lee, Hinton: Similarity of neural network representations revisited, 2019; "
         "Nguyen, Raghu, Kornblith: Do wide and deep networks learn the same things?, 2021 (unbiased estimator)",
+        bibtex=f"{references.KORNBLITH_2019}\n\n{references.NGUYEN_2021}",
     )
     yield benchmark.EvaluatorSpec(
         name="clustering",
-        summary="whether k-means finds the classes; labels only score the clusters",
+        summary="agreement of k-means clusters with the classes",
         evaluate=_clustering,
         params=ClusteringParams,
         metrics=(
             benchmark.Metric(name="nmi", headline="nmi"),
-            benchmark.Metric(name="ari", unit="index"),  # adjusted for chance: a little below 0 where there is nothing
+            benchmark.Metric(name="ari", unit="index"),  # adjusted for chance, so it can be slightly negative
             benchmark.Metric(name="ami", unit="index"),
         ),
         paper="Vinh, Epps, Bailey: Information theoretic measures for clusterings comparison, 2010; Hubert, Arabie: "
         "Comparing partitions, 1985",
+        bibtex=f"{references.VINH_2010}\n\n{references.HUBERT_1985}",
     )
     yield benchmark.EvaluatorSpec(
         name="stability",
-        summary="part of an image's nearest neighbors that its view has as well, without labels",
+        summary="fraction of neighbors that a view keeps, without labels",
         evaluate=_stability,
         params=StabilityParams,
         labels="none",

@@ -1,4 +1,4 @@
-"""LiDAR: the effective rank of what tells images apart from their own views (Thilak et al. 2024)."""
+"""LiDAR: the effective rank of the means of images relative to the variance of their views (Thilak et al. 2024)."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import benchmark
 from bench_unlabeled.params import LidarParams
 from bench_unlabeled.products import ROUNDING, spans
 from bench_unlabeled.spectra import perplexity
-from bench_unlabeled.views import drawn, encoded_views
+from bench_unlabeled.views import draw_images, encode_views
 
 
 def evaluate_lidar(probe: benchmark.Probe, params: LidarParams) -> benchmark.Evaluation:
-    """Protocol `lidar@1`: the perplexity of the eigenvalues of W^-1/2 B W^-1/2, where each image is a class of its views.
+    """Protocol `lidar@1`: the perplexity of the eigenvalues of W^-1/2 B W^-1/2, where the views of an image are a class.
 
     B = mean over images of (mu_x - mu)(mu_x - mu)^T, W = mean over images and views of (e - mu_x)(e - mu_x)^T + delta I
-    (Thilak et al. 2024, section 3). Means, as in the equations. Invariant to rotation and shift; not to scale,
-    because delta is a variance. The details hold the numbers that limit it: it is at most images - 1, and the width.
+    (Thilak et al. 2024, section 3). Means, as in the equations. Invariant to rotation and shift, but not to scale, because
+    delta is a variance. It is at most images - 1 and at most the width; the details contain both.
 
-    Departures: the paper takes 50 views of a joint-embedding method's own augmentation; here there are 10 (`views=50` for
-    theirs) of one augmentation for all methods, which none of them was trained on exactly. Test images.
+    Differences: the paper uses 50 views of a joint-embedding method's own augmentation. Here there are 10 views (`views=50`
+    for the paper's) of one augmentation for all methods, which none of them was trained with exactly, on test images.
 
-    No outcomes: an image drawn twice is one class too few, so that a bootstrap's ranks are too low.
+    No outcomes: a repeated image is not a further class, so the ranks of a bootstrap are too low.
 
     Raises:
-        UnsupportedError: fewer than two test images, or the views' means do not vary.
+        UnsupportedError: fewer than two test images, or the means of the views do not vary.
     """
-    places = drawn(len(probe.test.images), params.images, probe.generator)
-    if len(places) < 2:
-        raise benchmark.UnsupportedError("lidar tells images apart and needs two test images; use another dataset")
-    images = probe.test.images[places.to(probe.test.images.device)]
-    embeddings = torch.cat(list(encoded_views(probe, images, params.views, params, probe.generator)))
+    positions = draw_images(len(probe.test.images), params.images, probe.generator)
+    if len(positions) < 2:
+        raise benchmark.UnsupportedError("lidar needs at least two test images; use another dataset")
+    images = probe.test.images[positions.to(probe.test.images.device)]
+    embeddings = torch.cat(list(encode_views(probe, images, params.views, params, probe.generator)))
     values = discriminant_values(embeddings, params.delta)
     if values is None:
         raise benchmark.UnsupportedError(
-            f"lidar needs features that vary, and these are the same for all {len(images)} images: the encoder has "
-            "collapsed at this tap; choose another tap"
+            f"lidar needs features that vary, but all {len(images)} images have the same features: the encoder has "
+            "collapsed at this tap; use another tap"
         )
     return benchmark.Evaluation(
         measurements=(benchmark.Measurement(metric="lidar", value=perplexity(values), n=len(images)),),
@@ -45,66 +45,67 @@ def evaluate_lidar(probe: benchmark.Probe, params: LidarParams) -> benchmark.Eva
 
 
 def discriminant_values(embeddings: Tensor, delta: float) -> Tensor | None:
-    """Eigenvalues of W^-1/2 B W^-1/2, but for zeros beyond min(n, D); none below 0.
+    """Eigenvalues of W^-1/2 B W^-1/2, all at least 0, without the zeros beyond min(n, D).
 
     Args:
         embeddings: (n, q, D) float32: q views of n images.
         delta: added to each variance within images, above 0.
 
     Returns:
-        (min(n, D),) or, where features are wider than there are views, (n,) float64; None where the means of the images
-        do not vary.
+        (min(n, D),) or, for more features than views, (n,) float64; None if the means of the images do not vary.
     """
     count, views, width = embeddings.shape
     means = embeddings.double().mean(dim=1)
     size = float(means.square().sum())
-    # Relative to the first, so that what never varies becomes zero exactly.
+    # Relative to the first, so that constant features become exactly zero.
     means = means - means[0]
-    centerd = means - means.mean(dim=0)
-    if float(centerd.square().sum()) <= ROUNDING**2 * size:
+    centered = means - means.mean(dim=0)
+    if float(centered.square().sum()) <= ROUNDING**2 * size:
         return None
     if width <= count * views:
-        return _by_features(embeddings, centerd, delta)
-    return _by_views(embeddings, centerd, delta)
+        return _values_by_features(embeddings, centered, delta)
+    return _values_by_views(embeddings, centered, delta)
 
 
-def _within(embeddings: Tensor) -> Tensor:
-    """(..., q, D) float64: views less the mean of their image."""
+def _deviations(embeddings: Tensor) -> Tensor:
+    """(..., q, D) float64: views minus the mean of their image."""
     views = embeddings.double()
     views = views - views[:, :1]
     return views - views.mean(dim=1, keepdim=True)
 
 
-def _by_features(embeddings: Tensor, centerd: Tensor, delta: float) -> Tensor:
-    """By W itself (D, D): singular values of L^-1 M^T / sqrt(n), where W = L L^T and M are the means (n, D)."""
+def _values_by_features(embeddings: Tensor, centered: Tensor, delta: float) -> Tensor:
+    """With W (D, D): squared singular values of L^-1 M^T / sqrt(n), where W = L L^T and M are the means (n, D)."""
     count, views, width = embeddings.shape
     within = torch.zeros((width, width), dtype=torch.float64, device=embeddings.device)
     for first, last in spans(count, views * width):
-        rows = _within(embeddings[first:last]).flatten(0, 1)
+        rows = _deviations(embeddings[first:last]).flatten(0, 1)
         within.addmm_(rows.T, rows)
     within /= count * views
     within.diagonal().add_(delta)
-    whitened = torch.linalg.solve_triangular(torch.linalg.cholesky(within), centerd.T, upper=False)
+    whitened = torch.linalg.solve_triangular(torch.linalg.cholesky(within), centered.T, upper=False)
     values: Tensor = torch.linalg.svdvals(whitened).square() / count
     return values
 
 
-def _by_views(embeddings: Tensor, centerd: Tensor, delta: float) -> Tensor:
-    """By products of rows, where there are fewer of them than features: eigenvalues of M W^-1 M^T / n.
+def _values_by_views(embeddings: Tensor, centered: Tensor, delta: float) -> Tensor:
+    """With products of rows, if there are fewer rows than features: eigenvalues of M W^-1 M^T / n.
 
-    With the views' deviations R (n q, D): W^-1 = (I - R^T (n q delta I + R R^T)^-1 R) / delta (Woodbury's identity).
+    With the deviations R (n q, D) of the views: W^-1 = (I - R^T (n q delta I + R R^T)^-1 R) / delta (Woodbury's identity).
     """
     count, views, width = embeddings.shape
     rows = count * views
     shapes = ((count, count), (count, rows), (rows, rows))
-    of_means, mixed, of_views = (embeddings.new_zeros(shape, dtype=torch.float64) for shape in shapes)
+    mean_products, mixed_products, view_products = (
+        embeddings.new_zeros(shape, dtype=torch.float64) for shape in shapes
+    )
     for first, last in spans(width, rows):
-        part = _within(embeddings[:, :, first:last]).flatten(0, 1)
-        mean = centerd[:, first:last]
-        of_means.addmm_(mean, mean.T)
-        mixed.addmm_(mean, part.T)
-        of_views.addmm_(part, part.T)
-    of_views.diagonal().add_(rows * delta)
-    taken = torch.linalg.solve_triangular(torch.linalg.cholesky(of_views), mixed.T, upper=False)
-    values: Tensor = torch.linalg.eigvalsh(of_means - taken.T @ taken).clamp_min(0) / (delta * count)
+        part = _deviations(embeddings[:, :, first:last]).flatten(0, 1)
+        mean = centered[:, first:last]
+        mean_products.addmm_(mean, mean.T)
+        mixed_products.addmm_(mean, part.T)
+        view_products.addmm_(part, part.T)
+    view_products.diagonal().add_(rows * delta)
+    whitened = torch.linalg.solve_triangular(torch.linalg.cholesky(view_products), mixed_products.T, upper=False)
+    values: Tensor = torch.linalg.eigvalsh(mean_products - whitened.T @ whitened).clamp_min(0) / (delta * count)
     return values

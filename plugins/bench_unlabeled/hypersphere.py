@@ -10,27 +10,27 @@ from torch import Tensor
 import benchmark
 from bench_unlabeled.params import AlignmentParams, UniformityParams
 from bench_unlabeled.products import inner, inverse, lengths, spans
-from bench_unlabeled.views import encoded_views
+from bench_unlabeled.views import encode_views
 
 
 def evaluate_alignment(probe: benchmark.Probe, params: AlignmentParams) -> benchmark.Evaluation:
     """Protocol `alignment@1`: the mean over test images of |u(x) - u(y)|^alpha for two views x and y, u of unit length.
 
-    Wang and Isola 2020, section 4.1, alpha = 2; of more than two views all pairs count. Less is better, and 0 is
-    also what a collapsed encoder has: to be read together with `uniformity`. Invariant to rotation and scale. The views are
-    those of this benchmark, not those that a method was trained with. Outcomes: the mean over the pairs of each image; their
-    interval is over images, each with the views that were drawn for it.
+    Wang and Isola 2020, section 4.1, alpha = 2. With more than two views, all pairs are used. Lower is better, but a collapsed
+    encoder has 0, so read it together with `uniformity`. Invariant to rotation and scale. The views are those of this
+    benchmark, not those that a method was trained with. Outcomes: the mean over the pairs of each image; the interval is over
+    images with fixed views.
 
     Raises:
-        UnsupportedError: all features are zero, which have no direction.
+        UnsupportedError: all features are zero.
     """
-    found, length = [], 0.0
-    for views in encoded_views(probe, probe.test.images, params.views, params, probe.generator):
-        found.append(pair_distances(views, params.alpha))
-        length = max(length, float(views.abs().max()))
-    if not length > 0:
-        raise _without_direction("alignment", len(probe.test.images))
-    outcomes = torch.cat(found).float().cpu().numpy()
+    distances, largest = [], 0.0
+    for views in encode_views(probe, probe.test.images, params.views, params, probe.generator):
+        distances.append(pair_distances(views, params.alpha))
+        largest = max(largest, float(views.abs().max()))
+    if not largest > 0:
+        raise _all_zero("alignment", len(probe.test.images))
+    outcomes = torch.cat(distances).float().cpu().numpy()
     value = float(outcomes.mean(dtype="float64"))
     return benchmark.Evaluation(
         measurements=(benchmark.Measurement(metric="alignment", value=value, n=len(outcomes), outcomes=outcomes),),
@@ -41,21 +41,21 @@ def evaluate_alignment(probe: benchmark.Probe, params: AlignmentParams) -> bench
 def evaluate_uniformity(probe: benchmark.Probe, params: UniformityParams) -> benchmark.Evaluation:
     """Protocol `uniformity@1`: log of the mean over pairs of test images of exp(-t |u - v|^2), u and v of unit length.
 
-    Wang and Isola 2020, section 4.1, t = 2, over all pairs of different images, without augmentation. Less is
-    better: 0 where all lie in one point; evenly spread over a sphere of many dimensions it comes near -2 t. Invariant to
-    rotation and scale. A feature vector of length zero counts as the center of the sphere.
+    Wang and Isola 2020, section 4.1, t = 2, over all pairs of different images, without augmentation. Lower is better: 0 if
+    all images have the same direction, about -2 t if they are spread evenly over a sphere of many dimensions. Invariant to
+    rotation and scale. A feature vector of length zero is placed at the center of the sphere.
 
-    No outcomes: it is the logarithm of a mean over pairs, no mean over images; a bootstrap, in which an image meets its own
-    copies, is biased upwards.
+    No outcomes: it is the logarithm of a mean over pairs, not a mean over images. A bootstrap, in which an image is paired
+    with its copies, is biased upwards.
 
     Raises:
         UnsupportedError: fewer than two test images, or all features are zero.
     """
     features = probe.test.features()
     if len(features) < 2:
-        raise benchmark.UnsupportedError("uniformity is over pairs and needs two test images; use another dataset")
+        raise benchmark.UnsupportedError("uniformity needs at least two test images; use another dataset")
     if not bool(features.any()):
-        raise _without_direction("uniformity", len(features))
+        raise _all_zero("uniformity", len(features))
     value = potential(features, params.t)
     return benchmark.Evaluation(
         measurements=(benchmark.Measurement(metric="uniformity", value=value, n=len(features)),)
@@ -63,7 +63,7 @@ def evaluate_uniformity(probe: benchmark.Probe, params: UniformityParams) -> ben
 
 
 def pair_distances(views: Tensor, alpha: float) -> Tensor:
-    """(N,) float64: the mean over pairs of views of an image of their distance^alpha, once they have unit length.
+    """(N,) float64: for each image, the mean of distance^alpha over pairs of its views, scaled to unit length.
 
     Args:
         views: (N, q, D), q of 2 or more.
@@ -80,10 +80,10 @@ def pair_distances(views: Tensor, alpha: float) -> Tensor:
 
 
 def potential(features: Tensor, t: float) -> float:
-    """Log of the mean exp(-t |u - v|^2) over all pairs of different rows of features (N, D), once they have unit length."""
-    of_rows = lengths(features)
-    scale = inverse(of_rows)
-    squares = (of_rows > 0).double()
+    """Log of the mean of exp(-t |u - v|^2) over all pairs of different rows of features (N, D), scaled to unit length."""
+    row_lengths = lengths(features)
+    scale = inverse(row_lengths)
+    squares = (row_lengths > 0).double()
     total, count = 0.0, len(features)
     for start, stop in spans(count, count):
         cosines = inner(features[start:stop], features) * scale[start:stop, None] * scale
@@ -94,7 +94,7 @@ def potential(features: Tensor, t: float) -> float:
     return math.log(max(total / (count * (count - 1)), torch.finfo(torch.float64).tiny))
 
 
-def _without_direction(evaluator: str, count: int) -> benchmark.UnsupportedError:
+def _all_zero(evaluator: str, count: int) -> benchmark.UnsupportedError:
     return benchmark.UnsupportedError(
-        f"{evaluator} compares directions, and all features are zero for all {count} images; choose another tap"
+        f"{evaluator} needs features that are not zero, but those of all {count} images are; use another tap"
     )

@@ -1,4 +1,4 @@
-"""The spectrum of features: its effective rank (RankMe), its decay (alpha-ReQ), its participation ratio."""
+"""Scores from the spectrum of the features: effective rank (RankMe), decay (alpha-ReQ), participation ratio."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ EPSILON = 1e-7
 
 
 def evaluate_rankme(probe: benchmark.Probe, params: benchmark.NoParams) -> benchmark.Evaluation:
-    """Protocol `rankme@1`: the effective rank of all test features, not centerd.
+    """Protocol `rankme@1`: the effective rank of all test features, without centering.
 
     RankMe = exp(-sum p_k log p_k) with p_k = sigma_k / sum sigma + 1e-7, over the min(N, D) singular values of the
-    features (N, D) (Garrido et al. 2023, section 3). Invariant to rotation and to scale. Never more than the number of test
-    images or features, both in the details, so that it cannot be compared between sets of different size. The paper takes
-    25,600 training images, and projector outputs or representations; here it is the test images, of which no more and no
-    fewer are behind any other score, and the tap that is scored.
+    features (N, D) (Garrido et al. 2023, section 3). Invariant to rotation and scale. It is at most the number of test images
+    and of features (both in the details), so do not compare it between datasets of different size. The paper uses 25,600
+    training images, and projector outputs or representations; here it is computed from all test images, like every other
+    score, at the scored tap.
 
-    No outcomes: drawn again with replacement, rows repeat and the rank falls, so that the bootstrap's interval lies below
-    the estimate itself.
+    No outcomes: a bootstrap repeats rows, which lowers the rank, so its interval lies below the estimate.
 
     Raises:
         UnsupportedError: all features are zero.
@@ -32,7 +31,7 @@ def evaluate_rankme(probe: benchmark.Probe, params: benchmark.NoParams) -> bench
     values = spectrum(features)
     if not float(values.sum()) > 0:
         raise benchmark.UnsupportedError(
-            f"rankme needs features, and all are zero for all {len(features)} images; choose another tap"
+            f"rankme needs features that are not zero, but those of all {len(features)} images are; use another tap"
         )
     return benchmark.Evaluation(
         measurements=(benchmark.Measurement(metric="rankme", value=perplexity(values.sqrt()), n=len(features)),),
@@ -43,29 +42,29 @@ def evaluate_rankme(probe: benchmark.Probe, params: benchmark.NoParams) -> bench
 def evaluate_alpha_req(probe: benchmark.Probe, params: DecayParams) -> benchmark.Evaluation:
     """Protocol `alpha_req@1`: lambda_j ~ j^-alpha for the eigenvalues of the covariance of all test features.
 
-    Fitted in log-log by least squares with weights 1/j, so that every octave of ranks weighs the same (as Stringer et al.
-    2019 and the authors of Agrawal et al. 2022 do), from rank `first` to rank `last`. Where there are fewer eigenvalues
-    above rounding, `last` is their number, and no more than a tenth of them is left out at the front; the details tell the
-    range. Invariant to rotation, shift and scale. A decay near 1 is what goes with accuracy: slower, and noise fills
-    the space; faster, and little of it is used (Agrawal et al. 2022). So `distance_from_one` = |alpha - 1| is the
-    score, and `alpha`, of which neither more nor less is better, stands beside it: a spec has to say one direction, and says
-    less, because an untrained or collapsed encoder decays faster.
+    A least-squares fit in log-log coordinates with weights 1/j, so that every octave of ranks has the same weight (as in
+    Stringer et al. 2019 and in the code of Agrawal et al. 2022), from rank `first` to rank `last`. If fewer eigenvalues exceed
+    rounding errors, `last` is their number, and at most a tenth of them is left out at the front; the details contain the
+    range. Invariant to rotation, shift and scale. A decay near 1 correlates with accuracy: with a slower decay noise fills the
+    space, with a faster one few directions are used (Agrawal et al. 2022). The headline is therefore `distance_from_one` =
+    |alpha - 1|. `alpha` itself has no better direction; because a spec has to declare one, it declares lower, since untrained
+    and collapsed encoders decay faster.
 
-    No outcomes: the sample's spectrum decays faster than the truth, a bootstrapped sample's faster still.
+    No outcomes: the spectrum of a sample decays faster than the true one, that of a bootstrap sample even faster.
 
     Raises:
-        UnsupportedError: features do not vary, or in fewer than three directions.
+        UnsupportedError: features do not vary, or vary in fewer than three directions.
     """
     features = probe.test.features()
     require_variation("alpha_req", features)
-    values = spectrum(features, centerd=True)
+    values = spectrum(features, centered=True)
     values = values[values > 0]
     last = min(params.last, len(values))
     first = min(params.first, 1 + last // 10)
     if last - first < 2:
         raise benchmark.UnsupportedError(
-            f"alpha_req fits a decay to three eigenvalues or more, and these features vary in {len(values)} directions "
-            "only; choose another tap or more images"
+            f"alpha_req needs at least three eigenvalues, but these features vary in only {len(values)} directions; "
+            "use another tap or more images"
         )
     alpha = decay(values, first, last)
     return benchmark.Evaluation(
@@ -77,20 +76,20 @@ def evaluate_alpha_req(probe: benchmark.Probe, params: DecayParams) -> benchmark
     )
 
 
-def spectrum(features: Tensor, *, centerd: bool = False) -> Tensor:
-    """(min(N, D),) float64, falling: squared singular values of features (N, D), less their mean if centerd.
+def spectrum(features: Tensor, *, centered: bool = False) -> Tensor:
+    """(min(N, D),) float64, descending: squared singular values of features (N, D), minus their mean if `centered`.
 
-    From products in float64. What lies below the square of `ROUNDING`, as a part of the largest, is zero.
+    Computed from products in float64. Values below `ROUNDING` squared, relative to the largest, are set to zero.
     """
-    values = torch.linalg.eigvalsh(scatter(features, mean_of(features) if centerd else None)).flip(0)
+    values = torch.linalg.eigvalsh(scatter(features, mean_of(features) if centered else None)).flip(0)
     return torch.where(values > ROUNDING**2 * values[0].clamp_min(0), values, 0.0)
 
 
 def perplexity(values: Tensor) -> float:
-    """Exponential of the entropy of values that are normalized to the sum 1 and raised by 1e-7: how many there are, in effect.
+    """Effective number of values: the exponential of the entropy of the values, normalized to the sum 1, plus 1e-7 each.
 
     Args:
-        values: (K,) float64, none below zero, not all zero.
+        values: (K,) float64, all at least zero, not all zero.
     """
     shares = values / values.sum() + EPSILON
     return float((-(shares * shares.log()).sum()).exp())
@@ -100,7 +99,7 @@ def decay(values: Tensor, first: int, last: int) -> float:
     """The exponent alpha of values ~ rank^-alpha from rank `first` to `last`, by least squares weighted with 1/rank.
 
     Args:
-        values: (K,) float64 above zero, falling; rank 1 is the first.
+        values: (K,) float64 above zero, descending; the first has rank 1.
         first: 1 or more.
         last: at least `first` + 1, at most K.
     """
@@ -112,5 +111,5 @@ def decay(values: Tensor, first: int, last: int) -> float:
 
 
 def participation_ratio(values: Tensor) -> float:
-    """(sum lambda)^2 / sum lambda^2 of a covariance's eigenvalues: D if all D are alike, 1 if there is one."""
+    """(sum lambda)^2 / sum lambda^2 of the covariance's eigenvalues: D for D equal ones, 1 for a single one."""
     return float(values.sum().square() / values.square().sum())

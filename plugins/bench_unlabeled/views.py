@@ -1,6 +1,6 @@
-"""Several views of an image, and their features: shifted, mirrored, brighter or darker, with more or less contrast.
+"""Augmented views of images, and their features: shift, horizontal flip, brightness, contrast.
 
-Views are made on the CPU, so that they are the same ones on every device.
+Views are made on the CPU, so that they are the same on every device.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from bench_unlabeled.params import ViewParams
 from benchmark.images import augment, blocks, to_float
 
 BLOCK = 500
-"""Views encoded at once."""
+"""Number of views that are encoded at once."""
 
 
-def drawn(count: int, wanted: int, generator: torch.Generator) -> Tensor:
-    """(min(count, wanted),) int64 places of images, drawn without looking at labels; rising."""
-    return torch.randperm(count, generator=generator)[:wanted].sort().values
+def draw_images(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """(min(count, size),) int64: random positions of images, independent of labels, in ascending order."""
+    return torch.randperm(count, generator=generator)[:size].sort().values
 
 
-def view(images: Tensor, params: ViewParams, generator: torch.Generator) -> Tensor:
-    """One view of each image: a crop of the padded image, a flip, a factor of brightness, then one of contrast.
+def make_view(images: Tensor, params: ViewParams, generator: torch.Generator) -> Tensor:
+    """One view of each image: a crop of the padded image, a flip, a brightness factor, then a contrast factor.
 
-    Brightness multiplies the pixels, contrast their distance from the image's own mean (as in torchvision's ColorJitter,
-    but that gray is the mean over channels); both factors are uniform in 1 - jitter to 1 + jitter.
+    Brightness scales the pixels, contrast their difference from the image's mean (as in torchvision's ColorJitter, except
+    that gray is the mean over channels). Both factors are uniform in 1 - jitter to 1 + jitter.
 
     Args:
         images: (N, C, H, W) uint8, or float32 in [0, 1], on the CPU.
-        params: how far.
+        params: the augmentation.
         generator: on the CPU.
 
     Returns:
@@ -45,19 +45,19 @@ def view(images: Tensor, params: ViewParams, generator: torch.Generator) -> Tens
     return ((bright - gray) * factors[1] + gray).clamp(0, 1) if params.jitter else bright
 
 
-def encoded_views(
+def encode_views(
     probe: benchmark.Probe, images: Tensor, count: int, params: ViewParams, generator: torch.Generator
 ) -> Iterator[Tensor]:
-    """Features (B, count, D) float32 of that many views of each image, block by block, in the order of the images.
+    """Features (B, count, D) float32 of `count` views of each image, in blocks, in the order of the images.
 
     Args:
-        probe: encodes, at its tap and with its pooling.
+        probe: the encoder, with its tap and pooling.
         images: (N, C, H, W) uint8.
-        count: views of each image.
-        params: how they are made.
+        count: number of views per image.
+        params: the augmentation.
         generator: on the CPU.
     """
     for block in blocks(images, max(1, BLOCK // count)):
-        views = view(block.cpu().repeat_interleave(count, dim=0), params, generator)
+        views = make_view(block.cpu().repeat_interleave(count, dim=0), params, generator)
         features = probe.encode(views.to(probe.device), pool=probe.pool)
         yield features.view(len(block), count, -1)
