@@ -1,7 +1,7 @@
-"""Datasets: the bundled `digits`, CIFAR-10, CIFAR-100 and STL-10, and any folder of images.
+"""Datasets: the bundled `digits`, CIFAR-10, CIFAR-100, STL-10, and any folder of images.
 
-Nothing heavy is imported until images are loaded, and nothing is ever downloaded to describe a dataset.
-Decoded images are kept as .npy files under the data folder, so that every later load is a memory map.
+Large libraries are imported only when images are loaded. Describing a dataset never downloads it. Decoded images are cached
+as .npy files in the data folder, which later loads map into memory.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from collections.abc import Iterator
 from functools import partial
 
 import benchmark
-from bench_images import archives, digits, folder
+from bench_images import archives, digits, folder, references
 
 
 @benchmark.hookimpl
 def bench_datasets() -> Iterator[benchmark.DatasetSpec]:
-    """digits, cifar10, cifar100, stl10 and folder."""
+    """The datasets `digits`, `cifar10`, `cifar100`, `stl10` and `folder`."""
     yield benchmark.DatasetSpec(
         name="digits",
-        summary="1,797 real handwritten digits, 8 x 8 gray; comes with scikit-learn, no download",
+        summary="1,797 handwritten digits, 8 x 8 gray; no download",
         describe=digits.describe,
         load=digits.load,
         paper="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI repository 1998",
+        bibtex=references.ALPAYDIN_1998,
     )
     for archive in archives.ARCHIVES:
         yield benchmark.DatasetSpec(
@@ -31,10 +32,11 @@ def bench_datasets() -> Iterator[benchmark.DatasetSpec]:
             load=partial(archives.load, archive),
             params=archives.UnlabeledParams if archive.num_unlabeled else benchmark.NoParams,
             paper=archive.paper,
+            bibtex=archive.bibtex,
         )
     yield benchmark.DatasetSpec(
         name="folder",
-        summary="your own images: path/train/<class>/* and path/test/<class>/*, resized and center-cropped",
+        summary="your images: path/train/<class>/*, path/test/<class>/*",
         describe=folder.describe,
         load=folder.load,
         params=folder.FolderParams,

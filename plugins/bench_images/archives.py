@@ -1,46 +1,48 @@
-"""CIFAR-10, CIFAR-100 and STL-10: downloaded once with torchvision, checked, decoded, kept."""
+"""CIFAR-10, CIFAR-100 and STL-10: downloaded with torchvision, verified, decoded and cached."""
 
 from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from bench_images import class_names, references
 from bench_images.cache import stored_array
-from bench_images.download import Wanted, unpacked
+from bench_images.download import RemoteArchive, unpacked
 from benchmark import DataError, Dataset, DatasetInfo, NoParams, Split
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Arrays = dict[str, "NDArray[Any]"]
-"""train_images, train_labels, test_images, test_labels and perhaps unlabeled."""
+Arrays: TypeAlias = "dict[str, NDArray[Any]]"
+"""train_images, train_labels, test_images, test_labels and possibly unlabeled."""
+Shapes: TypeAlias = "dict[str, tuple[tuple[int, ...], type[np.generic]]]"
+"""Name of an array -> its shape and type."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnlabeledParams:
-    """STL-10's parameters."""
+    """Parameters of `stl10`."""
 
-    unlabeled: bool = field(
-        default=False, metadata={"help": "train methods on the 100,000 unlabeled images too (2.8 GB more in memory)"}
-    )
-    """Methods then train on train + unlabeled; probes see the labeled images only."""
+    unlabeled: bool = field(default=False, metadata={"help": "also train on the 100,000 unlabeled images"})
+    """Methods train on the labeled and the unlabeled training images, which takes 2.8 GB more memory. Evaluators use only the
+    labeled images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """A dataset that torchvision knows how to fetch, with what a plan must know before it is there."""
+    """A dataset of torchvision, with the facts that a plan needs before the download."""
 
     name: str
-    """What people type."""
+    """Name of the dataset on the command line."""
     source: str
-    """The class in torchvision.datasets."""
+    """Class in torchvision.datasets."""
     md5: str
-    """Of the archive, as torchvision checks it: the dataset's fingerprint."""
+    """Checksum of the archive, as in torchvision. It is the dataset's fingerprint."""
     image_shape: tuple[int, int, int]
     num_train: int
     num_test: int
@@ -48,10 +50,7 @@ class Archive:
     class_names: tuple[str, ...]
     summary: str
     paper: str
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
+    bibtex: str
 
 
 KRIZHEVSKY = "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009"
@@ -63,9 +62,10 @@ CIFAR10 = Archive(
     image_shape=(3, 32, 32),
     num_train=50_000,
     num_test=10_000,
-    class_names=_words("airplane automobile bird cat deer dog frog horse ship truck"),
-    summary="60,000 photographs of 10 classes, 32 x 32 color; downloads 170 MB",
+    class_names=class_names.CIFAR10,
+    summary="60,000 photos, 10 classes, 32 x 32 color; 170 MB",
     paper=KRIZHEVSKY,
+    bibtex=references.KRIZHEVSKY_2009,
 )
 CIFAR100 = Archive(
     name="cifar100",
@@ -74,17 +74,10 @@ CIFAR100 = Archive(
     image_shape=(3, 32, 32),
     num_train=50_000,
     num_test=10_000,
-    class_names=_words(
-        """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
-        castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
-        elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster
-        man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck
-        pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
-        skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
-        tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm"""
-    ),
-    summary="60,000 photographs of 100 classes, 32 x 32 color; downloads 169 MB",
+    class_names=class_names.CIFAR100,
+    summary="60,000 photos, 100 classes, 32 x 32 color; 169 MB",
     paper=KRIZHEVSKY,
+    bibtex=references.KRIZHEVSKY_2009,
 )
 STL10 = Archive(
     name="stl10",
@@ -94,19 +87,20 @@ STL10 = Archive(
     num_train=5_000,
     num_test=8_000,
     num_unlabeled=100_000,
-    class_names=_words("airplane bird car cat deer dog horse monkey ship truck"),
-    summary="13,000 photographs of 10 classes and 100,000 unlabeled ones, 96 x 96 color; downloads 2.6 GB",
+    class_names=class_names.STL10,
+    summary="13,000 photos and 100,000 unlabeled, 96 x 96; 2.6 GB",
     paper="Coates, Lee and Ng, An Analysis of Single-Layer Networks in Unsupervised Feature Learning, AISTATS 2011",
+    bibtex=references.COATES_2011,
 )
 ARCHIVES = (CIFAR10, CIFAR100, STL10)
 
 
 def describe(archive: Archive, params: NoParams | UnlabeledParams, data_dir: Path) -> DatasetInfo:
-    """Constants only: nothing is downloaded or opened."""
-    unlabeled = _wants_unlabeled(params)
+    """The description of the dataset, from constants; nothing is downloaded or read."""
+    unlabeled = _uses_unlabeled(params)
     return DatasetInfo(
         label=f"{archive.name}+unlabeled" if unlabeled else archive.name,
-        # Methods see other training images, so it is another dataset.
+        # With other training images it is another dataset.
         fingerprint=f"{archive.md5}+unlabeled" if unlabeled else archive.md5,
         image_shape=archive.image_shape,
         num_train=archive.num_train,
@@ -116,20 +110,19 @@ def describe(archive: Archive, params: NoParams | UnlabeledParams, data_dir: Pat
 
 
 def load(archive: Archive, params: NoParams | UnlabeledParams, data_dir: Path) -> Dataset:
-    """The images, from the first of these that is there: decoded arrays, unpacked files, the archive, the internet.
+    """The images, from the first of these that exists: cached arrays, unpacked files, the archive, the download.
 
-    Files lie in `data_dir` as torchvision lays them out, so copies from elsewhere are found; the decoded arrays lie
-    beside them in `<name>-<md5>/`.
+    Files in `data_dir` have torchvision's layout, so existing copies are used. The cached arrays are next to them, in
+    `<name>-<md5>/`.
 
     Raises:
-        DataError: not there and not to be downloaded, or damaged; the message says which file to put where.
+        DataError: the archive is missing and cannot be downloaded, or is damaged; the message says which file to put where.
     """
-    unlabeled = _wants_unlabeled(params)
-    shapes = _shapes(archive, unlabeled)
-    content = functools.cache(lambda: _content(archive, data_dir, shapes))
+    shapes = _array_shapes(archive, _uses_unlabeled(params))
+    read_arrays = functools.cache(lambda: _decode(archive, data_dir, shapes))
     folder = data_dir / f"{archive.name}-{archive.md5[:10]}"
     arrays = {
-        name: stored_array(folder / f"{name}.npy", shape, dtype, functools.partial(_blocks, content, name))
+        name: stored_array(folder / f"{name}.npy", shape, dtype, functools.partial(_blocks, read_arrays, name))
         for name, (shape, dtype) in shapes.items()
     }
     return Dataset(
@@ -140,14 +133,14 @@ def load(archive: Archive, params: NoParams | UnlabeledParams, data_dir: Path) -
     )
 
 
-def _wants_unlabeled(params: NoParams | UnlabeledParams) -> bool:
+def _uses_unlabeled(params: NoParams | UnlabeledParams) -> bool:
     return isinstance(params, UnlabeledParams) and params.unlabeled
 
 
-def _shapes(archive: Archive, unlabeled: bool) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+def _array_shapes(archive: Archive, unlabeled: bool) -> Shapes:
     import numpy as np
 
-    shapes: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
+    shapes: Shapes = {
         "train_images": ((archive.num_train, *archive.image_shape), np.uint8),
         "train_labels": ((archive.num_train,), np.int64),
         "test_images": ((archive.num_test, *archive.image_shape), np.uint8),
@@ -158,45 +151,45 @@ def _shapes(archive: Archive, unlabeled: bool) -> dict[str, tuple[tuple[int, ...
     return shapes
 
 
-def _blocks(content: Callable[[], Arrays], name: str) -> Iterator[NDArray[Any]]:
-    """In pieces, because STL-10 is stored column by column: turning it whole would need it twice in memory."""
-    array = content()[name]
+def _blocks(read_arrays: Callable[[], Arrays], name: str) -> Iterator[NDArray[Any]]:
+    """An array in blocks. STL-10 is stored column by column, and transposing it at once would double the memory."""
+    array = read_arrays()[name]
     for start in range(0, len(array), 1024):
         yield array[start : start + 1024]
 
 
-def _content(archive: Archive, data_dir: Path, shapes: dict[str, tuple[tuple[int, ...], type[np.generic]]]) -> Arrays:
-    """Everything asked for, read through torchvision, with the shapes checked."""
-    arrays = _read(archive, data_dir, shapes)
+def _decode(archive: Archive, data_dir: Path, shapes: Shapes) -> Arrays:
+    """The arrays named in `shapes`, decoded by torchvision, with their shapes checked."""
+    arrays = _read_unpacked(archive, data_dir, shapes)
     if arrays is None:
-        source = _source(archive)
-        wanted = Wanted(dataset=archive.name, url=source.url, filename=source.filename, md5=archive.md5)
-        with unpacked(wanted, data_dir) as folder:
-            arrays = _read(archive, folder, shapes)
+        source = _torchvision_class(archive)
+        remote = RemoteArchive(dataset=archive.name, url=source.url, filename=source.filename, md5=archive.md5)
+        with unpacked(remote, data_dir) as folder:
+            arrays = _read_unpacked(archive, folder, shapes)
     if arrays is None or any(arrays[name].shape != shape for name, (shape, _) in shapes.items()):
         raise DataError(
-            f"dataset '{archive.name}': {_source(archive).filename} has the right checksum but not the content that "
-            f"torchvision expects. Another version of torchvision may help"
+            f"dataset '{archive.name}': {_torchvision_class(archive).filename} has the right checksum, but not the content "
+            f"that torchvision expects. Try another version of torchvision"
         )
     return arrays
 
 
-def _source(archive: Archive) -> Any:
+def _torchvision_class(archive: Archive) -> Any:
     import torchvision.datasets
 
     return getattr(torchvision.datasets, archive.source)
 
 
-def _read(archive: Archive, root: Path, names: dict[str, Any]) -> Arrays | None:
-    """The unpacked files under `root` as arrays; None where they are not there or a checksum is wrong."""
+def _read_unpacked(archive: Archive, root: Path, names: Mapping[str, Any]) -> Arrays | None:
+    """The unpacked files under `root` as arrays; None if files are missing or have a wrong checksum."""
     import numpy as np
 
-    source = _source(archive)
+    source = _torchvision_class(archive)
     is_stl = archive.num_unlabeled > 0
     arrays: Arrays = {}
     try:
         with warnings.catch_warnings():
-            # The CIFAR files were pickled by a numpy that said 0 for False; numpy 2.4.0 to 2.4.4 complain of it.
+            # The CIFAR files contain pickled dtypes of an old numpy, about which numpy 2.4.0 to 2.4.4 warns.
             warnings.filterwarnings("ignore", message=r"dtype\(\): align")
             for split in ("train", "test"):
                 part = source(root, split=split) if is_stl else source(root, train=split == "train")
@@ -205,6 +198,6 @@ def _read(archive: Archive, root: Path, names: dict[str, Any]) -> Arrays | None:
                 arrays[f"{split}_labels"] = np.asarray(part.labels if is_stl else part.targets, dtype=np.int64)
             if "unlabeled" in names:
                 arrays["unlabeled"] = source(root, split="unlabeled").data
-    except RuntimeError:  # torchvision's word for a missing file or a wrong checksum
+    except RuntimeError:  # torchvision raises it for a missing file or a wrong checksum
         return None
     return arrays

@@ -1,7 +1,7 @@
-"""What was worked out once is kept under the data folder: written whole or not at all, read back memory-mapped.
+"""Cache files in the data folder: written atomically, mapped into memory when read.
 
-Any number of processes may make the same file at once. Each writes its own temporary file and renames it; what a file
-is called says what is in it, so it does not matter who comes last.
+Several processes can write the same file at once. Each writes its own temporary file and renames it. The name of a file
+determines its content, so it does not matter which process renames last.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LOG = logging.getLogger("benchmark")
-"""Tells of a cache that cannot be written; nobody needs to act on it."""
+"""Logger for information that needs no action, such as a cache that cannot be written."""
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which appears under its name once all of it is on the disk, and never if the block raises.
+    """Opens a file for writing that appears under its name only when complete, and never if the block raises.
 
     Raises:
-        OSError: the folder cannot be made or written, or the disk is full.
+        OSError: the folder cannot be created or written, or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
@@ -44,42 +44,42 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 def stored_array(
     path: Path, shape: tuple[int, ...], dtype: type[np.generic], blocks: Callable[[], Iterable[NDArray[Any]]]
 ) -> NDArray[Any]:
-    """The array kept at `path`, made from `blocks` first where it is not there or not whole.
+    """The array cached at `path`; computed from `blocks` and cached first if it is missing or incomplete.
 
     Args:
-        path: an .npy file whose path says all that its content depends on.
+        path: an .npy file. The path must identify everything that the content depends on.
         shape: of the whole array.
         dtype: of the whole array.
-        blocks: gives the array in consecutive pieces along its first axis; called again where writing fails.
+        blocks: returns the array in consecutive blocks along its first axis; called again if writing fails.
 
     Returns:
-        C-contiguous, memory-mapped; in memory where `path` cannot be written.
+        A C-contiguous array: mapped from the file, or in memory if `path` cannot be written.
     """
-    found = _read(path, shape, dtype)
-    if found is not None:
-        return found
+    cached = _read(path, shape, dtype)
+    if cached is not None:
+        return cached
     try:
         _write(path, shape, dtype, blocks())
-        found = _read(path, shape, dtype)
+        cached = _read(path, shape, dtype)
     except OSError as error:
-        LOG.info("%s cannot be kept (%s): it will be made anew each time", path, error)
-    return _gathered(shape, dtype, blocks()) if found is None else found
+        LOG.info("cannot write %s (%s): it is computed again each time", path, error)
+    return _concatenate(shape, dtype, blocks()) if cached is None else cached
 
 
 def _read(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any] | None:
     import numpy as np
 
     try:
-        # Copy-on-write rather than read-only: torch warns of arrays that it must not write to.
-        found = np.load(path, mmap_mode="c", allow_pickle=False)
+        # Copy-on-write instead of read-only, because torch warns about read-only arrays.
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    whole = isinstance(found, np.ndarray) and found.shape == shape and found.dtype == dtype
-    return np.asarray(found) if whole else None
+    complete = isinstance(array, np.ndarray) and array.shape == shape and array.dtype == dtype
+    return np.asarray(array) if complete else None
 
 
 def _write(path: Path, shape: tuple[int, ...], dtype: type[np.generic], blocks: Iterable[NDArray[Any]]) -> None:
-    """Plain writes, not a writable memory map: a full disk is an OSError here and would be a crash there."""
+    """Writes blocks without a memory map, so that a full disk raises OSError and does not crash the process."""
     import numpy as np
 
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
@@ -89,7 +89,7 @@ def _write(path: Path, shape: tuple[int, ...], dtype: type[np.generic], blocks: 
             file.write(np.ascontiguousarray(block, dtype=dtype).data)
 
 
-def _gathered(shape: tuple[int, ...], dtype: type[np.generic], blocks: Iterable[NDArray[Any]]) -> NDArray[Any]:
+def _concatenate(shape: tuple[int, ...], dtype: type[np.generic], blocks: Iterable[NDArray[Any]]) -> NDArray[Any]:
     import numpy as np
 
     whole = np.empty(shape, dtype=dtype)
@@ -98,5 +98,5 @@ def _gathered(shape: tuple[int, ...], dtype: type[np.generic], blocks: Iterable[
         whole[position : position + len(block)] = block
         position += len(block)
     if position != len(whole):
-        raise ValueError(f"{position} items were made where {len(whole)} were announced")
+        raise ValueError(f"blocks have {position} items, but the shape has {len(whole)}")
     return whole

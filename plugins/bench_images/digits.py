@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits that scikit-learn carries, with a split that never changes."""
+"""The 1,797 handwritten digits of scikit-learn, with a fixed split."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TEST_PER_CLASS = 36
-"""Test images of each digit, a fifth of its 174 to 183: 360 in all."""
+"""Test images per digit, a fifth of its 174 to 183 images; 360 in total."""
 SPLIT_SEED = 0
 FINGERPRINT = "a986b2050521fbe3f8c68e0199012a98e19a245b081087358f9dae12e6b8cea4"
-"""SHA-256 of train images, train labels, test images, test labels, in this order, as bytes (labels little-endian)."""
+"""SHA-256 of the bytes of train images, train labels, test images and test labels, in this order (labels little-endian)."""
 
 
 def describe(params: NoParams, data_dir: Path) -> DatasetInfo:
-    """Constants only; the data folder plays no part."""
+    """The description of the dataset, from constants."""
     return DatasetInfo(
         label="digits",
         fingerprint=FINGERPRINT,
@@ -31,10 +31,10 @@ def describe(params: NoParams, data_dir: Path) -> DatasetInfo:
 
 
 def load(params: NoParams, data_dir: Path) -> Dataset:
-    """1,437 train and 360 test images, uint8 (N, 1, 8, 8): ink 0..16 becomes 0..255, rounded.
+    """1,437 train and 360 test images, uint8 (N, 1, 8, 8): intensities 0..16 are scaled to 0..255 and rounded.
 
-    Each split keeps scikit-learn's order. The source has no writer's name, so one hand may be in both splits, as in
-    every random split of this set.
+    Each split keeps scikit-learn's order. The source does not identify writers, so a writer may be in both splits, as in
+    every random split of this dataset.
     """
     import numpy as np
     from sklearn.datasets import load_digits
@@ -42,7 +42,7 @@ def load(params: NoParams, data_dir: Path) -> Dataset:
     source = load_digits()
     images = np.rint(source.images * (255 / 16)).astype(np.uint8)[:, None]
     labels = source.target.astype(np.int64)
-    test = test_places(labels)
+    test = test_positions(labels)
     train = np.setdiff1d(np.arange(len(labels)), test)
     return Dataset(
         train=Split(images=images[train], labels=labels[train]),
@@ -51,19 +51,19 @@ def load(params: NoParams, data_dir: Path) -> Dataset:
     )
 
 
-def test_places(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where the test images are: 36 of each digit, drawn class by class.
+def test_positions(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions of the test images: 36 of each digit, chosen at random class by class.
 
-    RandomState, and no library's splitter, because numpy promises that its stream stays the same for ever.
+    Uses RandomState instead of a library's splitter, because numpy guarantees that its stream never changes.
 
     Args:
-        labels: (N,) of all images.
+        labels: (N,) labels of all images.
 
     Returns:
-        (360,) ascending positions.
+        (360,) positions in ascending order.
     """
     import numpy as np
 
-    stream = np.random.RandomState(SPLIT_SEED)
-    drawn = [stream.permutation(np.flatnonzero(labels == digit))[:TEST_PER_CLASS] for digit in range(10)]
-    return np.sort(np.concatenate(drawn))
+    rng = np.random.RandomState(SPLIT_SEED)
+    chosen = [rng.permutation(np.flatnonzero(labels == digit))[:TEST_PER_CLASS] for digit in range(10)]
+    return np.sort(np.concatenate(chosen))

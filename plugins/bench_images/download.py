@@ -1,4 +1,4 @@
-"""An archive is found or downloaded, its checksum compared, its content unpacked to a folder of its own."""
+"""Find or download an archive, verify its checksum, and unpack it to a temporary folder."""
 
 from __future__ import annotations
 
@@ -12,90 +12,88 @@ from pathlib import Path
 
 from benchmark import DataError
 
-SILENCE = 30.0
-"""Seconds without a byte after which a download is given up; torchvision itself would wait for ever."""
+NETWORK_TIMEOUT = 30.0
+"""Seconds without data after which a download fails. torchvision sets no limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """An archive, wherever it may be."""
+class RemoteArchive:
+    """An archive that can be downloaded."""
 
     dataset: str
-    """Whose it is, for the messages."""
+    """Name of the dataset, for messages."""
     url: str
     filename: str
-    """What it is called once it is here."""
+    """Name of the file in the data folder."""
     md5: str
 
 
 @contextmanager
-def unpacked(wanted: Wanted, data_dir: Path) -> Iterator[Path]:
-    """A folder with the archive's content, which is removed afterwards; the archive itself stays in `data_dir`.
+def unpacked(archive: RemoteArchive, data_dir: Path) -> Iterator[Path]:
+    """A temporary folder with the archive's content. The archive itself is kept in `data_dir`.
 
-    Every call unpacks, and downloads, to a place of its own, so that no process ever reads what another is writing.
+    Every call downloads and unpacks to its own folder, so no process reads files that another one is writing.
 
     Raises:
-        DataError: neither there nor to be downloaded, or damaged; the message says which file to put where.
+        DataError: the archive is missing and cannot be downloaded, or is damaged; the message says which file to put where.
     """
     from torchvision.datasets.utils import extract_archive
 
-    with _workplace(data_dir) as folder:
-        archive = _whole_archive(wanted, data_dir, folder)
+    with _temporary_folder(data_dir) as folder:
+        path = _verified_archive(archive, data_dir, folder)
         try:
-            extract_archive(archive, folder)
+            extract_archive(path, folder)
         except (OSError, tarfile.TarError) as error:
-            raise DataError(
-                f"dataset '{wanted.dataset}': {archive} could not be unpacked in {folder}: {error}"
-            ) from error
+            raise DataError(f"dataset '{archive.dataset}': cannot unpack {path} in {folder}: {error}") from error
         yield folder
 
 
-def _whole_archive(wanted: Wanted, data_dir: Path, workplace: Path) -> Path:
-    """The archive with the right checksum, moved to `data_dir` where that can be written."""
-    import http.client  # with TLS and e-mail behind it, 20 ms that no listing needs
+def _verified_archive(archive: RemoteArchive, data_dir: Path, folder: Path) -> Path:
+    """The path of the archive with the right checksum. A download is moved to `data_dir` if that is writable."""
+    import http.client  # imported here, because it takes 20 ms
 
     from torchvision.datasets.utils import check_integrity, download_url
 
-    kept = data_dir / wanted.filename
-    if check_integrity(kept, wanted.md5):
-        return kept
+    path = data_dir / archive.filename
+    if check_integrity(path, archive.md5):
+        return path
     try:
-        with _impatient():
-            download_url(wanted.url, workplace, wanted.filename, wanted.md5)
+        with _network_timeout():
+            download_url(archive.url, folder, archive.filename, archive.md5)
     except (OSError, http.client.HTTPException, RecursionError) as error:
-        raise DataError(_unreachable(wanted, data_dir, f"{type(error).__name__}: {error}")) from error
-    except RuntimeError as error:  # torchvision's word for a wrong checksum
-        raise DataError(_unreachable(wanted, data_dir, "what arrived has a wrong checksum")) from error
-    fetched = workplace / wanted.filename
-    return fetched.replace(kept) if workplace.parent == data_dir else fetched
+        raise DataError(_download_message(archive, data_dir, f"{type(error).__name__}: {error}")) from error
+    except RuntimeError as error:  # torchvision raises it for a wrong checksum
+        raise DataError(_download_message(archive, data_dir, "the downloaded file has a wrong checksum")) from error
+    downloaded = folder / archive.filename
+    return downloaded.replace(path) if folder.parent == data_dir else downloaded
 
 
-def _unreachable(wanted: Wanted, data_dir: Path, reason: str) -> str:
-    state = "is damaged (wrong checksum)" if (data_dir / wanted.filename).exists() else "is not there"
+def _download_message(archive: RemoteArchive, data_dir: Path, reason: str) -> str:
+    state = "is damaged (wrong checksum)" if (data_dir / archive.filename).exists() else "does not exist"
     return (
-        f"dataset '{wanted.dataset}': {wanted.filename} {state} in {data_dir} and could not be downloaded from "
-        f"{wanted.url} ({reason}). Put a whole copy of {wanted.filename} (md5 {wanted.md5}) into {data_dir}, or "
-        f"try again when the network allows it; the dataset 'digits' needs no download"
+        f"dataset '{archive.dataset}': {archive.filename} {state} in {data_dir} and could not be downloaded from "
+        f"{archive.url} ({reason}). Put a complete copy of {archive.filename} (md5 {archive.md5}) into {data_dir}, or try "
+        f"again with a network connection; the dataset 'digits' needs no download"
     )
 
 
 @contextmanager
-def _workplace(data_dir: Path) -> Iterator[Path]:
-    """An empty folder that is removed afterwards: in `data_dir`, or in the system's temporary folder if that is closed."""
+def _temporary_folder(data_dir: Path) -> Iterator[Path]:
+    """A temporary folder in `data_dir`, or in the system's temporary folder if `data_dir` is not writable."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        holder = tempfile.TemporaryDirectory(prefix=".unpacking-", dir=data_dir)
+        temporary = tempfile.TemporaryDirectory(prefix=".unpacking-", dir=data_dir)
     except OSError:
-        holder = tempfile.TemporaryDirectory(prefix="bench-images-")
-    with holder as folder:
+        temporary = tempfile.TemporaryDirectory(prefix="bench-images-")
+    with temporary as folder:
         yield Path(folder)
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
-    """Network waits end after `SILENCE` seconds."""
+def _network_timeout() -> Iterator[None]:
+    """Sets the default timeout of sockets inside the block."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SILENCE)
+    socket.setdefaulttimeout(NETWORK_TIMEOUT)
     try:
         yield
     finally:
