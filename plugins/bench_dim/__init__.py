@@ -30,7 +30,7 @@ class DimParams:
     """The objective: alpha I(image; Y) + beta mean over locations of I(location; Y), and a uniform prior on Y."""
 
     scope: Scope = field(
-        default="local", metadata={"help": "contrast the output with locations of the map, the whole map, or both"}
+        default="local", metadata={"help": "contrast with locations of the map, the whole map, or both"}
     )
     """`local` and `global` have weight 1. With `both`, `beta` weights the local part and `alpha` the global part."""
     estimator: EstimatorName = field(default="jsd", metadata={"help": "lower bound on mutual information"})
@@ -55,9 +55,7 @@ class DimParams:
         default=None, metadata={"help": "locations per image that are scored in a step; none: all"}
     )
     """1 or more. They are drawn in every step, independently for each image. None: all locations."""
-    occlude: float = field(
-        default=0.0, metadata={"help": "fraction of images that are occluded before Y is computed; paper: 1"}
-    )
+    occlude: float = field(default=0.0, metadata={"help": "fraction of images occluded to compute Y; paper: 1"})
     """In [0, 1]. Y comes from an image with a hidden rectangle, locations from the full image (section 4.3), which takes a
     second forward pass. Running batch statistics up to the local map then see both images, those behind it only the
     occluded ones."""

@@ -50,7 +50,7 @@ def bench_encoders() -> Iterator[benchmark.EncoderSpec]:
     )
     yield benchmark.EncoderSpec(
         name="dim_conv",
-        summary="Deep InfoMax's encoder: 3 convolutions, 1024 units, 64-d output",
+        summary="Deep InfoMax's encoder: 3 convolutions, fc 1024, output 64",
         build=_dim_conv,
         layout=_dim_conv_layout,
         params=DimConvParams,
