@@ -17,7 +17,7 @@ from benchmark.errors import UsageError
 from benchmark.records.record import Record, read_records
 from benchmark.reports.published import comparisons
 from benchmark.reports.published_tables import as_csv, as_json, published_tables
-from benchmark.reports.render import render
+from benchmark.reports.render import render_tables
 
 
 def beside(record: Record, *figures: Published) -> list[tuple[float, tuple[str, ...]]]:
@@ -72,7 +72,7 @@ def test_a_trained_cell_without_any_comparison_is_told_what_was_published_for_it
 def test_on_a_narrow_terminal_published_and_difference_stay_and_what_is_left_out_is_named(width: int) -> None:
     record = record_of(dataset="cifar10-jpeg[subset=2000]", subset=2000, recipe=Recipe(epochs=20))
     figure = published(0.9, status="recalled", source="Gidaris et al. 2018, Table 1", note="best epoch on test")
-    text = " ".join(render(published_tables([record], catalog_of(figure)), "table", width).split())
+    text = " ".join(render_tables(published_tables([record], catalog_of(figure)), "table", width).split())
     assert "0.9000" in text
     assert "-0.0500" in text
     assert ("Gidaris" in text) != ("Left out for lack of width: source" in text)

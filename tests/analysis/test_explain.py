@@ -1,4 +1,4 @@
-"""`bench explain`: every field that differs is named once, with what follows from it."""
+"""`bench explain`: every field that differs, once, with its consequence."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import pytest
 from conftest import Bench
 from sample_records import sample_record, sample_score
 
-from benchmark.analysis.explain import as_json, setting_differences, table, verdict
+from benchmark.analysis.explain import explanation_report, setting_differences, verdict
 from benchmark.records.record import Record, write_record
-from benchmark.reports.render import render
+from benchmark.reports.render import FORMATS, render_report
 
 
-def told(a: Record, b: Record) -> dict[str, tuple[object, object, str]]:
-    """Field -> both values and the consequence."""
+def differences(a: Record, b: Record) -> dict[str, tuple[object, object, str]]:
+    """Field -> value in A, value in B, consequence."""
     return {each.field: (each.a, each.b, each.consequence) for each in setting_differences(a, b)}
 
 
 def changed(record: Record, *path: str, to: object) -> Record:
-    """The record with one value of its cell another."""
+    """The record with another value of its cell."""
     cell: Any = json.loads(json.dumps(record.cell))
-    place = cell
+    parent = cell
     for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = to
+        parent = parent[key]
+    parent[path[-1]] = to
     return dataclasses.replace(record, cell=cell, id="e" * 64)
 
 
@@ -45,19 +45,19 @@ def changed(record: Record, *path: str, to: object) -> Record:
         (("recipe", "milestones"), [1, 2], "recipe.milestones"),
     ],
 )
-def test_what_is_hashed_makes_another_cell(path: tuple[str, ...], value: object, field: str) -> None:
+def test_training_settings_make_another_cell(path: tuple[str, ...], value: object, field: str) -> None:
     a = sample_record()
-    found = told(a, changed(a, *path, to=value))
-    assert {name: each[2] for name, each in found.items()} == {field: "another cell"}
-    assert verdict(a, changed(a, *path, to=value)).endswith(f" by {path[0]}.")
+    consequences = {name: each[2] for name, each in differences(a, changed(a, *path, to=value)).items()}
+    assert consequences == {field: "another cell"}
+    assert verdict(a, changed(a, *path, to=value)).endswith(f"What differs: {path[0]}.")
 
 
-def test_a_smoke_run_is_another_cell() -> None:
+def test_smoke_run_is_another_cell() -> None:
     smoke = sample_record(state="smoke", id="e" * 64)
-    assert told(sample_record(), smoke) == {"smoke": (False, True, "another cell")}
+    assert differences(sample_record(), smoke) == {"smoke": (False, True, "another cell")}
 
 
-def test_a_law_a_provider_and_a_protocol_make_a_record_stale() -> None:
+def test_version_provider_and_protocol_make_a_record_stale() -> None:
     a = changed(sample_record(), "method", "provider", to="repbench")
     provenance = {**a.provenance, "versions": {"method": 2, "encoder": 1, "dataset": 1}}
     b = dataclasses.replace(
@@ -65,32 +65,32 @@ def test_a_law_a_provider_and_a_protocol_make_a_record_stale() -> None:
         provenance=provenance,
         scores=(sample_score(protocol="knn@2"),),
     )
-    assert told(a, b) == {
+    assert differences(a, b) == {
         "provider.method": ("repbench", "other", "stale"),
         "version.method": (1, 2, "stale"),
         "protocol.knn at layer4 (average)": ("knn@1", "knn@2", "stale"),
     }
 
 
-def test_a_provider_that_was_not_recorded_says_nothing() -> None:
+def test_provider_that_was_not_recorded_has_no_consequence() -> None:
     a = sample_record()
-    assert told(a, changed(a, "method", "provider", to="repbench")) == {
+    assert differences(a, changed(a, "method", "provider", to="repbench")) == {
         "provider.method": ("-", "repbench", "recorded only")
     }
 
 
-def test_a_score_that_one_of_them_lacks_is_missing_and_no_more() -> None:
+def test_score_of_one_side_only_is_missing() -> None:
     more = (sample_score(), sample_score(evaluator="linear", protocol="linear@1", pool="flat"))
-    assert told(sample_record(), sample_record(scores=more)) == {
+    assert differences(sample_record(), sample_record(scores=more)) == {
         "protocol.linear at layer4 (flat)": ("-", "linear@1", "scores missing")
     }
 
 
-def test_conditions_and_the_name_of_a_dataset_are_recorded_only() -> None:
+def test_provenance_and_dataset_label_are_recorded_only() -> None:
     a = sample_record()
     b = changed(a, "dataset", "label", to="numerals")
     b = dataclasses.replace(b, provenance={**a.provenance, "device": "cuda", "threads": 2, "plugins": {"aet": "1.0"}})
-    assert told(a, b) == {
+    assert differences(a, b) == {
         "dataset.label": ("digits", "numerals", "recorded only"),
         "provenance.device": ("cpu", "cuda", "recorded only"),
         "provenance.threads": ("-", 2, "recorded only"),
@@ -98,26 +98,26 @@ def test_conditions_and_the_name_of_a_dataset_are_recorded_only() -> None:
     }
 
 
-def test_values_of_scores_and_costs_are_not_compared() -> None:
+def test_score_values_and_costs_are_not_compared() -> None:
     a, b = sample_record(), sample_record(scores=(sample_score(0.25),), cost={"train_seconds": 99.0})
     assert setting_differences(a, b) == []
     assert verdict(a, b).startswith(f"The same cell, {a.id[:10]}")
     assert "nothing else differs" in verdict(a, b)
 
 
-def test_a_cell_whose_process_died_is_the_same_for_all_that_its_record_lacks() -> None:
+def test_record_of_a_killed_process_is_the_same_cell() -> None:
     whole = sample_record()
     names = {kind: {"name": "x", "label": "x", "params": {}} for kind in ("method", "encoder", "dataset")}
     died = dataclasses.replace(whole, cell={**names, "seed": 0}, provenance={}, scores=(), state="failed")
     assert "another cell" not in {each.consequence for each in setting_differences(whole, died)}
-    assert "what else differs is listed" in verdict(whole, died)
+    assert "lists what else differs" in verdict(whole, died)
 
 
-def test_ids_that_differ_without_a_reason_are_told_as_that() -> None:
-    assert "though no recorded setting differs" in verdict(sample_record(), sample_record(id="e" * 64))
+def test_ids_that_differ_without_a_setting_are_explained() -> None:
+    assert "but no recorded setting differs" in verdict(sample_record(), sample_record(id="e" * 64))
 
 
-def test_what_has_consequences_comes_first() -> None:
+def test_gravest_consequences_come_first() -> None:
     a = sample_record()
     b = dataclasses.replace(
         changed(a, "seed", to=3),
@@ -129,14 +129,17 @@ def test_what_has_consequences_comes_first() -> None:
     ]
 
 
-def test_a_table_has_a_row_for_each_and_json_the_values_as_they_are() -> None:
+def test_report_keeps_values_in_json() -> None:
     a = sample_record()
     b = changed(a, "recipe", "lr", to=0.01)
-    assert table(a, b).rows == (("recipe.lr", "0.001", "0.01", "another cell"),)
-    assert "recipe.lr" in render([table(a, b)], "table")
-    body = json.loads(as_json(a, b))
+    report = explanation_report(a, b)
+    (table,) = report.tables()
+    assert table.rows == (("recipe.lr", "0.001", "0.01", "another cell"),)
+    for form in FORMATS:
+        assert "recipe" in render_report(report, form)
+    body = json.loads(render_report(report, "json"))
     assert (body["same"], body["a"]["id"], body["b"]["id"]) == (False, a.id, b.id)
-    assert body["differences"] == [{"field": "recipe.lr", "a": 0.001, "b": 0.01, "consequence": "another cell"}]
+    assert body["rows"] == [{"field": "recipe.lr", "a": 0.001, "b": 0.01, "consequence": "another cell"}]
 
 
 @pytest.fixture
@@ -148,25 +151,25 @@ def left(tmp_path: Path) -> tuple[Record, Record]:
     return pair
 
 
-def test_the_command_takes_every_way_of_naming_a_record(bench: Bench, left: tuple[Record, Record]) -> None:
-    shown = bench("explain", "aet/resnet18/digits/0", left[1].id[:8])
-    assert shown.exit_code == 0, shown.output
-    assert [line.split() for line in shown.stdout.splitlines() if line.strip().startswith("seed")] == [
+def test_command_accepts_folder_id_and_name(bench: Bench, left: tuple[Record, Record]) -> None:
+    result = bench("explain", "aet/resnet18/digits/0", left[1].id[:8])
+    assert result.exit_code == 0, result.output
+    assert [line.split() for line in result.stdout.splitlines() if line.strip().startswith("seed")] == [
         ["seed", "0", "1", "another", "cell"]
     ]
     body = json.loads(
         bench("explain", "runs/aet-resnet18-digits-s0", "aet-resnet18-digits-s1", "--format", "json").stdout
     )
-    assert [each["field"] for each in body["differences"]] == ["seed"]
+    assert [each["field"] for each in body["rows"]] == ["seed"]
 
 
-def test_a_cell_beside_itself_is_the_same(bench: Bench, left: tuple[Record, Record]) -> None:
-    shown = bench("explain", "aet/resnet18/digits/0", left[0].id)
-    assert shown.exit_code == 0, shown.output
-    assert "The same cell" in shown.stdout
+def test_cell_is_the_same_as_itself(bench: Bench, left: tuple[Record, Record]) -> None:
+    result = bench("explain", "aet/resnet18/digits/0", left[0].id)
+    assert result.exit_code == 0, result.output
+    assert "The same cell" in result.stdout
 
 
-def test_a_record_that_is_not_there_is_told_of(bench: Bench, left: tuple[Record, Record]) -> None:
+def test_missing_record_is_reported(bench: Bench, left: tuple[Record, Record]) -> None:
     result = bench("explain", "aet/resnet18/digits/0", "aet/resnet18/digits/7")
     assert result.exit_code == 2
-    assert "'aet/resnet18/digits/7': no record fits" in result.stderr
+    assert "no record matches 'aet/resnet18/digits/7'" in result.stderr

@@ -228,7 +228,7 @@ def test_neighbors_of_raw_pixels_are_those_that_numpy_finds(runs: Path, bench: B
     [
         (("--query", "360"), ("--query 360", "between 0 and 359")),
         (("--k", "360"), ("--k 360", "between 1 and 359")),
-        (("--tap", "layer9"), ("no tap called 'layer9'", "there is:")),
+        (("--tap", "layer9"), ("no tap called 'layer9'", "available:")),
         (("-o", "picture.gif"), ("write -o picture.png",)),
         (("-o", "."), ("-o . is a folder",)),
     ],
