@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from benchmark.api.evaluators import EvaluatorSpec, Metric
 from benchmark.api.methods import MethodSpec, Published
 from benchmark.api.parameters import as_dict
 from benchmark.api.recipes import Recipe
-from benchmark.records.record import Record, Score, from_json
+from benchmark.records.record import Record, Score, as_json, parse_record
 
 PROVIDER = Provider(plugin="paper", distribution="paper", version="1")
 PAPER = Recipe(
@@ -145,6 +144,5 @@ def record_of(
     cell["dataset"]["subset"] = subset
     cell["recipe"] = as_dict(Recipe(epochs=0) if recipe is None else recipe)
     cell["image_shape"] = [3, 32, 32]
-    body = {**dataclasses.asdict(record), "id": hashlib.sha256(repr(cell).encode()).hexdigest()}
-    del body["folder"]
-    return from_json(json.loads(json.dumps(body)), Path("runs") / "cell" / "record.json")
+    body = {**as_json(record), "id": hashlib.sha256(repr(cell).encode()).hexdigest()}
+    return parse_record(json.dumps(body).encode(), Path("runs") / "cell" / "record.json")
