@@ -1,6 +1,13 @@
-"""Conformance checks that plugin authors run in their tests: `check_method`, `check_encoder`, `check_evaluator`, `check_dataset`.
+"""Conformance checks that plugin authors run in their tests.
 
-May import every package but `benchmark.cli`.
+    from benchmark.testing import check_method
+    from bench_mine import MINE
+
+    def test_mine_conforms() -> None:
+        check_method(MINE)
+
+Each check raises ConformanceError with a message that says what is wrong and what is valid. The checks run on a CPU with
+a few small images and take about a second. This package may import every package but `benchmark.cli`.
 """
 
 from benchmark.testing.conformance import ConformanceError

@@ -1,7 +1,8 @@
-"""The error of a conformance check, and the guard against global side effects."""
+"""What all conformance checks share: their error, and the check that global state does not change."""
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -11,37 +12,40 @@ import torch
 
 
 class ConformanceError(AssertionError):
-    """A plugin that does not keep its contract."""
+    """A plugin violates its contract."""
 
 
-def require(condition: bool, sentence: str) -> None:
+def require(condition: bool, message: str) -> None:
+    """Raises ConformanceError with the message unless the condition holds."""
     if not condition:
-        raise ConformanceError(sentence)
+        raise ConformanceError(message)
 
 
-class NoTrace:  # reads as a word in a with statement
-    """Global torch state is afterwards what it was: random stream, default type, gradient mode, thread count."""
+@contextlib.contextmanager
+def unchanged_global_state(name: str) -> Iterator[None]:
+    """Checks that the code inside leaves the global state as it was: random streams, default type, gradient mode, threads.
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    Args:
+        name: what is checked, for the message: "method 'mine'".
 
-    def __enter__(self) -> None:
-        self._before = list(global_state())
+    Raises:
+        ConformanceError: with what changed.
+    """
+    before = _global_state()
+    yield
+    changed = [part for part, value in _global_state().items() if value != before[part]]
+    require(not changed, f"{name} changed global state: {', '.join(changed)}")
 
-    def __exit__(self, kind: object, *exception: object) -> None:
-        if kind is not None:
-            return
-        for (what, before), (_, after) in zip(self._before, global_state(), strict=True):
-            require(before == after, f"{self._name} changed global state: {what}")
 
-
-def global_state() -> Iterator[tuple[str, object]]:
-    # Only what code must not touch: draws during a check run inside fork_rng, so a moved stream is a leak.
-    yield "torch's default type", torch.get_default_dtype()
-    yield "gradient mode", torch.is_grad_enabled()
-    yield "the number of threads", torch.get_num_threads()
-    yield "torch's random stream", bytes(torch.random.get_rng_state().numpy().tobytes())
-    yield "deterministic algorithms", torch.are_deterministic_algorithms_enabled()
-    state: Any = np.random.get_state()
-    yield "numpy's random stream", state[1].tobytes()
-    yield "python's random stream", random.getstate()
+def _global_state() -> dict[str, object]:
+    # The harness runs a plugin's code in torch.random.fork_rng, so torch's stream moves only by a leak.
+    numpy_state: Any = np.random.get_state()
+    return {
+        "torch's default type": torch.get_default_dtype(),
+        "gradient mode": torch.is_grad_enabled(),
+        "the number of threads": torch.get_num_threads(),
+        "torch's random stream": torch.random.get_rng_state().numpy().tobytes(),
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "numpy's random stream": numpy_state[1].tobytes(),
+        "python's random stream": random.getstate(),
+    }

@@ -1,4 +1,4 @@
-"""Conformance check of evaluator plugins."""
+"""Conformance check of evaluators."""
 
 from __future__ import annotations
 
@@ -11,80 +11,83 @@ from benchmark.api.cells import Item, ScoreRequest
 from benchmark.api.evaluators import Evaluation, EvaluatorSpec
 from benchmark.evaluation.evaluate import LabeledImages, Subject, evaluate
 from benchmark.evaluation.features import FrozenFeatures, frozen_features
-from benchmark.testing.conformance import NoTrace, require
+from benchmark.testing.conformance import require, unchanged_global_state
 from benchmark.testing.miniature import probe_subject
 
 
 def check_evaluator(spec: EvaluatorSpec, params: Any = None) -> Evaluation:
-    """An evaluator repeats itself, leaves the encoder frozen, and its predictions do not depend on test labels.
+    """Checks that scores are reproducible, the encoder stays frozen, and test labels do not influence predictions.
 
     Args:
         spec: the evaluator.
-        params: an instance of `spec.params`; default: its defaults.
+        params: instance of `spec.params`; default: its defaults.
 
     Returns:
-        What it found on a small frozen encoder.
+        Its evaluation of a small frozen encoder.
 
     Raises:
         ConformanceError: with what is wrong.
-        FrozenError: it changed the encoder.
-        PluginError: no measurement, an undeclared metric, a value that is not finite, outcomes of another length.
+        FrozenError: the evaluator changed the encoder.
+        PluginError: no measurement, an undeclared metric, a value that is not finite, or outcomes of another length.
     """
+    name = f"evaluator '{spec.name}'"
     params = spec.params() if params is None else params
     subject = probe_subject()
-    with NoTrace(f"evaluator '{spec.name}'"):
-        first = _evaluated(spec, params, subject)
-    again = _evaluated(spec, params, subject)
+    with unchanged_global_state(name):
+        evaluation = _evaluate(spec, params, subject)
     require(
-        _same_measurements(first, again),
-        f"evaluator '{spec.name}': the same features gave other numbers; draw from probe.generator",
+        _scores(evaluation) == _scores(_evaluate(spec, params, subject)),
+        f"{name}: the same features gave other scores; draw random numbers from probe.generator",
     )
-    shuffled = LabeledImages(images=subject.test.images, labels=subject.test.labels.flip(0))
-    other = _evaluated(spec, params, dataclasses.replace(subject, test=shuffled))
-    for name, prediction in first.predictions.items():
-        require(
-            bool(np.array_equal(prediction, other.predictions[name])),
-            f"evaluator '{spec.name}': other test labels gave other predictions ('{name}'); test labels may only score",
-        )
-    if spec.labels == "none":
-        learned = LabeledImages(images=subject.train.images, labels=subject.train.labels.flip(0))
-        other = _evaluated(spec, params, dataclasses.replace(subject, train=learned, test=shuffled))
-        require(
-            _same_measurements(first, other),
-            f"evaluator '{spec.name}': other labels gave other numbers, but its spec declares labels='none'",
-        )
-    _check_values(spec, first)
-    return first
+    _check_labels(name, spec, params, subject, evaluation)
+    _check_values(name, spec, evaluation)
+    return evaluation
 
 
-def _same_measurements(one: Evaluation, other: Evaluation) -> bool:
-    """Values and what they are means of: two guesses may well be right equally often, and about other images."""
-
-    def told(found: Evaluation) -> list[tuple[str, float, object]]:
-        return [
-            (m.metric, m.value, None if m.outcomes is None else np.asarray(m.outcomes).tobytes())
-            for m in found.measurements
-        ]
-
-    return told(one) == told(other)
-
-
-def _evaluated(spec: EvaluatorSpec, params: Any, subject: Subject) -> Evaluation:
+def _evaluate(spec: EvaluatorSpec, params: Any, subject: Subject) -> Evaluation:
     request = ScoreRequest(tap="conv2", pool=spec.pools[0], evaluator=Item(name=spec.name), protocol=spec.protocol)
     assert isinstance(subject.source, FrozenFeatures)
     with frozen_features(subject.source.encoder):
         return evaluate(subject, request, spec, params)
 
 
-def _check_values(spec: EvaluatorSpec, found: Evaluation) -> None:
+def _scores(evaluation: Evaluation) -> list[tuple[str, float, object]]:
+    """Values with their outcomes: two random guesses may reach the same accuracy, but not on the same images."""
+    return [
+        (each.metric, each.value, None if each.outcomes is None else np.asarray(each.outcomes).tobytes())
+        for each in evaluation.measurements
+    ]
+
+
+def _check_labels(name: str, spec: EvaluatorSpec, params: Any, subject: Subject, evaluation: Evaluation) -> None:
+    """Predictions do not depend on test labels; scores of an evaluator without labels depend on no labels."""
+    other_test = dataclasses.replace(subject, test=_relabeled(subject.test))
+    predictions = _evaluate(spec, params, other_test).predictions
+    for key, prediction in evaluation.predictions.items():
+        require(
+            bool(np.array_equal(prediction, predictions[key])),
+            f"{name}: other test labels gave other predictions ('{key}'); test labels may only be used to score",
+        )
+    if spec.labels == "none":
+        other_labels = dataclasses.replace(other_test, train=_relabeled(subject.train))
+        require(
+            _scores(evaluation) == _scores(_evaluate(spec, params, other_labels)),
+            f"{name}: other labels gave other scores, but its spec declares labels='none'",
+        )
+
+
+def _relabeled(split: LabeledImages) -> LabeledImages:
+    return LabeledImages(images=split.images, labels=split.labels.flip(0))
+
+
+def _check_values(name: str, spec: EvaluatorSpec, evaluation: Evaluation) -> None:
     units = {metric.name: metric.unit for metric in spec.metrics}
-    for measurement in found.measurements:
-        name = f"evaluator '{spec.name}': {measurement.metric}"
-        if units[measurement.metric.partition("@")[0]] == "fraction":
-            require(0 <= measurement.value <= 1, f"{name} is {measurement.value}, but its unit is a fraction")
-        if measurement.outcomes is not None:
-            mean = float(np.nanmean(np.asarray(measurement.outcomes, dtype=np.float64)))
+    for each in evaluation.measurements:
+        if units[each.metric.partition("@")[0]] == "fraction":
+            require(0 <= each.value <= 1, f"{name}: {each.metric} is {each.value}, but its unit is a fraction")
+        if each.outcomes is not None:
+            mean = float(np.nanmean(np.asarray(each.outcomes, dtype=np.float64)))
             require(
-                abs(mean - measurement.value) < 1e-5,
-                f"{name} is {measurement.value}, but the mean of its outcomes is {mean}",
+                abs(mean - each.value) < 1e-5,
+                f"{name}: {each.metric} is {each.value}, but the mean of its outcomes is {mean}",
             )

@@ -1,4 +1,4 @@
-"""A small encoder, small images and a small probe for conformance checks."""
+"""A small encoder, small images and a small frozen encoder to score: for conformance checks and tests."""
 
 from __future__ import annotations
 
@@ -18,39 +18,46 @@ STEPS_PER_EPOCH = 2
 
 
 class SmallEncoder(nn.Module):
+    """Two strided convolutions with batch norm; the taps `conv1` (8 channels) and `conv2` (12 channels)."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Sequential(nn.Conv2d(channels, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
         self.conv2 = nn.Sequential(nn.Conv2d(8, 12, 3, 2, 1, bias=False), nn.BatchNorm2d(12), nn.ReLU())
 
     def forward(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
-        found = {"conv1": self.conv1(images)}
+        """Features of normalized images (N, C, H, W)."""
+        features = {"conv1": self.conv1(images)}
         if "conv2" in taps:
-            found["conv2"] = self.conv2(found["conv1"])
-        return found
+            features["conv2"] = self.conv2(features["conv1"])
+        return features
 
 
 def small_layout(params: object, image_shape: ImageShape) -> Layout:
+    """The layout of `SmallEncoder`: each convolution halves the sides, rounded up."""
     _, height, width = image_shape
-    halves = [(-(-height // 2), -(-width // 2)), (-(-height // 4), -(-width // 4))]
     taps = (
-        Tap(name="conv1", kind="map", shape=(8, *halves[0])),
-        Tap(name="conv2", kind="map", shape=(12, *halves[1])),
+        Tap(name="conv1", kind="map", shape=(8, -(-height // 2), -(-width // 2))),
+        Tap(name="conv2", kind="map", shape=(12, -(-height // 4), -(-width // 4))),
     )
     return Layout(taps=taps, output="conv2", probe="conv2", local="conv1")
 
 
 SMALL_ENCODER = EncoderSpec(
     name="small",
-    summary="two convolutions with batch norm: for tests",
+    summary="two convolutions with batch norm, for tests",
     build=lambda context: SmallEncoder(context.image_shape[0]),
     layout=small_layout,
 )
-"""Trains in milliseconds and has a map to be local on."""
+"""Trains in milliseconds; its local map is `conv1`, its output `conv2`."""
 
 
 def small_images(count: int, image_shape: ImageShape = (3, 16, 16), seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Images (N, C, H, W) uint8 with a bright stripe whose place tells the class, and their labels (N,) int64."""
+    """Noise with a bright stripe whose height shows the class.
+
+    Returns:
+        Images (N, C, H, W) uint8 and labels (N,) int64 in [0, 4).
+    """
     channels, height, width = image_shape
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 128, (count, channels, height, width), generator=generator, dtype=torch.uint8)
@@ -62,9 +69,10 @@ def small_images(count: int, image_shape: ImageShape = (3, 16, 16), seed: int = 
 
 
 def probe_subject(seed: int = 0, train: int = 80, test: int = 40) -> Subject:
-    """A frozen small encoder with train and test images: what evaluators are tried on."""
+    """An untrained, frozen small encoder with train and test images, for evaluators to score."""
+    mean, std = [0.4] * 3, [0.3] * 3
     encoder = build_encoder(
-        SMALL_ENCODER, SMALL_ENCODER.params(), (3, 16, 16), num_images=train, seed=seed, mean=[0.4] * 3, std=[0.3] * 3
+        SMALL_ENCODER, SMALL_ENCODER.params(), (3, 16, 16), num_images=train, seed=seed, mean=mean, std=std
     )
     train_images, train_labels = small_images(train, seed=seed + 1)
     test_images, test_labels = small_images(test, seed=seed + 2)
