@@ -1,4 +1,4 @@
-"""Cells to look at: one whose features are written down, and a finished one of raw pixels."""
+"""Frozen cells: one with given features, and a finished cell of raw pixels."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from benchmark.cli.main import main
 from benchmark.encoder import NormalizedEncoder
 
 RECORD = "pixels/-/digits[subset=100]/-"
-"""How the command line names the finished one."""
+"""Name of the finished cell on the command line."""
 
 
 class Pixels(nn.Module):
-    """The pixels themselves, in [0, 1]."""
+    """An encoder that returns the pixels, in [0, 1]."""
 
     def forward(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
         return {"out": images.flatten(1)}
 
 
 def cell_of(pixels: Sequence[Sequence[int]], labels: Sequence[int], *, std: float = 1.0) -> FrozenCell:
-    """A cell whose test features are the given rows of bytes, divided by 255; its classes are cat and dog."""
+    """A cell whose test features are the rows of `pixels` divided by 255. Its classes are cat and dog."""
     width = len(pixels[0])
     layout = Layout(taps=(Tap(name="out", kind="vector", shape=(width,)),), output="out", probe="out")
     images = torch.tensor(pixels, dtype=torch.uint8).reshape(len(pixels), 1, 1, width)
@@ -42,9 +42,9 @@ def cell_of(pixels: Sequence[Sequence[int]], labels: Sequence[int], *, std: floa
 
 
 def records_of_pixels(folder: Path) -> Path:
-    """The --out of a run that has one record: raw pixels of a hundred digits, scored on all test images."""
-    what = ("--methods", "pixels", "--dataset", "digits[subset=100]", "--evaluators", "knn", "--no-floors")
-    how = ("--executor", "inline", "--device", "cpu", "--quiet", "--out", str(folder / "runs"))
-    result = CliRunner().invoke(main, ["run", *what, *how], catch_exceptions=False)
+    """Runs one cell: raw pixels of a hundred digits, scored on all test images. Returns its --out folder."""
+    cell = ("--methods", "pixels", "--dataset", "digits[subset=100]", "--evaluators", "knn", "--no-floors")
+    options = ("--executor", "inline", "--device", "cpu", "--quiet", "--out", str(folder / "runs"))
+    result = CliRunner().invoke(main, ["run", *cell, *options], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return folder / "runs"
