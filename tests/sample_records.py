@@ -1,4 +1,4 @@
-"""Records as a run would leave them, made by hand: for the tests of records, tables and leaderboards."""
+"""Makers of records, scores and tables for tests."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import hashlib
 from typing import Any
 
 from benchmark.records.record import Record, Score
+from benchmark.reports.score_tables import score_tables
+from benchmark.reports.table import MissingCell, Table
 
 
 def sample_score(value: float = 0.5, **changes: Any) -> Score:
-    """A kNN accuracy at one tap."""
+    """A kNN accuracy at one tap; `changes` replace fields."""
     fields: dict[str, Any] = {
         "tap": "layer4",
         "pool": "average",
@@ -37,7 +39,7 @@ def sample_record(
     recipe: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Record:
-    """A finished cell; its id follows from what it is."""
+    """A finished cell with an id of its own; `changes` replace fields of the record."""
     recipe = {"epochs": 6, "lr": 0.001, **(recipe or {})}
     name, _, words = method.partition("[")
     cell = {
@@ -72,6 +74,21 @@ def sample_record(
             "commit": "0123456789abcdef0123456789abcdef01234567",
             "dirty": False,
         },
-        "checks": {"trained": True, "learned": None, "frozen": True},
+        "checks": {"trained": True, "failed_to_learn": None, "frozen": True},
     }
     return Record(**{**fields, **changes})
+
+
+def awkward_tables() -> list[Table]:
+    """Score tables with bars, brackets, line breaks and percent signs in their texts."""
+    records = [
+        *(
+            sample_record("aet[transform=affine]", seed=seed, scores=(sample_score(0.5 + 0.1 * seed),))
+            for seed in (0, 1)
+        ),
+        *(sample_record("dim_local", seed=seed, scores=(sample_score(0.3 + 0.1 * seed),)) for seed in (0, 1)),
+        sample_record("x|y", dataset="photos[subset=50]", scores=(sample_score(evaluator="knn[k=5]"),)),
+    ]
+    reason = "failed: 100 % | of\nit [red]here[/red] [/x]"
+    missing = MissingCell(method="dim", encoder="resnet18", dataset="digits", seed=1, reason=reason)
+    return score_tables(records, [missing])

@@ -110,8 +110,8 @@ def _pareto_set(rows: Sequence[_CostRow]) -> list[bool]:
 
 def _table(scores: AggregatedScores, rows: Sequence[_CostRow]) -> Table:
     remarks = remarks_of(scores, [[row.row] for row in rows])
-    columns = ("method", "encoder", "tap", "epochs", "seeds", scores.headline, "pareto")
-    columns = (*columns, "train seconds", "images seen", "peak memory", "device")
+    left = ("method", "encoder", "tap", "epochs", "seeds", scores.headline, "pareto")
+    columns = (*left, "train seconds", "images seen", "peak memory", "device")
     texts = [_row_texts(scores, row, member) for row, member in zip(rows, _pareto_set(rows), strict=True)]
     return Table(
         title=f"by cost: {table_title(scores)}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,51 +27,61 @@ from benchmark.stats import multiple_testing
 from benchmark.stats.significance import SeedOutcomes
 
 TieMode = Literal["auto", "on", "off"]
-MAX_ROWS = 60
-"""Longer tables have ranks only on request: every row is compared with every other."""
-MAX_WORK = 5 * 10**7
-"""Values (rows x rows x seeds x images) compared without a request, over all tables: two seconds."""
 PAIR_WORK = 3000
 """Cost of comparing a pair of rows, in values."""
-MAX_FILES = 500
-"""Records whose outcomes are read without a request."""
-MAX_RECORDS = 1000
-"""Larger folders have ranks only on request."""
 MEANING = (
     "rank: 95 % simultaneous rank interval among {rows} rows (Holm), for retrained models and new test images: "
     "1 + significantly better rows to {rows} - significantly worse rows."
 )
-TOO_MANY = (
-    f"No ranks: more than {MAX_ROWS} rows, {MAX_RECORDS} records or two seconds of work. --ties on computes them."
-)
 ONE_SEED = "1 seed"
 NO_RANK = "-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankLimits:
+    """How much is computed without a request."""
+
+    rows: int = 60
+    """Rows of a table: every row is compared with every other."""
+    work: int = 5 * 10**7
+    """Values (rows x rows x seeds x images) compared over all tables: two seconds."""
+    files: int = 500
+    """Records whose outcomes are read."""
+    records: int = 1000
+    """Records of the folder."""
+
 
 Outcomes = NDArray[Any]
 ReadOutcomes = Callable[[RecordSummary, ScoreKey], Outcomes | None]
 """Reads the outcomes (images,) whose mean is a score of a record; None if it has none."""
 
 
-def ranker(records: Sequence[Record] | Columns, ties: TieMode, source: Path | None = None) -> Ranker | None:
+def ranker(
+    records: Sequence[Record] | Columns,
+    ties: TieMode,
+    source: Path | None = None,
+    limits: RankLimits = RankLimits(),  # frozen
+) -> Ranker | None:
     """A function that ranks the rows of score tables; None for `off`.
 
     Args:
         records: those of the tables.
         ties: `on` ranks all tables, `auto` those that take a second or two together.
         source: the output folder or leaderboard of the records; None if the records know their folders.
+        limits: of `auto`.
     """
     if ties == "off":
         return None
     if isinstance(records, Columns):
-        return Ranker(records, outcomes_of_index(source or Path()), ties)
+        return Ranker(records, outcomes_of_index(source or Path()), ties, limits)
     outcomes = outcomes_of_records(records) if source is None else outcomes_of_leaderboard(source, records)
-    return Ranker(columns_of(records), outcomes, ties)
+    return Ranker(columns_of(records), outcomes, ties, limits)
 
 
 def outcomes_of_index(out: Path) -> ReadOutcomes:
     """Outcomes of records that were read from the index of an output folder."""
 
-    @functools.lru_cache(maxsize=MAX_FILES)
+    @functools.lru_cache(maxsize=RankLimits.files)
     def scores(folder: str) -> dict[ScoreId, Score]:
         return by_score_key(read_record(out / folder).scores)
 
@@ -117,12 +128,13 @@ def _score_id(key: ScoreKey) -> ScoreId:
 class Ranker:
     """Ranks the rows of several tables within a shared budget of work."""
 
-    def __init__(self, columns: Columns, outcomes: ReadOutcomes, ties: TieMode) -> None:
+    def __init__(self, columns: Columns, outcomes: ReadOutcomes, ties: TieMode, limits: RankLimits) -> None:
         self._columns = columns
         self._outcomes = outcomes
         self._unlimited = ties == "on"
         self._members = GroupMembers(columns)
-        self._work = MAX_WORK
+        self._limits = limits
+        self._work = limits.work
         self._files: set[int] = set()
 
     def __call__(self, table: AggregatedScores, rows: Sequence[AggregatedRow]) -> Ranks:
@@ -134,7 +146,8 @@ class Ranker:
         if len(rankable) < 2:
             return Ranks(labels=())
         if not self._unlimited and not self._reserve(table, [scores[index] for index in rankable]):
-            return Ranks(labels=(), notes=(TOO_MANY,))
+            limits = f"{self._limits.rows} rows, {self._limits.records} records or two seconds of work"
+            return Ranks(labels=(), notes=(f"No ranks: more than {limits}. --ties on computes them.",))
         try:
             samples = {index: self._sample(rows[index], scores[index]) for index in rankable}
         except RecordError as error:
@@ -146,11 +159,13 @@ class Ranker:
         """Whether the budget allows for a table; if so, its work is subtracted."""
         records = {int(self._columns.record_index[score]) for of_row in scores for score in of_row}
         work = len(scores) * (sum(map(len, scores)) * table.max_images + len(scores) * PAIR_WORK)
-        few_files = len(self._files | records) <= MAX_FILES and len(self._columns) <= MAX_RECORDS
-        if len(scores) > MAX_ROWS or not few_files or work > self._work:
+        limits, files = self._limits, self._files | records
+        if len(scores) > limits.rows or len(files) > limits.files or len(self._columns) > limits.records:
+            return False
+        if work > self._work:
             return False
         self._work -= work
-        self._files |= records
+        self._files = files
         return True
 
     def _sample(self, row: AggregatedRow, scores: Sequence[int]) -> tuple[SeedOutcomes, str] | None:

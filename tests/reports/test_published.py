@@ -14,7 +14,7 @@ from benchmark.api.catalog import Catalog, load_catalog
 from benchmark.api.grammar import parse_items
 from benchmark.api.methods import MethodSpec, Published, Setting
 from benchmark.api.parameters import as_dict, bind
-from benchmark.api.recipes import Recipe, stretched
+from benchmark.api.recipes import Recipe, with_epochs
 from benchmark.records.record import Record
 from benchmark.reports.published import comparisons, described, figures_for, named, shown_value
 
@@ -171,7 +171,7 @@ def test_the_numbers_of_a_shared_optimizer_and_schedule_are_compared() -> None:
 @pytest.mark.parametrize("epochs", [1, 20, 150, 400])
 def test_a_recipe_stretched_to_other_epochs_differs_in_the_epochs_alone(epochs: int) -> None:
     theirs = dataclasses.replace(PAPER, warmup=10, linear_from=180)
-    assert differing(record_of(recipe=stretched(theirs, epochs)), recipe=theirs) == (f"{epochs} of 200 epochs",)
+    assert differing(record_of(recipe=with_epochs(theirs, epochs)), recipe=theirs) == (f"{epochs} of 200 epochs",)
 
 
 def test_a_figure_without_a_recipe_says_nothing_of_ours() -> None:
@@ -201,7 +201,7 @@ def test_all_that_differs_is_told_at_once() -> None:
         subset=500,
         method_params={"turns": 2, "weight": 1.0},
         encoder_params={"blocks": 3, "init": "own"},
-        recipe=dataclasses.replace(stretched(PAPER, 5), lr=0.01),
+        recipe=dataclasses.replace(with_epochs(PAPER, 5), lr=0.01),
     )
     assert set(differing(ours, evaluator="svm")) == {
         *("images of cifar10-jpeg", "500 training images", "5 of 200 epochs", "lr=0.01"),

@@ -13,11 +13,11 @@ from sample_figures import PAPER, catalog_of, published, record_of, scored
 
 from benchmark.api.catalog import Catalog
 from benchmark.api.methods import Published
-from benchmark.api.recipes import stretched
+from benchmark.api.recipes import with_epochs
 from benchmark.errors import UsageError
 from benchmark.records.record import Record, Score
 from benchmark.reports.published_tables import as_csv, as_json, published_tables
-from benchmark.reports.render import render
+from benchmark.reports.render import render_tables
 from benchmark.reports.table import Table
 
 
@@ -96,7 +96,7 @@ def test_remarks_hold_every_difference_and_what_the_figure_says_of_itself() -> N
         dataset="cifar10-jpeg[subset=500]",
         subset=500,
         method_params={"turns": 2, "weight": 1.0},
-        recipe=dataclasses.replace(stretched(PAPER, 5), lr=0.01),
+        recipe=dataclasses.replace(with_epochs(PAPER, 5), lr=0.01),
     )
     remarks = row_of(ours, figure=published(evaluator="svm", note="best epoch on test"))["remarks"]
     assert set(remarks.split("; ")) == {
@@ -321,7 +321,7 @@ def test_published_figures_survive_markdown_and_latex() -> None:
     records, catalog = several()
     found = published_tables(records, catalog)
     for form in ("md", "latex"):
-        text = render(found, form)  # type: ignore[arg-type]  # two of the words that there are
+        text = render_tables(found, form)  # type: ignore[arg-type]  # two of the words that there are
         assert "0.9100 recalled" in text
         assert "svm pool=average" in text
         assert "ours and published on cifar10-jpeg[subset=500]" in text

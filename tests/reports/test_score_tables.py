@@ -1,37 +1,21 @@
-"""Tables: raw numbers for machines, honest ones for people."""
+"""Score tables: means, order, winners, missing cells."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import itertools
-import json
 import random
-import re
 import statistics
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from rich.console import Console
 from sample_records import sample_record, sample_score
 
-from benchmark.records.dataframe import CSV_COLUMNS, records_as_json, to_frame, write_csv
 from benchmark.records.record import Record
-from benchmark.reports import terminal as formats
-from benchmark.reports.render import render
+from benchmark.reports.render import render_tables
 from benchmark.reports.score_tables import score_tables
 from benchmark.reports.table import MissingCell, Table
-
-PUBLISHED = (
-    "method,encoder,dataset,seed,epochs,tap,pool,evaluator,protocol,metric,value,ci_low,ci_high,n,train_seconds,device,"
-    "cell,method_params,versions,fingerprint,state,repbench_version,commit,images_seen,peak_memory_bytes,precision"
-)
-
-
-def _rows(records: list[Record]) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(write_csv(records))))
 
 
 def _seeds(values: list[float], method: str = "aet", **changes: Any) -> list[Record]:
@@ -55,160 +39,49 @@ def _missing(**changes: Any) -> MissingCell:
     return MissingCell(**{**fields, **changes})
 
 
-# --- CSV --------------------------------------------------------------------------------------------------------------
-
-
-def test_the_columns_are_those_published_in_that_order() -> None:
-    assert ",".join(CSV_COLUMNS) == PUBLISHED
-    assert write_csv([sample_record()]).splitlines()[0] == PUBLISHED
-    assert write_csv([]) == PUBLISHED + "\n"
-
-
-def test_a_row_holds_one_score_with_all_its_conditions() -> None:
-    record = sample_record("aet[transform=affine]", "blocknet", "digits[subset=100]", 3)
-    (row,) = _rows([record])
-    assert row == {
-        "method": "aet[transform=affine]",
-        "encoder": "blocknet",
-        "dataset": "digits[subset=100]",
-        "seed": "3",
-        "epochs": "6",
-        "tap": "layer4",
-        "pool": "average",
-        "evaluator": "knn",
-        "protocol": "knn@1",
-        "metric": "accuracy@k=20",
-        "value": "0.5",
-        "ci_low": "0.375",
-        "ci_high": "0.625",
-        "n": "8",
-        "train_seconds": "1.5",
-        "device": "cpu",
-        "cell": record.id[:10],
-        "method_params": '{"transform": "affine"}',
-        "versions": "1.1.1",
-        "fingerprint": "f" * 16,
-        "state": "done",
-        "repbench_version": "0.1.0",
-        "commit": "0123456789",
-        "images_seen": "8622",
-        "peak_memory_bytes": "",
-        "precision": "",
-    }
-
-
-def test_values_are_raw_fractions_to_six_digits() -> None:
-    record = sample_record(scores=(sample_score(2 / 3, ci_low=None, ci_high=None),))
-    (row,) = _rows([record])
-    assert (row["value"], row["ci_low"], row["ci_high"]) == ("0.666667", "", "")
-
-
-def test_seeds_and_counts_stay_whole_beside_a_cell_without_a_seed() -> None:
-    rows = _rows([sample_record("pixels", "-", seed=None, recipe={"epochs": 0}), sample_record(seed=12)])
-    assert [(row["method"], row["seed"], row["epochs"], row["n"]) for row in rows] == [
-        ("aet", "12", "6", "8"),
-        ("pixels", "", "0", "8"),
-    ]
-
-
-def test_a_gpu_is_shown_by_name_and_a_dirty_commit_by_a_plus() -> None:
-    provenance = {"device": "cuda", "device_name": "NVIDIA A100", "commit": "0123456789abcdef", "dirty": True}
-    (row,) = _rows([sample_record(provenance=provenance)])
-    assert (row["device"], row["commit"]) == ("NVIDIA A100", "0123456789+")
-
-
-def test_a_method_that_did_not_learn_and_a_smoke_run_say_so() -> None:
-    dull = sample_record("dim", checks={"trained": True, "learned": False})
-    smoke = sample_record("rotation", state="smoke")
-    assert [row["state"] for row in _rows([sample_record(), dull, smoke])] == ["done", "did not learn", "smoke"]
-
-
-def _many() -> list[Record]:
-    scores = tuple(
-        sample_score(value, metric=metric, tap=tap, evaluator=evaluator, protocol=f"{evaluator}@1")
-        for value, (metric, tap, evaluator) in enumerate(
-            itertools.product(("map", "accuracy"), ("layer4", "layer1"), ("knn", "linear"))
-        )
-    )
-    return [
-        sample_record(method, encoder, dataset, seed, scores=scores, recipe={"epochs": epochs})
-        for method, encoder, dataset, seed, epochs in itertools.product(
-            ("dim", "aet"), ("resnet18",), ("digits", "cifar10"), (10, 9, None), (20, 3)
-        )
-    ]
-
-
-def test_rows_are_sorted_by_what_they_are_and_numbers_by_size() -> None:
-    rows = _rows(_many())
-    keys = [
-        (
-            row["dataset"],
-            row["method"],
-            row["encoder"],
-            int(row["epochs"]),
-            int(row["seed"] or -1),
-            row["evaluator"],
-            row["tap"],
-            row["metric"],
-        )
-        for row in rows
-    ]
-    assert keys == sorted(keys)
-    assert len(rows) == 2 * 2 * 3 * 2 * 8
-
-
-def test_the_same_records_give_the_same_bytes_in_whatever_order() -> None:
-    assert write_csv(_many()) == write_csv(_many()[::-1])
-    assert "\r" not in write_csv(_many())
-
-
-def test_the_frame_keeps_more_digits_than_the_csv() -> None:
-    assert to_frame([sample_record(scores=(sample_score(1 / 3),))])["value"].item() == 1 / 3
-
-
 # --- means and spreads ------------------------------------------------------------------------------------------------
 
 
-def test_several_seeds_show_mean_and_standard_deviation() -> None:
+def test_seeds_give_mean_and_standard_deviation() -> None:
     (table,) = score_tables(_seeds([0.1, 0.2, 0.6]))
     # (0.1 + 0.2 + 0.6) / 3 and sqrt((0.04 + 0.01 + 0.09) / 2), by hand
     assert _cells(table, "accuracy@k=20") == ["0.3000 ±0.2646"]
     assert statistics.stdev([0.1, 0.2, 0.6]) == pytest.approx(0.07**0.5)
     assert _cells(table, "seeds") == ["3"]
-    assert table.notes == ("± is the standard deviation over seeds.",)
+    assert table.notes == ("±: standard deviation over seeds.",)
 
 
-def test_below_three_seeds_the_table_says_so() -> None:
+def test_fewer_than_three_seeds_give_a_warning() -> None:
     (table,) = score_tables(_seeds([0.2, 0.4]))
     assert _cells(table, "accuracy@k=20") == ["0.3000 ±0.1414"]
-    assert "Fewer than 3 seeds (2)" in table.notes[0]
+    assert "fewer than 3 seeds (2)" in table.notes[0]
 
 
-def test_one_seed_shows_the_interval_over_test_images_of_the_headline_alone() -> None:
+def test_one_seed_shows_the_interval_of_the_headline() -> None:
     scores = (sample_score(0.5), sample_score(0.25, metric="vote_accuracy@k=20", headline=False))
     (table,) = score_tables([sample_record(scores=scores)])
     assert _cells(table, "accuracy@k=20") == ["0.5000 [0.375, 0.625]"]
     assert _cells(table, "vote_accuracy@k=20") == ["0.2500"]
-    assert "how much training again would change is not known" in table.notes[0]
+    assert "One seed: variance across seeds unknown." in table.notes[0]
 
 
-def test_a_score_without_an_interval_shows_none() -> None:
+def test_score_without_interval_shows_the_value() -> None:
     (table,) = score_tables([sample_record(scores=(sample_score(0.5, ci_low=None, ci_high=None),))])
     assert _cells(table, "accuracy@k=20") == ["0.5000"]
 
 
-def test_a_mixture_of_one_and_several_seeds_explains_both() -> None:
+def test_notes_explain_one_and_several_seeds() -> None:
     (table,) = score_tables([*_seeds([0.5, 0.6, 0.7]), sample_record("dim")])
-    assert [note.partition(" ")[0] for note in table.notes] == ["±", "1"]
+    assert [note.partition(" ")[0] for note in table.notes] == ["±:", "["]
 
 
-def test_a_cell_without_chance_has_no_number_of_seeds() -> None:
+def test_seedless_method_shows_a_dash() -> None:
     (table,) = score_tables([sample_record("pixels", "-", seed=None)])
     assert _cells(table, "seeds") == ["-"]
-    assert table.notes == ("Without seeds: [ ] is the 95 % interval over test images.",)
+    assert table.notes == ("[ ]: 95 % interval over test images, for methods without a seed.",)
 
 
-def test_other_recipes_taps_and_encoders_are_rows_of_their_own() -> None:
+def test_recipes_taps_and_encoders_have_separate_rows() -> None:
     records = [
         sample_record(),
         sample_record(recipe={"epochs": 40}),
@@ -241,20 +114,20 @@ def _with(record: Record, kind: str, **changes: Any) -> Record:
     ],
     ids=["images that changed", "a default that changed", "an encoder's default", "a smoke run", "another version"],
 )
-def test_what_looks_alike_but_is_not_is_never_averaged(other: Record) -> None:
+def test_records_with_equal_labels_but_other_settings_are_not_averaged(other: Record) -> None:
     (table,) = score_tables([sample_record(), other])
     assert _cells(table, "seeds") == ["1", "1"]
 
 
-def test_other_datasets_evaluators_pools_and_protocols_are_tables_of_their_own() -> None:
+def test_datasets_evaluators_pools_and_protocols_have_separate_tables() -> None:
     scores = (
         sample_score(),
         sample_score(pool="flat"),
         sample_score(evaluator="linear", protocol="linear@1", metric="accuracy"),
         sample_score(protocol="knn@2"),
     )
-    found = score_tables([sample_record(scores=scores), sample_record(dataset="cifar10")])
-    assert [table.title for table in found] == [
+    tables = score_tables([sample_record(scores=scores), sample_record(dataset="cifar10")])
+    assert [table.title for table in tables] == [
         "knn on digits (knn@1, n = 8 test images)",
         "knn on digits (knn@1, flat features, n = 8 test images)",
         "linear on digits (linear@1, n = 8 test images)",
@@ -263,29 +136,29 @@ def test_other_datasets_evaluators_pools_and_protocols_are_tables_of_their_own()
     ]
 
 
-def _at_random(chance: random.Random) -> list[Record]:
-    """Cells with values on a grid and off it, scored here and there."""
+def _random_records(rng: random.Random) -> list[Record]:
+    """Cells with values on a grid and off it, each with some of the scores."""
     kinds = list(itertools.product(("layer1", "layer4"), ("average", "flat"), ("knn", "linear"), ("accuracy", "map")))
-    found = []
-    for method, dataset, seed in itertools.product(("aet", "dim"), ("digits", "photos"), range(chance.randint(1, 6))):
+    tables = []
+    for method, dataset, seed in itertools.product(("aet", "dim"), ("digits", "photos"), range(rng.randint(1, 6))):
         scores = tuple(
             sample_score(
-                chance.choice([0.25, 0.2501, 0.1, chance.random(), chance.randrange(361) / 360]),
+                rng.choice([0.25, 0.2501, 0.1, rng.random(), rng.randrange(361) / 360]),
                 tap=tap,
                 pool=pool,
                 evaluator=evaluator,
                 protocol=f"{evaluator}@1",
                 metric=metric,
-                ci_low=None if chance.random() < 0.3 else 0.0625,
+                ci_low=None if rng.random() < 0.3 else 0.0625,
             )
-            for tap, pool, evaluator, metric in chance.sample(kinds, chance.randint(1, len(kinds)))
+            for tap, pool, evaluator, metric in rng.sample(kinds, rng.randint(1, len(kinds)))
         )
-        found.append(sample_record(method, dataset=dataset, seed=seed, scores=scores))
-    return found
+        tables.append(sample_record(method, dataset=dataset, seed=seed, scores=scores))
+    return tables
 
 
-def _plainly(table: Table, row: tuple[str, ...], metric: str, records: list[Record]) -> str:
-    """What stands in a table, by going through all records and asking the statistics module."""
+def _by_search(table: Table, row: tuple[str, ...], metric: str, records: list[Record]) -> str:
+    """A table's text from a search through all records and the statistics module."""
     method, _, tap, *_ = row
     evaluator, dataset = table.title.split()[0], table.title.split()[2]
     pool = "flat" if "flat features" in table.title else "average"
@@ -307,26 +180,26 @@ def _plainly(table: Table, row: tuple[str, ...], metric: str, records: list[Reco
 
 
 @pytest.mark.parametrize("number", range(12))
-def test_every_number_is_what_a_search_through_all_scores_gives(number: int) -> None:
-    records = _at_random(random.Random(number))
-    found = score_tables(records)
-    assert found
-    for table in found:
+def test_every_number_equals_a_plain_search(number: int) -> None:
+    records = _random_records(random.Random(number))
+    tables = score_tables(records)
+    assert tables
+    for table in tables:
         for row in table.rows:
-            for place, metric in enumerate(table.columns[5:], start=5):
-                assert row[place] == _plainly(table, row, metric, records)
+            for column, metric in enumerate(table.columns[5:], start=5):
+                assert row[column] == _by_search(table, row, metric, records)
 
 
 @pytest.mark.parametrize(
     "values", [[0.5, 0.5, 0.5], [0.0, 0.0001, 0.0002], [0.1, 0.10005, 0.1001], [0.1, 0.1 + 2**-40]]
 )
-def test_a_deviation_that_lies_between_two_digits_is_rounded_as_the_exact_one(values: list[float]) -> None:
+def test_deviation_between_two_digits_is_rounded_exactly(values: list[float]) -> None:
     (table,) = score_tables(_seeds(values))
     assert _cells(table, "accuracy@k=20") == [f"{statistics.fmean(values):.4f} ±{statistics.stdev(values):.4f}"]
 
 
 class _Counted(tuple[Any, ...]):
-    """Scores that count how often they are gone through."""
+    """Scores that count how often they are iterated."""
 
     rounds = 0
 
@@ -335,14 +208,13 @@ class _Counted(tuple[Any, ...]):
         return super().__iter__()
 
 
-def test_more_tables_go_through_a_records_scores_no_more_often() -> None:
+def test_number_of_tables_does_not_change_the_passes_over_scores() -> None:
     rounds = []
     for evaluators in (1, 30):
         scores = _Counted(sample_score(evaluator=f"knn[k={n}]", protocol="knn@1") for n in range(evaluators))
         records = [sample_record(seed=seed, scores=scores) for seed in range(5)]
         scores.rounds = 0
         assert len(score_tables(records)) == evaluators
-        assert len(write_csv(records).splitlines()) == 1 + 5 * evaluators
         rounds.append(scores.rounds)
     assert rounds[0] == rounds[1] > 0
 
@@ -350,12 +222,12 @@ def test_more_tables_go_through_a_records_scores_no_more_often() -> None:
 # --- order and winners ------------------------------------------------------------------------------------------------
 
 
-def test_the_best_headline_stands_first() -> None:
+def test_best_headline_is_first() -> None:
     (table,) = score_tables([*_seeds([0.2], "aet"), *_seeds([0.6], "dim"), *_seeds([0.4], "rotation")])
     assert _cells(table, "method") == ["dim", "rotation", "aet"]
 
 
-def test_where_less_is_better_the_least_stands_first_and_is_marked() -> None:
+def test_lowest_value_is_best_if_lower_is_better() -> None:
     records = [
         *_seeds([0.2, 0.3], "aet", metric="error", higher_is_better=False),
         *_seeds([0.6, 0.7], "dim", metric="error", higher_is_better=False),
@@ -365,7 +237,7 @@ def test_where_less_is_better_the_least_stands_first_and_is_marked() -> None:
     assert table.best == {(0, 5)}
 
 
-def test_the_best_mean_of_each_column_is_marked() -> None:
+def test_best_mean_of_each_column_is_marked() -> None:
     def seeds(method: str, accuracy: float, mean_precision: float) -> list[Record]:
         scores = (sample_score(accuracy), sample_score(mean_precision, metric="map", headline=False))
         return [sample_record(method, seed=seed, scores=scores) for seed in range(2)]
@@ -376,12 +248,12 @@ def test_the_best_mean_of_each_column_is_marked() -> None:
     assert table.best == {(0, 5), (1, 6)}
 
 
-def test_equals_are_both_the_best() -> None:
+def test_ties_are_both_best() -> None:
     (table,) = score_tables([*_seeds([0.5, 0.5], "aet"), *_seeds([0.5, 0.5], "dim"), *_seeds([0.1, 0.1], "rotation")])
     assert table.best == {(0, 5), (1, 5)}
 
 
-def test_one_run_proves_no_winner() -> None:
+def test_single_run_is_never_best() -> None:
     (table,) = score_tables([*_seeds([0.5], "aet"), *_seeds([0.9], "dim")])
     assert not table.best
     (table,) = score_tables([*_seeds([0.5, 0.5], "aet"), *_seeds([0.9], "dim")])
@@ -390,45 +262,45 @@ def test_one_run_proves_no_winner() -> None:
     assert not table.best, "alone in its column"
 
 
-def test_a_smoke_run_is_marked_and_never_the_best() -> None:
+def test_smoke_run_is_never_best() -> None:
     smoke = [dataclasses.replace(record, state="smoke") for record in _seeds([0.9, 0.9], "dim")]
     (table,) = score_tables([*_seeds([0.5, 0.5], "aet"), *_seeds([0.1, 0.1], "rotation"), *smoke])
     assert _cells(table, "method") == ["dim", "aet", "rotation"]
-    assert _cells(table, "remarks") == ["smoke: no result", "", ""]
+    assert _cells(table, "remarks") == ["smoke run: not a result", "", ""]
     assert table.best == {(1, 5)}
 
 
 # --- what is missing --------------------------------------------------------------------------------------------------
 
 
-def test_a_failed_cell_has_a_row_with_its_reason_and_is_not_averaged() -> None:
+def test_failed_cell_has_a_row_with_its_reason() -> None:
     (table,) = score_tables(_seeds([0.2, 0.4]), [_missing()])
     assert table.rows[1] == ("dim", "resnet18", "-", "-", "seed 1", "-", "failed: NaN in step 3")
     assert _cells(table, "accuracy@k=20")[0] == "0.3000 ±0.1414"
 
 
-def test_a_missing_seed_is_told_beside_the_mean_of_the_others() -> None:
+def test_missing_seed_has_its_own_row() -> None:
     (table,) = score_tables(_seeds([0.2, 0.4]), [_missing(method="aet", seed=2)])
     assert _cells(table, "seeds") == ["2", "seed 2"]
 
 
-def test_a_row_for_what_is_missing_stands_in_every_table_of_its_dataset_only() -> None:
+def test_missing_cell_is_in_all_tables_of_its_dataset() -> None:
     scores = (sample_score(), sample_score(evaluator="linear", protocol="linear@1"))
     records = [sample_record(scores=scores), sample_record(dataset="cifar10")]
-    found = score_tables(records, [_missing(seed=None, reason="skipped: too small")])
-    assert ["dim" in _cells(table, "method") for table in found] == [True, True, False]
-    assert _cells(found[0], "seeds") == ["1", "-"]
+    tables = score_tables(records, [_missing(seed=None, reason="skipped: too small")])
+    assert ["dim" in _cells(table, "method") for table in tables] == [True, True, False]
+    assert _cells(tables[0], "seeds") == ["1", "-"]
 
 
-def test_a_dataset_on_which_everything_failed_still_has_a_table() -> None:
-    found = score_tables([sample_record()], [_missing(dataset="cifar10"), _missing(dataset="cifar10", seed=2)])
-    assert [table.title for table in found][1:] == ["no scores on cifar10"]
-    assert _cells(found[1], "seeds") == ["seed 1", "seed 2"]
+def test_dataset_without_scores_has_a_table() -> None:
+    tables = score_tables([sample_record()], [_missing(dataset="cifar10"), _missing(dataset="cifar10", seed=2)])
+    assert [table.title for table in tables][1:] == ["no scores on cifar10"]
+    assert _cells(tables[1], "seeds") == ["seed 1", "seed 2"]
     assert score_tables([], [_missing()])[0].rows == (("dim", "resnet18", "seed 1", "failed: NaN in step 3"),)
-    assert "failed: NaN in step 3" in render(score_tables([], [_missing()]), "table")
+    assert "failed: NaN in step 3" in render_tables(score_tables([], [_missing()]), "table")
 
 
-def test_a_score_that_failed_where_others_were_had_is_told_in_both_tables() -> None:
+def test_failed_evaluator_is_shown_in_both_tables() -> None:
     whole = sample_record(scores=(sample_score(), sample_score(evaluator="linear", protocol="linear@1")))
     failure = {"stage": "evaluate linear", "reason": "did not\nconverge", "traceback": ""}
     half = sample_record("dim", scores=(sample_score(0.25),), failure=failure)
@@ -438,159 +310,32 @@ def test_a_score_that_failed_where_others_were_had_is_told_in_both_tables() -> N
     assert linear.rows[1][-2:] == ("-", "did not converge")
 
 
-def test_a_metric_that_a_row_lacks_is_missing_not_zero() -> None:
+def test_absent_metric_is_missing_not_zero() -> None:
     both = (sample_score(), sample_score(0.25, metric="map", headline=False))
     (table,) = score_tables([sample_record(scores=both), sample_record("dim")])
     assert _cells(table, "map") == ["0.2500", "missing"]
 
 
-def test_what_did_not_learn_is_marked_and_counted() -> None:
-    dull = {"learned": False}
+def test_records_that_failed_to_learn_are_counted() -> None:
+    failed = {"failed_to_learn": True}
     records = _seeds([0.1, 0.1, 0.1])
-    one = [dataclasses.replace(records[0], checks=dull), *records[1:]]
+    one = [dataclasses.replace(records[0], checks=failed), *records[1:]]
     assert _cells(score_tables(one)[0], "remarks") == ["1 of 3 did not learn"]
-    every = [dataclasses.replace(record, checks=dull) for record in records]
+    every = [dataclasses.replace(record, checks=failed) for record in records]
     assert _cells(score_tables(every)[0], "remarks") == ["did not learn"]
 
 
-def test_without_a_remark_there_is_no_column_of_them() -> None:
+def test_remarks_column_is_absent_without_remarks() -> None:
     assert "remarks" not in score_tables([sample_record()])[0].columns
 
 
-def test_records_without_scores_make_no_table_and_no_row() -> None:
+def test_records_without_scores_give_no_table() -> None:
     failed = sample_record(scores=(), state="failed")
     assert score_tables([failed]) == []
-    assert write_csv([failed]) == PUBLISHED + "\n"
 
 
-def test_a_wide_evaluator_shows_its_headline_first_and_then_what_is_nearest() -> None:
+def test_headline_is_followed_by_its_family_of_metrics() -> None:
     names = ["map", "recall@k=1", "recall@k=5", "precision@k=10", "accuracy@k=1", "accuracy@k=20", "accuracy@k=200"]
     scores = tuple(sample_score(0.5, metric=name, headline=name == "accuracy@k=20") for name in names)
     (table,) = score_tables([sample_record(scores=scores)])
     assert table.columns[5:] == ("accuracy@k=20", "accuracy@k=1", "accuracy@k=200", "map", "recall@k=1")
-
-
-# --- formats ----------------------------------------------------------------------------------------------------------
-
-
-def _everything() -> list[Table]:
-    records = [
-        *_seeds([0.5, 0.6], "aet[transform=affine]"),
-        *_seeds([0.3, 0.4], "dim_local"),
-        sample_record("x|y", dataset="photos[subset=50]", scores=(sample_score(evaluator="knn[k=5]"),)),
-    ]
-    return score_tables(records, [_missing(reason="failed: 100 % | of\nit [red]here[/red] [/x]")])
-
-
-def test_markdown_is_a_table_with_the_best_in_bold() -> None:
-    text = render(_everything(), "md")
-    lines = text.splitlines()
-    assert lines[0] == "### knn on digits (knn@1, n = 8 test images)"
-    assert lines[2].replace(" ", "") == "|method|encoder|tap|epochs|seeds|accuracy@k=20|remarks|"
-    assert "**0.5500 ±0.0707**" in lines[4]
-    assert "aet[transform=affine]" in lines[4]
-
-
-def test_a_bar_or_a_line_break_in_a_text_does_not_break_markdown() -> None:
-    lines = render(_everything(), "md").splitlines()
-    rows = [line for line in lines if line.startswith("|")]
-    assert len(rows) == (2 + 3) + (2 + 1)
-    assert {row.replace("\\|", "").count("|") for row in rows[:5]} == {8}
-    assert {row.replace("\\|", "").count("|") for row in rows[5:]} == {7}
-    assert "failed: 100 % \\| of it" in rows[4]
-
-
-def test_latex_is_booktabs_with_special_characters_escaped_and_the_best_in_bold() -> None:
-    text = render(_everything(), "latex")
-    assert text.startswith("% knn on digits (knn@1, n = 8 test images)\n")
-    assert text.count("\\toprule") == text.count("\\bottomrule") == 2
-    assert "\\textbf{0.5500 ±0.0707}" in text
-    assert "dim\\_local" in text
-    assert "100 \\% " in text
-    body = [line for line in text.splitlines() if "&" in line]
-    assert {line.count("&") for line in body[:4]} == {6}
-    assert all(line.endswith("\\\\") for line in body)
-
-
-def test_a_terminal_shows_brackets_as_they_are() -> None:
-    text = render(_everything(), "table")
-    for words in ("aet[transform=affine]", "knn[k=5] on photos[subset=50]", "x|y", "[red]here[/red] [/x]"):
-        assert words in text
-    assert "\x1b" not in text
-
-
-@pytest.mark.parametrize(("width", "metrics"), [(80, 1), (100, 2), (150, 5)])
-def test_on_a_narrow_terminal_the_last_metrics_are_left_out_and_no_digit_is_cut(width: int, metrics: int) -> None:
-    names = ["accuracy@k=20", "accuracy@k=200", "vote_accuracy@k=20", "vote_accuracy@k=1", "map"]
-    scores = tuple(sample_score(0.1 + 0.01 * n, metric=name, headline=n == 0) for n, name in enumerate(names))
-    records = [sample_record("aet[transform=affine]", seed=seed, scores=scores) for seed in range(2)]
-    found = score_tables([*records, *(sample_record("dim", seed=seed, scores=scores) for seed in range(2))])
-    text = render(found, "table", width)
-    assert max(len(line) for line in text.splitlines()) <= width
-    for n, name in enumerate(found[0].columns[5:]):
-        assert (f"{0.1 + 0.01 * names.index(name):.4f}" in text) == (n < metrics)
-        assert name in text
-    assert ("Left out for lack of width" in text) == (metrics < 5)
-    assert "aet[transform=affine]" in text
-
-
-def test_a_table_that_cannot_be_made_to_fit_folds_its_words() -> None:
-    text = render(score_tables([sample_record()]), "table", 30)
-    assert max(len(line) for line in text.splitlines()) <= 30
-    assert "n=8testimages" in "".join(text.split())
-    assert all(digits in text for digits in ("0.5", "[0", "375"))
-
-
-TEXTS = (
-    "",
-    "-",
-    "aet[transform=affine]",
-    "0.5000 ±0.0707",
-    "did not learn; smoke: no result",
-    "x" * 30,
-    "a  b",
-    "1: 2: 3",
-)
-ODD = ("日本語", "a\\", ":smile:", "line\nbreak", "[bold]no[/bold]", "tab\there", "\x1b[1m", "é")
-
-
-@pytest.mark.parametrize("width", [30, 60, 100, 200, 400])
-def test_the_quick_way_of_drawing_a_table_gives_the_marks_of_the_slow_one(
-    width: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    chance, drawn = random.Random(width), []
-    for number in range(60):
-        texts = TEXTS + ODD if number % 3 == 0 else TEXTS
-        columns = ("method", "encoder", "tap", "epochs", "seeds", *("accuracy@k=20", "map")[: chance.randint(1, 2)])
-        columns += ("remarks",) * chance.randint(0, 1)
-        rows = tuple(tuple(chance.choice(texts) for _ in columns) for _ in range(chance.choice([0, 1, 7])))
-        best = frozenset((i, 5) for i in range(len(rows)) if chance.random() < 0.3)
-        drawn.append(Table(title="knn", columns=columns, rows=rows, best=best, notes=("a note",)))
-    quick = render(drawn, "table", width)
-    plain = [formats._is_plain(table, formats._allotted(table, width), width) for table in drawn]
-    assert not all(plain)
-    assert any(plain) or width < 100
-    monkeypatch.setattr(formats, "_is_plain", lambda *arguments: False)
-    assert render(drawn, "table", width) == quick
-
-
-def test_on_a_terminal_the_best_is_bold_and_nothing_but_the_marks_around_it_differs() -> None:
-    (table,) = score_tables([*_seeds([0.5, 0.6], "aet"), *_seeds([0.1, 0.2], "dim")])
-    stream = io.StringIO()
-    formats.print_tables([table], Console(file=stream, width=200, force_terminal=True, color_system="standard"))
-    text = stream.getvalue()
-    assert "\x1b[1m" in text
-    (bold,) = [line for line in text.splitlines() if "0.5500 ±0.0707" in line]
-    assert bold.index("\x1b[1m") < bold.index("0.5500 ±0.0707") < bold.index("\x1b[0m")
-    assert re.sub(r"\x1b\[\d*m", "", text) == render([table], "table", 200)
-
-
-def test_json_holds_the_csvs_columns_with_raw_numbers_and_null_for_what_is_not() -> None:
-    score = sample_score(1 / 3, ci_low=None, ci_high=None)
-    records = [sample_record("pixels", seed=None, scores=(score,)), sample_record(seed=2)]
-    first, second = json.loads(records_as_json(records))
-    assert tuple(first) == CSV_COLUMNS
-    assert (first["method"], first["seed"], first["value"]) == ("aet", 2, 0.5)
-    assert (second["method"], second["seed"], second["ci_low"]) == ("pixels", None, None)
-    assert second["value"] == pytest.approx(1 / 3, abs=1e-15)
-    assert json.loads(records_as_json([])) == []
