@@ -10,7 +10,7 @@ from benchmark.execution.arguments import data_folder, value_text
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(True, "true"), (None, "None"), (0.5, "0.5"), ("a", "a"), ([1, 2], "1;2"), ([True], "true")]
+    ("value", "text"), [(True, "true"), (None, "none"), (0.5, "0.5"), ("a", "a"), ([1, 2], "1;2"), ([True], "true")]
 )
 def test_value_text_is_that_of_the_command_line(value: object, text: str) -> None:
     assert value_text(value) == text

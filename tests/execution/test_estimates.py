@@ -45,7 +45,7 @@ def record(
 
 
 def estimates(*records: Record, device: str = "cpu") -> Estimates:
-    return Estimates(columns_of(records).briefs, device, IMAGES)
+    return Estimates(columns_of(records).summaries, device, IMAGES)
 
 
 def test_seconds_are_those_of_an_image_times_epochs_and_images_and_those_of_scoring() -> None:
@@ -129,8 +129,8 @@ def test_the_index_keeps_all_that_is_needed(tmp_path: Path) -> None:
     write_record(tmp_path / "cell", record())
     for _ in range(2):
         columns, _ = index.read(tmp_path)
-        assert Estimates(columns.briefs, "cpu", IMAGES).guess(cell()) == (pytest.approx(25), 100)
-    assert dataclasses.replace(columns.briefs[0], folder="") == columns_of([record()]).briefs[0]
+        assert Estimates(columns.summaries, "cpu", IMAGES).guess(cell()) == (pytest.approx(25), 100)
+    assert dataclasses.replace(columns.summaries[0], folder="") == columns_of([record()]).summaries[0]
 
 
 @pytest.mark.parametrize(("slots", "seconds"), [(1, 19), (2, 10), (3, 10), (100, 10)])

@@ -17,7 +17,7 @@ from conftest import THIRD_PARTY, Bench, Launch
 
 from bench_executors import child, local
 from benchmark.api.executors import ExecutorContext
-from benchmark.records.dataframe import TIMES
+from benchmark.records.csv_columns import VARIES
 from benchmark.records.record import Record, read_records
 
 WORDS = ("--encoders", "tiny", "--dataset", "stripes", "--evaluators", "centroid", "--no-floors", "--device", "cpu")
@@ -183,7 +183,7 @@ def test_after_a_kill_the_finished_cell_is_kept_as_it_is(killed: Killed) -> None
 
 def test_the_same_command_does_the_rest(killed: Killed) -> None:
     assert killed.again.code == 0
-    assert "1 cells done, 1 finished before, 0 failed" in killed.again.err
+    assert "1 done, 1 finished before, 0 failed" in killed.again.err
     assert {record.state for record in records(killed.folder).values()} == {"done"}
 
 
@@ -195,7 +195,7 @@ def test_the_csv_is_that_of_an_uninterrupted_run_but_for_times(
     def rows(path: Path) -> list[dict[str, str]]:
         with path.open(newline="") as file:
             found = list(csv.DictReader(file))
-        return [{key: value for key, value in row.items() if key not in TIMES} for row in found]
+        return [{key: value for key, value in row.items() if key not in VARIES} for row in found]
 
     interrupted = rows(killed.folder / "runs" / "scores.csv")
     assert len(interrupted) == 4
@@ -229,7 +229,7 @@ def stopped(launch: Launch, environment: dict[str, str], tmp_path_factory: pytes
 
 def test_ctrl_c_ends_with_130_and_says_what_is_kept(stopped: Stopped) -> None:
     assert stopped.result.code == 130
-    assert "bench: interrupted; what is finished is kept" in stopped.result.err
+    assert "bench: interrupted; finished cells are kept" in stopped.result.err
     assert "Traceback" not in stopped.result.err
     assert stopped.seconds < local.GRACE_SECONDS
 

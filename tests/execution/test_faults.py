@@ -272,7 +272,14 @@ def dead_owner() -> locks.Owner:
 
 def left_claim(folder: Path, since: float) -> None:
     owner = dead_owner()
-    body = {"owner": vars(owner), "token": "left", "beat": 3, "title": folder.name, "device": "cpu", "since": since}
+    body = {
+        "owner": vars(owner),
+        "token": "left",
+        "heartbeat": 3,
+        "title": folder.name,
+        "device": "cpu",
+        "since": since,
+    }
     (folder / locks.LOCK).write_text(json.dumps(body))
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from conftest import STRANGERS, Launch
+from conftest import THIRD_PARTY, Launch
 from launched import (
     Ended,
     Kept,
@@ -45,7 +45,7 @@ WORDS = command(
     *(METHODS, "--seeds", str(SEEDS), "--epochs", str(EPOCHS), "--per-device", "2", "--checkpoint-minutes", "0.001"),
     evaluators="steady_centroid",
 )
-TAKES_TIME = {"STRANGER_STEP_SECONDS": "0.035", "STRANGER_SCORE_SECONDS": "0.12"}
+TAKES_TIME = {"THIRD_PARTY_STEP_SECONDS": "0.035", "THIRD_PARTY_SCORE_SECONDS": "0.12"}
 """Training and scoring take about as long, so that what happens at a random moment happens in either."""
 IN_WORDS = {
     "start": "training",
@@ -73,7 +73,7 @@ class Undisturbed:
 
 @pytest.fixture(scope="module")
 def environment(site: Path) -> dict[str, str]:
-    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": STRANGERS, **TAKES_TIME}
+    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": THIRD_PARTY, **TAKES_TIME}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def undisturbed(launch: Launch, environment: dict[str, str], tmp_path_factory: p
     folder = tmp_path_factory.mktemp("undisturbed")
     diary = folder / "diary"
     start = time.monotonic()
-    process = launch(WORDS, folder, **environment, STRANGER_DIARY=str(diary))
+    process = launch(WORDS, folder, **environment, THIRD_PARTY_DIARY=str(diary))
     until(lambda: diary.exists() or process.poll() is not None, "a first cell")
     first = time.monotonic()
     until(lambda: _scored(told(diary)) == CELLS or process.poll() is not None, "the last cell")
@@ -150,7 +150,7 @@ class Ordeal:
 
     def __post_init__(self) -> None:
         self.diary = self.folder / "diary"
-        self.environment = {**self.environment, "STRANGER_DIARY": str(self.diary)}
+        self.environment = {**self.environment, "THIRD_PARTY_DIARY": str(self.diary)}
 
     def strike(self, how: str, seconds: float, starting: float = 0.0) -> Blow | None:
         """Starts the command, strikes it and waits until nothing of it is left; None where it was through before.
@@ -238,7 +238,7 @@ def nothing_is_lost(ordeal: Ordeal, undisturbed: Undisturbed) -> None:
     for path in (ordeal.folder / "runs").glob(f"*/{locks.LOCK}"):
         sign = locks.read_lock(path.parent)
         assert sign is not None
-        assert locks.LeaseMonitor().is_left(sign)
+        assert locks.LeaseMonitor().is_abandoned(sign)
 
 
 def shown(blows: list[Blow]) -> str:
@@ -369,7 +369,7 @@ class Bereaved:
 def bereave(launch: Launch, environment: dict[str, str], folder: Path) -> Bereaved:
     """Two cells' processes are killed, one in its first epoch and one somewhere in its training."""
     diary = folder / "diary"
-    environment = {**environment, "STRANGER_DIARY": str(diary)}
+    environment = {**environment, "THIRD_PARTY_DIARY": str(diary)}
     process = launch(WORDS, folder, **environment)
     victims: set[str] = set()
     for steps in (1, random.Random(3).randrange(2, STEPS - 2)):
@@ -456,7 +456,7 @@ def test_the_second_interruption_ends_a_run_at_once(
 ) -> None:
     diary = tmp_path / "diary"
     words = command("fault_stubborn", "--seeds", "2", "--per-device", "2")
-    process = launch(words, tmp_path, **environment, STRANGER_DIARY=str(diary))
+    process = launch(words, tmp_path, **environment, THIRD_PARTY_DIARY=str(diary))
     until(lambda: len(told(diary)) == 2 or process.poll() is not None, "two cells that will not be interrupted")
     for _ in range(2):
         if process.poll() is None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import STRANGERS, Launch
+from conftest import THIRD_PARTY, Launch
 from launched import Ended, by_label, cell_of, command, counted, ended, living, rows, told, until, until_all_gone
 
 from benchmark.errors import RecordError
@@ -75,7 +75,7 @@ def dead() -> Owner:
 def somebodys(folder: Path, owner: Owner, token: str = "somebody's", beat: int = 7, **more: Any) -> LockInfo:
     """A claim that somebody else has written."""
     folder.mkdir(parents=True, exist_ok=True)
-    sign = LockInfo(owner=owner, token=token, beat=beat, title="mean", device="cpu", since=time.time(), **more)
+    sign = LockInfo(owner=owner, token=token, heartbeat=beat, title="mean", device="cpu", since=time.time(), **more)
     (folder / claims.LOCK).write_text(json.dumps(dataclasses.asdict(sign)))
     return sign
 
@@ -90,7 +90,7 @@ def test_a_claim_says_who_works_on_what_and_where(folder: Path) -> None:
     sign = sign_of(folder)
     assert sign.owner == current_process()
     assert sign.owner.pid == os.getpid()
-    assert (sign.title, sign.device, sign.beat) == ("mean / tiny / stripes / seed 0", "cpu", 0)
+    assert (sign.title, sign.device, sign.heartbeat) == ("mean / tiny / stripes / seed 0", "cpu", 0)
     claim.check()
     claim.release()
 
@@ -122,9 +122,9 @@ def test_a_claim_of_a_living_process_is_refused_however_long_its_heart_stands_st
     before = somebodys(
         folder, dataclasses.replace(current_process(), pid=os.getppid(), started=claims._start_of(os.getppid()))
     )
-    assert acquire(folder, "mean", "cpu", watch=watch) is None
+    assert acquire(folder, "mean", "cpu", monitor=watch) is None
     clock.now += 100 * LEASE_SECONDS
-    assert acquire(folder, "mean", "cpu", watch=watch) is None
+    assert acquire(folder, "mean", "cpu", monitor=watch) is None
     assert sign_of(folder) == before
 
 
@@ -133,7 +133,7 @@ def test_what_it_is_doing_is_told_with_the_heartbeat(folder: Path, monkeypatch: 
     claim = taken(folder)
     heard: list[Event] = []
     event = Event(kind="epoch", cell="mean", stage="train", done=3, total=6, values={"loss": 0.5, "bad": float("nan")})
-    claim.told(heard.append)(event)
+    claim.record_progress(heard.append)(event)
     until(lambda: sign_of(folder).beat >= 3 and sign_of(folder).stage == "train", "three heartbeats")
     sign = sign_of(folder)
     assert (sign.done, sign.total, sign.values["loss"]) == (3, 6, 0.5)
@@ -200,19 +200,19 @@ def test_another_machine_s_claim_is_left_alone_until_its_heart_stood_still_for_a
     clock = Clock()
     watch = LeaseMonitor(clock=clock)
     somebodys(folder, elsewhere())
-    assert acquire(folder, "mean", "cpu", watch=watch) is None
+    assert acquire(folder, "mean", "cpu", monitor=watch) is None
     clock.now += LEASE_SECONDS - 0.1
-    assert acquire(folder, "mean", "cpu", watch=watch) is None
+    assert acquire(folder, "mean", "cpu", monitor=watch) is None
     clock.now += 0.1
-    taken(folder, watch=watch).release()
+    taken(folder, monitor=watch).release()
 
 
 def test_another_machine_s_claim_is_left_alone_while_its_heart_beats(folder: Path) -> None:
     clock = Clock()
     watch = LeaseMonitor(clock=clock)
     for beat in range(20):
-        somebodys(folder, elsewhere(), beat=beat)
-        assert acquire(folder, "mean", "cpu", watch=watch) is None
+        somebodys(folder, elsewhere(), heartbeat=beat)
+        assert acquire(folder, "mean", "cpu", monitor=watch) is None
         clock.now += LEASE_SECONDS * 0.9
     assert sign_of(folder).owner.host == "another-machine"
 
@@ -220,21 +220,21 @@ def test_another_machine_s_claim_is_left_alone_while_its_heart_beats(folder: Pat
 def test_a_heart_that_goes_on_after_a_rest_has_its_whole_lease_again(folder: Path) -> None:
     clock = Clock()
     watch = LeaseMonitor(clock=clock)
-    assert not watch.is_left(somebodys(folder, elsewhere(), beat=1))
+    assert not watch.is_abandoned(somebodys(folder, elsewhere(), heartbeat=1))
     clock.now += LEASE_SECONDS - 1
-    assert not watch.is_left(somebodys(folder, elsewhere(), beat=2))
+    assert not watch.is_abandoned(somebodys(folder, elsewhere(), heartbeat=2))
     clock.now += LEASE_SECONDS - 1
-    assert not watch.is_left(sign_of(folder))
+    assert not watch.is_abandoned(sign_of(folder))
     clock.now += 1
-    assert watch.is_left(sign_of(folder))
+    assert watch.is_abandoned(sign_of(folder))
 
 
 def test_a_new_claim_of_another_machine_is_watched_from_its_beginning(folder: Path) -> None:
     clock = Clock()
     watch = LeaseMonitor(clock=clock)
-    assert not watch.is_left(somebodys(folder, elsewhere(), token="first", beat=7))
+    assert not watch.is_abandoned(somebodys(folder, elsewhere(), token="first", heartbeat=7))
     clock.now += 2 * LEASE_SECONDS
-    assert not watch.is_left(somebodys(folder, elsewhere(), token="second", beat=7))
+    assert not watch.is_abandoned(somebodys(folder, elsewhere(), token="second", heartbeat=7))
 
 
 def test_whoever_has_just_come_does_not_know_how_long_a_heart_stands_still(folder: Path) -> None:
@@ -246,8 +246,8 @@ def test_whoever_has_just_come_does_not_know_how_long_a_heart_stands_still(folde
 
 def test_a_claim_that_another_has_watched_may_be_taken_and_no_other(folder: Path) -> None:
     somebodys(folder, elsewhere(), token="watched")
-    assert acquire(folder, "mean", "cpu", left_token="another") is None
-    taken(folder, left_token="watched").release()
+    assert acquire(folder, "mean", "cpu", abandoned_token="another") is None
+    taken(folder, abandoned_token="watched").release()
 
 
 DAMAGED = {
@@ -258,7 +258,7 @@ DAMAGED = {
     "number": b"3",
     "nobody": b'{"owner": null}',
     "no token": b'{"owner": {"host": "h", "pid": 1, "started": "", "boot": ""}}',
-    "other keys": b'{"owner": {"host": "h", "pid": 1, "started": "", "boot": ""}, "token": "t", "beat": 1, "title": "",'
+    "other keys": b'{"owner": {"host": "h", "pid": 1, "started": "", "boot": ""}, "token": "t", "heartbeat": 1, "title": "",'
     b' "device": "", "since": 0, "color": "red"}',
 }
 
@@ -330,7 +330,7 @@ def test_somebody_who_takes_over_is_not_overwritten_by_a_heart_that_beats_on(
     monkeypatch.setattr(claims, "BEAT_SECONDS", 0.0001)
     for _ in range(30):
         mine = taken(folder)
-        theirs = taken(folder, left_token=sign_of(folder).token)
+        theirs = taken(folder, abandoned_token=sign_of(folder).token)
         until(lambda mine=mine: mine.lost, "the first one to notice")
         theirs.check()
         mine.release()
@@ -371,7 +371,7 @@ def test_of_several_processes_that_want_one_claim_exactly_one_gets_it(tmp_path: 
     assert [racer.exitcode for racer in racers] == [0] * RACERS
     assert won.empty()
     assert sorted(number for number, _ in winners) == list(range(TRIES))
-    assert not list(tmp_path.glob("*/claim.json"))
+    assert not list(tmp_path.glob("*/lock.json"))
     won.close()
     won.join_thread()
 
@@ -384,13 +384,13 @@ WORDS = command("steady,steady_noise", "--seeds", "4", "--per-device", "1", eval
 
 @pytest.fixture(scope="module")
 def environment(site: Path) -> dict[str, str]:
-    times = {"STRANGER_STEP_SECONDS": "0.04", "STRANGER_SCORE_SECONDS": "0.05"}
-    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": STRANGERS, **times}
+    times = {"THIRD_PARTY_STEP_SECONDS": "0.04", "THIRD_PARTY_SCORE_SECONDS": "0.05"}
+    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": THIRD_PARTY, **times}
 
 
 def by_itself(launch: Launch, environment: dict[str, str], folder: Path) -> Ended:
     """What one run makes of it, undisturbed and without haste."""
-    result = ended(launch(WORDS, folder, **{**environment, "STRANGER_STEP_SECONDS": "0"}), folder)
+    result = ended(launch(WORDS, folder, **{**environment, "THIRD_PARTY_STEP_SECONDS": "0"}), folder)
     assert result.code == 0, result.tail()
     return result
 
@@ -407,7 +407,7 @@ def both_at_work(launch: Launch, environment: dict[str, str], folder: Path) -> l
     """Two runs of the same request in one folder, each of which has begun a cell: it has one slot."""
     diary, gate = folder / "diary", folder / "gate"
     gate.touch()
-    environment = {**environment, "STRANGER_DIARY": str(diary), "STRANGER_GATE": str(gate)}
+    environment = {**environment, "THIRD_PARTY_DIARY": str(diary), "THIRD_PARTY_GATE": str(gate)}
     processes = [launch(WORDS, folder, **environment) for _ in range(2)]
     until(lambda: len(told(diary)) == 2 or any(each.poll() is not None for each in processes), "both to begin a cell")
     gate.unlink()
@@ -537,7 +537,7 @@ def test_a_run_that_comes_late_and_finds_all_done_does_nothing(
 ) -> None:
     before = (together.folder / "diary").read_bytes()
     late = ended(
-        launch(WORDS, together.folder, **environment, STRANGER_DIARY=str(together.folder / "diary")), together.folder
+        launch(WORDS, together.folder, **environment, THIRD_PARTY_DIARY=str(together.folder / "diary")), together.folder
     )
     assert (late.code, late.out) == (0, alone.out)
     assert (together.folder / "diary").read_bytes() == before

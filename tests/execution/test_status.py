@@ -24,7 +24,7 @@ from benchmark.execution.run_files import RUNS, QueuedCell, RunFile, announce, r
 from benchmark.records import index, locks
 from benchmark.records.locks import LOCK, LockInfo, Owner
 from benchmark.records.record import CHECKPOINT, RECORD, write_record
-from benchmark.reports.render import render
+from benchmark.reports.render import render_tables
 
 GONE = dataclasses.replace(locks.current_process(), started="0")
 """A process of this machine that had our number and has ended."""
@@ -50,7 +50,7 @@ def claim(out: Path, folder: str, owner: Owner | None = None, **changes: Any) ->
         **{
             "owner": owner or locks.current_process(),
             "token": folder,
-            "beat": 0,
+            "heartbeat": 0,
             "title": f"title of {folder}",
             "device": "cpu",
         },
@@ -133,7 +133,7 @@ def test_a_claim_whose_process_is_gone_is_left_behind_and_its_cell_waits_for_a_r
     announce_run(tmp_path, due("cell", 10))
     found = status.read_status(tmp_path)
     assert (waiting(found), found.rests) == (["cell"], [10])
-    assert "left behind" in render(status.status_tables(found), "table")
+    assert "left behind" in render_tables(status.status_tables(found), "table")
 
 
 def test_of_another_machine_nobody_is_called_gone(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_run_that_died_is_named_and_what_it_had_to_do_does_not_wait(tmp_path: 
     announce_run(tmp_path, due("next"), owner=GONE)
     found = status.read_status(tmp_path)
     assert (waiting(found), found.runs, len(found.ended)) == ([], (), 1)
-    text = render(status.status_tables(found), "table")
+    text = render_tables(status.status_tables(found), "table")
     assert f"The run {GONE.host}:{GONE.pid} has ended without a word" in text
     assert "No run is going on." in text
 
@@ -158,16 +158,16 @@ def test_a_run_that_died_is_named_and_what_it_had_to_do_does_not_wait(tmp_path: 
 
 def test_the_time_left_is_that_of_what_waits_and_the_rest_of_what_runs_over_the_slots(tmp_path: Path) -> None:
     announce_run(tmp_path, due("busy", 100), due("next", 60), due("last", 40), slots=2)
-    claim(tmp_path, "busy", beat=8)  # 40 s of heartbeats
+    claim(tmp_path, "busy", heartbeat=8)  # 40 s of heartbeats
     found = status.read_status(tmp_path)
     assert found.rests == [60, 60, 40]
     assert found.seconds_left == 80
-    assert "Time left: 80 s on 2 slots." in render(status.status_tables(found), "table")
+    assert "Time left: 80 s on 2 slots." in render_tables(status.status_tables(found), "table")
 
 
 def test_a_cell_that_takes_longer_than_expected_has_nothing_left_and_no_less(tmp_path: Path) -> None:
     announce_run(tmp_path, due("busy", 10))
-    claim(tmp_path, "busy", beat=100)
+    claim(tmp_path, "busy", heartbeat=100)
     assert status.read_status(tmp_path).rests == [0]
 
 
@@ -176,11 +176,11 @@ def test_what_is_not_known_is_said_to_be_unknown_and_of_how_many(tmp_path: Path)
     claim(tmp_path, "busy")
     found = status.read_status(tmp_path)
     assert found.seconds_left is None
-    assert "Time left: unknown on 1 slot; 2 of 2 cells have no past record." in render(
+    assert "Time left: unknown on 1 slot; 2 of 2 cells have no past record." in render_tables(
         status.status_tables(found), "table"
     )
     announce_run(tmp_path, due("busy"), due("next"), due("third", 30), slots=1)
-    text = render(status.status_tables(status.read_status(tmp_path)), "table")
+    text = render_tables(status.status_tables(status.read_status(tmp_path)), "table")
     assert "Time left: 30 s on 1 slot; 2 of 3 cells have no past record." in text
 
 
@@ -263,7 +263,9 @@ def test_bench_run_announces_what_is_due_while_it_goes_on(
     assert not (tmp_path / "runs" / RUNS).exists()
 
 
-def test_what_another_run_did_is_counted_apart(third_party: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_another_run_did_is_counted_apart(
+    third_party: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def elsewhere(errands: Any, *_: object, **__: object) -> Iterator[Any]:
         for errand in errands:
             reason = runner.BY_ANOTHER if errand.cell.seed else ""
@@ -319,7 +321,7 @@ def test_machines_get_all_of_it(bench: Bench, busy: Path) -> None:
 
 def test_of_many_that_wait_the_first_are_named_and_the_others_counted(tmp_path: Path) -> None:
     announce_run(tmp_path, *(due(f"cell-{number:02}") for number in range(25)))
-    text = render(status.status_tables(status.read_status(tmp_path)), "table")
+    text = render_tables(status.status_tables(status.read_status(tmp_path)), "table")
     assert text.count("title of cell-") == status.NEXT
     assert "and 15 more" in text
 

@@ -217,9 +217,9 @@ RESULTS = Path(__file__).parents[2] / "results"
 
 
 def test_every_cell_of_the_digits_leaderboard_can_be_planned_from_its_record(catalog: Catalog, tmp_path: Path) -> None:
-    from benchmark.records.leaderboard import read_board
+    from benchmark.records.leaderboard import read_leaderboard
 
-    for record in read_board(RESULTS / "digits.jsonl"):
+    for record in read_leaderboard(RESULTS / "digits.jsonl"):
         try:
             planned = verify.planned_again(record, verify.VerifyOptions(data_dir=tmp_path), catalog)
         except UsageError as error:

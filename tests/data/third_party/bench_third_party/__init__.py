@@ -1,4 +1,4 @@
-"""A valid third-party plugin: a method, an encoder, a dataset and an evaluator, each as small as a real one can be."""
+"""A valid third-party plugin: one of each kind, each as small as a real one can be."""
 
 from __future__ import annotations
 
@@ -86,6 +86,18 @@ def bench_evaluators() -> Iterator[benchmark.EvaluatorSpec]:
         metrics=(benchmark.Metric(name="accuracy", headline="accuracy"),),
         version=CENTROID_VERSION,
     )
+
+
+@benchmark.hookimpl
+def bench_executors() -> Iterator[benchmark.ExecutorSpec]:
+    """The smallest executor."""
+    yield benchmark.ExecutorSpec(name="in_order", summary="one cell after another", build=_in_order)
+
+
+def _in_order(context: benchmark.ExecutorContext) -> benchmark.Executor:
+    from bench_third_party.in_order import InOrder
+
+    return InOrder(context)
 
 
 def _mean_color(context: benchmark.MethodContext) -> nn.Module:
