@@ -1,4 +1,4 @@
-"""What a comparison with published figures must tell: conditions, seeds, and what was not scored."""
+"""Conditions, seeds and unscored figures in a comparison with published figures."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from benchmark.api.recipes import Recipe
 from benchmark.errors import UsageError
 from benchmark.records.record import Record, read_records
 from benchmark.reports.published import comparisons
-from benchmark.reports.published_tables import as_csv, as_json, published_tables
-from benchmark.reports.render import render_tables
+from benchmark.reports.published_tables import published_report
+from benchmark.reports.render import Format, render_report
+
+MACHINE_FORMATS: tuple[Format, ...] = ("csv", "json")
 
 
-def beside(record: Record, *figures: Published) -> list[tuple[float, tuple[str, ...]]]:
+def figures_beside(record: Record, *figures: Published) -> list[tuple[float, tuple[str, ...]]]:
     return [(each.figure.value, each.differences) for each in comparisons([record], catalog_of(*figures))]
 
 
 def differing(record: Record, **changes: Any) -> tuple[str, ...]:
-    ((_, differences),) = beside(record, published(**changes))
+    ((_, differences),) = figures_beside(record, published(**changes))
     return differences
 
 
@@ -33,7 +35,7 @@ def recipe(**changes: Any) -> Recipe:
     return dataclasses.replace(PAPER, **changes)
 
 
-def test_a_smoke_cell_of_which_an_evaluator_fails_is_still_a_smoke_cell(third_party: Path, bench: Any) -> None:
+def test_smoke_cell_with_a_failed_evaluator_is_not_compared(third_party: Path, bench: Any) -> None:
     words = ("--methods", "mean_color", "--encoders", "tiny", "--dataset", "stripes", "--evaluators")
     how = (
         "centroid,fault_raises",
@@ -55,114 +57,117 @@ def test_a_smoke_cell_of_which_an_evaluator_fails_is_still_a_smoke_cell(third_pa
     assert comparisons([record], dataclasses.replace(load_catalog(), methods=(entry,))) == []
 
 
-def test_what_was_scored_is_not_said_to_be_missing_because_a_nearer_figure_was_shown() -> None:
+def test_scored_figure_is_not_listed_as_missing() -> None:
     figures = (published(0.9), published(0.8, encoder="net[blocks=3]"))
-    (table,) = published_tables([record_of()], catalog_of(*figures))
+    (table,) = published_report([record_of()], catalog_of(*figures)).tables()
     assert [note for note in table.notes if "not scored" in note] == []
 
 
-def test_a_trained_cell_without_any_comparison_is_told_what_was_published_for_it() -> None:
-    (table,) = published_tables(
-        [record_of(), record_of(method="other")], catalog_of(published(), other=[published(tap="conv3")])
-    )
+def test_cell_without_a_comparison_lists_its_published_figures() -> None:
+    catalog = catalog_of(published(), other=[published(tap="conv3")])
+    (table,) = published_report([record_of(), record_of(method="other")], catalog).tables()
     assert any("other / net" in note and "head at conv3" in note for note in table.notes)
 
 
 @pytest.mark.parametrize("width", [80, 100])
-def test_on_a_narrow_terminal_published_and_difference_stay_and_what_is_left_out_is_named(width: int) -> None:
+def test_narrow_terminal_keeps_published_and_difference(width: int) -> None:
     record = record_of(dataset="cifar10-jpeg[subset=2000]", subset=2000, recipe=Recipe(epochs=20))
     figure = published(0.9, status="recalled", source="Gidaris et al. 2018, Table 1", note="best epoch on test")
-    text = " ".join(render_tables(published_tables([record], catalog_of(figure)), "table", width).split())
+    text = " ".join(render_report(published_report([record], catalog_of(figure)), "table", width).split())
     assert "0.9000" in text
     assert "-0.0500" in text
-    assert ("Gidaris" in text) != ("Left out for lack of width: source" in text)
+    assert ("Gidaris" in text) != ("Too narrow for: source" in text)
 
 
-def test_warm_up_is_a_condition() -> None:
+def test_warmup_is_a_condition() -> None:
     assert differing(record_of(recipe=recipe(warmup=10))) == ("warmup=10",)
 
 
-def test_where_a_linear_schedule_ends_is_a_condition() -> None:
+def test_final_learning_rate_is_a_condition() -> None:
     theirs = recipe(schedule="linear")
     assert differing(record_of(recipe=recipe(schedule="linear", final_lr=0.05)), recipe=theirs) == ("final_lr=0.05",)
 
 
-def test_milestones_that_are_not_the_papers_stretched_are_told() -> None:
+def test_milestones_other_than_the_scaled_ones_are_a_condition() -> None:
     ours = record_of(recipe=recipe(epochs=100, milestones=(1, 2)))
     assert differing(ours) == ("100 of 200 epochs", "milestones=1;2")
 
 
-def test_a_linear_tail_that_ours_lacks_is_told_at_other_epochs_too() -> None:
+def test_missing_linear_tail_is_a_condition_at_other_epochs() -> None:
     ours = record_of(recipe=recipe(epochs=100, milestones=(30, 60, 80)))
     assert set(differing(ours, recipe=recipe(linear_from=180))) == {"100 of 200 epochs", "linear_from=none"}
 
 
-def test_two_recipes_of_adamw_can_be_compared() -> None:
+def test_adamw_recipes_are_compared() -> None:
     theirs = recipe(optimizer="adamw", beta1=0.5)
     assert differing(record_of(recipe=recipe(optimizer="adamw")), recipe=theirs) == ("beta1=0.9",)
 
 
-def test_the_size_of_the_images_is_a_condition() -> None:
+def test_image_size_is_a_condition() -> None:
     record = record_of(dataset="cifar10-jpeg")
     record.cell["image_shape"] = [1, 64, 64]
     assert differing(record) != differing(record_of(dataset="cifar10-jpeg"))
 
 
-def test_a_folder_that_is_called_cifar10_is_not_cifar10() -> None:
+def test_folder_named_cifar10_is_not_cifar10() -> None:
     record = record_of(dataset="cifar10")
     record.cell["dataset"]["name"] = "folder"
     assert differing(record) != ()
 
 
-def test_that_a_cell_did_not_learn_stands_in_csv_and_json_too() -> None:
-    dull = record_of(checks={"trained": True, "learned": False, "frozen": True})
-    for form in (as_csv, as_json):
-        assert form([dull], catalog_of(published())) != form([record_of(id=dull.id)], catalog_of(published())), (
-            "no word of it"
-        )
+def test_failed_to_learn_is_in_csv_and_json() -> None:
+    failed = record_of(checks={"trained": True, "failed_to_learn": True, "frozen": True})
+    for form in MACHINE_FORMATS:
+        texts = [
+            render_report(published_report([record], catalog_of(published())), form)
+            for record in (failed, record_of(id=failed.id))
+        ]
+        assert texts[0] != texts[1]
 
 
-def test_the_published_spread_stands_in_csv_and_json_too() -> None:
-    for form in (as_csv, as_json):
-        assert "0.0123" in form([record_of()], catalog_of(published(spread=0.0123)))
+def test_published_spread_is_in_csv_and_json() -> None:
+    for form in MACHINE_FORMATS:
+        assert "0.0123" in render_report(published_report([record_of()], catalog_of(published(spread=0.0123))), form)
 
 
-@pytest.mark.parametrize("form", [as_csv, as_json])
-def test_where_nothing_fits_csv_and_json_say_so_too(form: Any) -> None:
+@pytest.mark.parametrize("form", MACHINE_FORMATS)
+def test_no_corresponding_figure_is_an_error_in_csv_and_json(form: Format) -> None:
     with pytest.raises(UsageError):
-        form([record_of(dataset="digits")], catalog_of(published()))
+        render_report(published_report([record_of(dataset="digits")], catalog_of(published())), form)
 
 
-def test_only_the_cells_that_have_the_score_are_named_behind_it() -> None:
+def test_row_names_only_cells_with_the_score() -> None:
     records = [record_of(scored(), scored(tap="conv3")), record_of(scored(), seed=1)]
-    _, row = json.loads(as_json(records, catalog_of(published(), published(tap="conv3"))))
-    assert (row["seeds"], row["cells"]) == (1, [records[0].id[:10]])
+    _, row = json.loads(
+        render_report(published_report(records, catalog_of(published(), published(tap="conv3"))), "json")
+    )
+    assert (row["seeds"], row["cells"]) == (1, records[0].short_id)
 
 
-def test_one_seed_of_two_that_did_not_learn_is_told_as_one_of_two() -> None:
-    dull = record_of(checks={"trained": True, "learned": False, "frozen": True})
-    (table,) = published_tables([dull, record_of(seed=1)], catalog_of(published()))
+def test_failed_seeds_are_counted() -> None:
+    failed = record_of(checks={"trained": True, "failed_to_learn": True, "frozen": True})
+    (table,) = published_report([failed, record_of(seed=1)], catalog_of(published())).tables()
     assert "1 of 2 did not learn" in table.rows[0][table.columns.index("remarks")]
 
 
-def test_a_whole_number_that_a_figure_names_agrees_with_the_same_number_of_a_record() -> None:
-    assert beside(record_of(), published(method={"weight": 1})) == [(0.9, ())]
-    assert beside(record_of(), published(evaluator="head[rates=0.10;0.01]")) == [(0.9, ())]
+def test_integers_equal_the_same_floats() -> None:
+    assert figures_beside(record_of(), published(method={"weight": 1})) == [(0.9, ())]
+    assert figures_beside(record_of(), published(evaluator="head[rates=0.10;0.01]")) == [(0.9, ())]
     assert differing(record_of(recipe=recipe(weight_decay=0.0)), recipe=recipe(weight_decay=0)) == ()
 
 
-def test_a_figure_may_name_the_pooling() -> None:
+def test_figure_may_name_the_pooling() -> None:
     ours = record_of(scored(evaluator="svm[pool=average]", pool="average"))
-    assert beside(ours, published(evaluator="svm[pool=average]")) == [(0.9, ())]
-    assert beside(record_of(scored(evaluator="svm")), published(evaluator="svm[pool=average]")) == []
+    assert figures_beside(ours, published(evaluator="svm[pool=average]")) == [(0.9, ())]
+    assert figures_beside(record_of(scored(evaluator="svm")), published(evaluator="svm[pool=average]")) == []
 
 
-def test_an_evaluators_parameter_that_came_later_and_is_named_counts_as_its_default() -> None:
+def test_parameter_added_later_counts_as_its_default() -> None:
     earlier = record_of(dataclasses.replace(scored(), params={"epochs": 100}))
-    assert beside(earlier, published(evaluator="head[rates=0.1;0.01]")) == [(0.9, ())]
+    assert figures_beside(earlier, published(evaluator="head[rates=0.1;0.01]")) == [(0.9, ())]
 
 
-def test_the_figures_of_another_distributions_method_of_that_name_are_not_ours(installed: Path) -> None:
+def test_figures_of_another_distribution_are_not_used(installed: Path) -> None:
     catalog = load_catalog("rotation,encoders,heads,third_party_rotation")
     score = dataclasses.replace(
         scored(0.8, "conv"), params={"per_class": None, "draws": 1, "epochs": 100, "best": False, "augment": True}
@@ -172,24 +177,24 @@ def test_the_figures_of_another_distributions_method_of_that_name_are_not_ours(i
     record.cell["method"]["provider"] = "repbench-third-party"
     assert comparisons([record], catalog) == []
     record.cell["method"].update(provider="repbench", params={"turns": 4})
-    for methods in (catalog.methods, catalog.methods[::-1]):  # today: UnknownNameError in the second
+    for methods in (catalog.methods, catalog.methods[::-1]):
         assert len(comparisons([record], dataclasses.replace(catalog, methods=methods))) == 1
 
 
-@pytest.mark.parametrize("wrong", ["net[blocks=3", "net[blocks=3|4]", "net[block=3]", "net,wide"])
-def test_a_figure_that_cannot_be_read_costs_the_others_nothing(wrong: str) -> None:
-    assert (0.9, ()) in beside(record_of(), published(0.5, encoder=wrong), published(0.9))
+@pytest.mark.parametrize("encoder", ["net[blocks=3", "net[blocks=3|4]", "net[block=3]", "net,wide"])
+def test_invalid_figure_does_not_affect_the_others(encoder: str) -> None:
+    assert (0.9, ()) in figures_beside(record_of(), published(0.5, encoder=encoder), published(0.9))
 
 
-def test_a_status_that_is_not_read_bears_the_mark() -> None:
-    (table,) = published_tables([record_of()], catalog_of(published(status="Recalled")))
+def test_recalled_status_is_marked_in_any_case() -> None:
+    (table,) = published_report([record_of()], catalog_of(published(status="Recalled"))).tables()
     assert "recalled" in table.rows[0][table.columns.index("published")].lower()
 
 
-def test_a_score_of_an_earlier_protocol_is_said_to_be_one() -> None:
+def test_earlier_protocol_is_a_condition() -> None:
     assert differing(record_of(scored(protocol="head@0"))) != ()
 
 
-def test_training_that_the_figure_says_nothing_of_is_told_in_epochs() -> None:
-    (table,) = published_tables([record_of(recipe=recipe(epochs=7))], catalog_of(published(recipe=None)))
+def test_epochs_are_shown_if_the_figure_has_no_recipe() -> None:
+    (table,) = published_report([record_of(recipe=recipe(epochs=7))], catalog_of(published(recipe=None))).tables()
     assert any("7" in cell for cell in table.rows[0][:5] + table.rows[0][-1:])
