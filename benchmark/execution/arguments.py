@@ -140,7 +140,7 @@ def value_text(value: object) -> str:
         raise ValueError("a parameter takes no dictionary")
     if isinstance(value, list | tuple):
         return ";".join(value_text(each) for each in value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:

@@ -59,7 +59,7 @@ def test_config_file_sets_options(bench: Bench, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("config")
 def test_command_line_overrides_config_file_and_file_overrides_defaults(bench: Bench) -> None:
     words = ("run", "--methods", "mean_color", "--config", "bench.toml", "--seeds", "1")
-    assert "1, 1 to run" in bench(*words, "--dry-run").stdout
+    assert "1 cells, 1 to run" in bench(*words, "--dry-run", "--format", "table").stdout
     (row,) = csv.DictReader(io.StringIO(bench(*words, "--epochs", "1").stdout))
     assert (row["epochs"], row["seed"], row["tap"]) == ("1", "0", "conv")
 

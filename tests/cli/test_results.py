@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from command_line import assert_refused
 from conftest import Bench
@@ -17,7 +18,7 @@ from sample_figures import record_of, scored
 
 from benchmark.api.parameters import as_dict
 from benchmark.api.recipes import Recipe
-from benchmark.records.record import Record, write_record
+from benchmark.records.record import PREDICTIONS, Record, write_record
 from benchmark.reports.render import FORMATS
 
 
@@ -107,6 +108,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
             folder = tmp_path / "runs" / f"cell-{number}"
             folder.mkdir(parents=True)
             write_record(folder, record)
+            np.savez(folder / PREDICTIONS)
 
     return write
 
