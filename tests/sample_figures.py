@@ -1,7 +1,8 @@
-"""Figures, a catalog that gives them, and records that they are for, made by hand: for the tests of comparisons."""
+"""Makers of published figures, catalogs with them and records to compare with."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from benchmark.api.methods import MethodSpec, Published
 from benchmark.api.parameters import as_dict
 from benchmark.api.recipes import Recipe
 from benchmark.records.record import Record, Score, as_json, parse_record
+from benchmark.reports.published import comparisons
 
 PROVIDER = Provider(plugin="paper", distribution="paper", version="1")
 PAPER = Recipe(
@@ -36,7 +38,7 @@ PAPER = Recipe(
 
 @dataclass(frozen=True, kw_only=True)
 class TurnParams:
-    """A whole number, and a number that came later."""
+    """An integer, and a number that was added later."""
 
     turns: int = 4
     weight: float = 1.0
@@ -44,7 +46,7 @@ class TurnParams:
 
 @dataclass(frozen=True, kw_only=True)
 class NetParams:
-    """A whole number and a word."""
+    """An integer and a choice."""
 
     blocks: int = 4
     init: Literal["own", "default"] = "own"
@@ -52,7 +54,7 @@ class NetParams:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadParams:
-    """Labels, passes, and a list."""
+    """Labels, epochs and a list."""
 
     per_class: int | None = None
     epochs: int = 100
@@ -60,7 +62,7 @@ class HeadParams:
 
 
 def _nothing(*arguments: object) -> Any:
-    raise AssertionError("nothing is built to compare numbers")
+    raise AssertionError("comparisons build nothing")
 
 
 def published(value: float = 0.9, **changes: Any) -> Published:
@@ -78,7 +80,7 @@ def published(value: float = 0.9, **changes: Any) -> Published:
 
 
 def catalog_of(*figures: Published, **methods: Sequence[Published]) -> Catalog:
-    """The method `turn` with these figures, other methods with theirs; encoders `net` and `wide`, two evaluators."""
+    """A catalog: method `turn` with these figures and other methods with theirs, encoders `net` and `wide`, two evaluators."""
 
     def entries(specs: Sequence[Any]) -> Any:
         return tuple(Entry(spec=spec, provider=PROVIDER) for spec in specs)
@@ -108,7 +110,7 @@ def catalog_of(*figures: Published, **methods: Sequence[Published]) -> Catalog:
 
 
 def scored(value: float = 0.85, evaluator: str = "head", **changes: Any) -> Score:
-    """An accuracy of `head` on conv2 with default parameters, of 10,000 images; `params` are put over the defaults."""
+    """An accuracy of `head` on conv2 over 10,000 images; `params` replace default parameters."""
     name = evaluator.partition("[")[0]
     fields: dict[str, Any] = {
         "tap": "conv2",
@@ -136,7 +138,7 @@ def record_of(
     recipe: Recipe | None = PAPER,
     **changes: Any,
 ) -> Record:
-    """A finished cell as it is read from its file; its parameters are defaults unless given, then they are all it has."""
+    """A finished cell as it is read from its file; parameters are the defaults, or exactly those passed."""
     record = sample_record(method, encoder, dataset, seed, scores=scores or (scored(),), **changes)
     cell = record.cell
     cell["method"]["params"] = as_dict(TurnParams()) if method_params is None else dict(method_params)
@@ -146,3 +148,19 @@ def record_of(
     cell["image_shape"] = [3, 32, 32]
     body = {**as_json(record), "id": hashlib.sha256(repr(cell).encode()).hexdigest()}
     return parse_record(json.dumps(body).encode(), Path("runs") / "cell" / "record.json")
+
+
+def beside(record: Record, *figures: Published) -> list[tuple[float, tuple[str, ...]]]:
+    """The values of the figures compared with a record's scores, each with the differences."""
+    return [(each.figure.value, each.differences) for each in comparisons([record], catalog_of(*figures))]
+
+
+def differing(record: Record, **changes: Any) -> tuple[str, ...]:
+    """The differences between a record's only score and the only figure."""
+    ((_, differences),) = beside(record, published(**changes))
+    return differences
+
+
+def trained(**changes: Any) -> Record:
+    """A record with a changed PAPER recipe."""
+    return record_of(recipe=dataclasses.replace(PAPER, **changes))

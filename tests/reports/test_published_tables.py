@@ -1,4 +1,4 @@
-"""Ours beside what was published, as tables, CSV and JSON: the same claims, with all that differs."""
+"""Measured scores beside published figures, as tables, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from benchmark.api.methods import Published
 from benchmark.api.recipes import with_epochs
 from benchmark.errors import UsageError
 from benchmark.records.record import Record, Score
-from benchmark.reports.published_tables import as_csv, as_json, published_tables
-from benchmark.reports.render import render_tables
+from benchmark.reports.published_tables import published_report
+from benchmark.reports.render import render_report
 from benchmark.reports.table import Table
 
 
 def table_of(records: Sequence[Record], *figures: Published) -> Table:
-    """The one table that there is."""
-    (table,) = published_tables(records, catalog_of(*figures))
+    """The only table."""
+    (table,) = published_report(records, catalog_of(*figures)).tables()
     return table
 
 
@@ -32,20 +32,20 @@ def rows(table: Table) -> list[dict[str, str]]:
 
 
 def row_of(*records: Record, figure: Published | None = None) -> dict[str, str]:
-    """The one row of the one table."""
+    """The only row of the only table."""
     (row,) = rows(table_of(records, figure or published()))
     return row
 
 
 def missing(table: Table) -> list[str]:
-    """The sentences on what was published and not scored."""
+    """The notes on figures that were not scored."""
     return [note for note in table.notes if note.startswith("Published, not scored here")]
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_row_is_ours_and_theirs_with_the_source() -> None:
+def test_row_holds_measured_and_published_value_with_source() -> None:
     row = row_of(record_of(scored(0.85)), figure=published(0.9116))
     assert row == {
         **row,
@@ -62,27 +62,27 @@ def test_a_row_is_ours_and_theirs_with_the_source() -> None:
     }
 
 
-def test_several_seeds_give_mean_and_spread_and_no_interval() -> None:
+def test_seeds_give_mean_and_spread() -> None:
     records = [record_of(scored(value), seed=seed) for seed, value in enumerate((0.80, 0.85, 0.90))]
     row = row_of(*records)
     assert (row["seeds"], row["ours"], row["difference"]) == ("3", "0.8500 ±0.0500", "-0.0500")
 
 
-def test_what_has_no_seed_shows_none_and_keeps_its_interval() -> None:
+def test_seedless_method_shows_a_dash_and_its_interval() -> None:
     row = row_of(record_of(scored(0.85), seed=None))
     assert (row["seeds"], row["ours"]) == ("-", "0.8500 [0.842, 0.858]")
 
 
-def test_a_score_without_an_interval_has_none() -> None:
+def test_score_without_interval_shows_the_value() -> None:
     assert row_of(record_of(scored(0.85, ci_low=None, ci_high=None)))["ours"] == "0.8500"
 
 
 @pytest.mark.parametrize(("ours", "shown"), [(0.95, "+0.0500"), (0.9, "+0.0000"), (0.123456, "-0.7765")])
-def test_the_difference_is_ours_minus_theirs(ours: float, shown: str) -> None:
+def test_difference_is_measured_minus_published(ours: float, shown: str) -> None:
     assert row_of(record_of(scored(ours)))["difference"] == shown
 
 
-def test_a_recalled_figure_bears_the_mark_and_one_that_was_read_does_not() -> None:
+def test_recalled_figure_is_marked() -> None:
     records = [record_of()]
     figures = (published(0.9, status="recalled", spread=0.01), published(0.91, source="Bob 2021"))
     recalled, read = rows(table_of(records, *figures))
@@ -90,7 +90,7 @@ def test_a_recalled_figure_bears_the_mark_and_one_that_was_read_does_not() -> No
     assert read["published"] == "0.9100"
 
 
-def test_remarks_hold_every_difference_and_what_the_figure_says_of_itself() -> None:
+def test_remarks_list_all_differences_and_the_note() -> None:
     ours = record_of(
         scored(evaluator="svm[pool=average]", pool="average"),
         dataset="cifar10-jpeg[subset=500]",
@@ -105,40 +105,40 @@ def test_remarks_hold_every_difference_and_what_the_figure_says_of_itself() -> N
     }
 
 
-def test_a_cell_that_did_not_learn_says_so_and_one_that_did_does_not() -> None:
-    def remarks(learned: bool | None) -> str:
-        return row_of(record_of(checks={"trained": True, "learned": learned, "frozen": True}))["remarks"]
+def test_remarks_state_failure_to_learn() -> None:
+    def remarks(failed: bool | None) -> str:
+        return row_of(record_of(checks={"trained": True, "failed_to_learn": failed, "frozen": True}))["remarks"]
 
-    assert "did not learn" in remarks(False)
-    assert remarks(True) == remarks(None) == ""
+    assert "did not learn" in remarks(True)
+    assert remarks(False) == remarks(None) == ""
 
 
-def test_a_metric_that_is_not_accuracy_is_named() -> None:
+def test_metric_other_than_accuracy_is_named() -> None:
     row = row_of(record_of(scored(0.5, metric="accuracy@k=20")), figure=published(metric="accuracy@k=20"))
     assert row["evaluator"] == "head accuracy@k=20"
 
 
-def test_each_dataset_and_each_subset_has_a_table_of_its_own() -> None:
+def test_datasets_and_subsets_have_separate_tables() -> None:
     records = [
         record_of(scored(0.5), dataset="cifar10"),
         record_of(scored(0.4), dataset="cifar10-jpeg"),
         record_of(scored(0.3), dataset="cifar10-jpeg[subset=500]", subset=500),
         record_of(scored(0.6), dataset="cifar10", encoder_params={"blocks": 3, "init": "own"}),
     ]
-    found = published_tables(records, catalog_of(published()))
-    assert [table.title.partition(" on ")[2] for table in found] == [
+    tables = published_report(records, catalog_of(published())).tables()
+    assert [table.title.partition(" on ")[2] for table in tables] == [
         "cifar10",
         "cifar10-jpeg",
         "cifar10-jpeg[subset=500]",
     ]
-    assert [[row["ours"][:6] for row in rows(table)] for table in found] == [
+    assert [[row["ours"][:6] for row in rows(table)] for table in tables] == [
         ["0.5000", "0.6000"],
         ["0.4000"],
         ["0.3000"],
     ]
 
 
-def test_scores_that_nothing_was_published_for_have_no_row() -> None:
+def test_scores_without_figures_have_no_row() -> None:
     record = record_of(scored(0.5), scored(0.6, tap="conv3"), scored(0.7, "svm"))
     assert [row["tap"] for row in rows(table_of([record], published()))] == ["conv2"]
 
@@ -156,17 +156,15 @@ def test_scores_that_nothing_was_published_for_have_no_row() -> None:
     ],
     ids=["digits", "cifar100", "smoke", "tap", "named parameter", "no scores", "no figures"],
 )
-def test_where_nothing_fits_people_are_told_where_figures_are_listed(
-    records: list[Record], figures: list[Published]
-) -> None:
-    with pytest.raises(UsageError, match=r"no published figure fits.*bench list methods -v"):
-        published_tables(records, catalog_of(*figures))
+def test_records_without_figures_are_a_usage_error(records: list[Record], figures: list[Published]) -> None:
+    with pytest.raises(UsageError, match=r"no published figure corresponds.*bench list methods -v"):
+        published_report(records, catalog_of(*figures))
 
 
 # --- what was not scored ----------------------------------------------------------------------------------------------
 
 
-def test_figures_of_a_trained_cell_that_were_not_scored_are_listed_with_evaluator_and_tap() -> None:
+def test_figures_not_scored_are_listed_with_evaluator_and_tap() -> None:
     figures = (
         published(),
         published(evaluator="head[per_class=20]"),
@@ -179,12 +177,12 @@ def test_figures_of_a_trained_cell_that_were_not_scored_are_listed_with_evaluato
     assert set(listed.split(", ")) == {"head[per_class=20] at conv2", "svm at conv3", "head recall at conv2"}
 
 
-def test_what_was_scored_on_any_seed_is_not_listed_as_missing() -> None:
+def test_figure_scored_on_any_seed_is_not_listed() -> None:
     records = [record_of(scored()), record_of(scored(), scored(evaluator="svm"), seed=1)]
     assert missing(table_of(records, published(), published(evaluator="svm"))) == []
 
 
-def test_each_trained_cell_is_told_what_it_lacks_whatever_another_has() -> None:
+def test_figures_not_scored_are_listed_per_cell() -> None:
     full = record_of(scored(), scored(evaluator="svm"))
     part = record_of(scored(), encoder="wide")
     both = (published(), published(evaluator="svm"))
@@ -195,21 +193,21 @@ def test_each_trained_cell_is_told_what_it_lacks_whatever_another_has() -> None:
     assert len(missing(table_of([full, other], *both))) == 1
 
 
-def test_figures_of_other_methods_encoders_datasets_and_variants_are_not_missing() -> None:
+def test_figures_of_other_settings_are_not_listed() -> None:
     others = [
         published(evaluator="svm", encoder="wide"),
         published(evaluator="svm", dataset="cifar100"),
         published(evaluator="svm", method={"turns": 8}),
     ]
     catalog = catalog_of(published(), *others, other=[published(evaluator="svm")])
-    (table,) = published_tables([record_of()], catalog)
+    (table,) = published_report([record_of()], catalog).tables()
     assert missing(table) == []
 
 
-def test_figures_missing_on_one_dataset_are_told_under_that_dataset_alone() -> None:
+def test_figures_not_scored_are_listed_per_dataset() -> None:
     both = record_of(scored(), scored(evaluator="svm"), dataset="cifar10")
     figures = (published(), published(evaluator="svm"))
-    first, second = published_tables([both, record_of(dataset="cifar10-jpeg")], catalog_of(*figures))
+    first, second = published_report([both, record_of(dataset="cifar10-jpeg")], catalog_of(*figures)).tables()
     assert missing(first) == []
     assert len(missing(second)) == 1
 
@@ -233,11 +231,11 @@ def several() -> tuple[list[Record], Catalog]:
     return records, catalog_of(*figures, floor=[published(0.3, recipe=None, source='"Floors", 2019')])
 
 
-def test_csv_has_a_line_for_each_row_of_the_tables_with_the_same_words_and_numbers() -> None:
+def test_csv_agrees_with_the_tables() -> None:
     records, catalog = several()
-    lines = list(csv.DictReader(io.StringIO(as_csv(records, catalog))))
+    lines = list(csv.DictReader(io.StringIO(render_report(published_report(records, catalog), "csv"))))
     assert len(lines) == 4
-    for table in published_tables(records, catalog):
+    for table in published_report(records, catalog).tables():
         own = [line for line in lines if table.title.endswith(f" on {line['dataset']}")]
         for line, row in zip(own, rows(table), strict=True):
             for key in ("method", "encoder", "tap", "evaluator", "source"):
@@ -248,40 +246,36 @@ def test_csv_has_a_line_for_each_row_of_the_tables_with_the_same_words_and_numbe
             assert (line["status"] == "recalled") == row["published"].endswith("recalled")
             note = [f"published: {line['note']}"] if line["note"] else []
             remarks = row["remarks"]
-            for told in table.notes:
-                letter, _, conditions = told.partition(" ")
+            for note_text in table.notes:
+                letter, _, conditions = note_text.partition(" ")
                 remarks = remarks.replace(letter, conditions) if letter.startswith("(") else remarks
             assert [*filter(None, line["differences"].split("; ")), *note] == [*filter(None, remarks.split("; "))]
 
 
-def test_conditions_of_training_that_rows_share_are_told_once() -> None:
+def test_shared_training_differences_are_stated_once() -> None:
     ours = record_of(scored(), scored(evaluator="svm"), dataset="cifar10-jpeg[subset=500]", subset=500)
     table = table_of([ours], published(), published(evaluator="svm", note="best epoch"))
     assert [row["remarks"] for row in rows(table)] == ["(a)", "(a); published: best epoch"]
     assert "(a) images of cifar10-jpeg; 500 training images" in table.notes
 
 
-def test_csv_and_json_are_the_same_rows() -> None:
+def test_csv_and_json_hold_the_same_rows() -> None:
     records, catalog = several()
-    text = as_csv(records, catalog)
+    text = render_report(published_report(records, catalog), "csv")
     lines = list(csv.DictReader(io.StringIO(text)))
-    objects = json.loads(as_json(records, catalog))
+    objects = json.loads(render_report(published_report(records, catalog), "json"))
     assert [list(each) for each in objects] == [text.splitlines()[0].split(",")] * len(lines)
     for line, each in zip(lines, objects, strict=True):
         for key, value in each.items():
-            if key == "differences":
-                assert line[key] == "; ".join(value)
-            elif key == "cells":
-                assert line[key].split() == value
-            elif isinstance(value, float):
+            if isinstance(value, float):
                 assert float(line[key]) == value
             else:
                 assert line[key] == ("" if value is None else str(value))
 
 
-def test_raw_values_are_not_rounded_and_hold_spread_or_interval() -> None:
+def test_json_holds_raw_values_with_spread_or_interval() -> None:
     records, catalog = several()
-    three, _, one, floor = json.loads(as_json(records, catalog))
+    three, _, one, floor = json.loads(render_report(published_report(records, catalog), "json"))
     assert three["value"] == pytest.approx(0.86)
     # (.06^2 + .01^2 + .07^2) / 2 = .0043
     assert three["spread"] == pytest.approx(0.0043**0.5)
@@ -292,43 +286,43 @@ def test_raw_values_are_not_rounded_and_hold_spread_or_interval() -> None:
     assert [each["epochs"] for each in (three, one, floor)] == [200, 200, 0]
 
 
-def test_every_condition_stands_beside_the_raw_value() -> None:
+def test_json_lists_all_differences() -> None:
     records, catalog = several()
-    three, _, one, floor = json.loads(as_json(records, catalog))
-    assert three["differences"] == floor["differences"] == []
-    assert set(one["differences"]) == {
+    three, _, one, floor = json.loads(render_report(published_report(records, catalog), "json"))
+    assert three["differences"] == floor["differences"] == ""
+    assert set(one["differences"].split("; ")) == {
         *("images of cifar10-jpeg", "500 training images", "lr=0.01", "milestones=60;150", "svm pool=average")
     }
     assert three["note"] == "best, on test"
 
 
-def test_the_cells_behind_a_mean_are_named() -> None:
+def test_json_names_the_cells() -> None:
     records, catalog = several()
-    three, *_ = json.loads(as_json(records, catalog))
-    assert three["cells"] == [record.id[:10] for record in records[:3]]
+    three, *_ = json.loads(render_report(published_report(records, catalog), "json"))
+    assert three["cells"].split() == [record.short_id for record in records[:3]]
 
 
-def test_a_smoke_record_stands_in_no_form() -> None:
+def test_smoke_record_is_in_no_format() -> None:
     records = [record_of(scored(0.2), state="smoke"), record_of(scored(0.8), seed=1)]
     catalog = catalog_of(published())
-    (line,) = csv.DictReader(io.StringIO(as_csv(records, catalog)))
-    (row,) = json.loads(as_json(records, catalog))
+    (line,) = csv.DictReader(io.StringIO(render_report(published_report(records, catalog), "csv")))
+    (row,) = json.loads(render_report(published_report(records, catalog), "json"))
     assert float(line["value"]) == row["value"] == 0.8
     assert rows(table_of(records, published()))[0]["seeds"] == "1"
 
 
-def test_published_figures_survive_markdown_and_latex() -> None:
+def test_markdown_and_latex_hold_figures_and_differences() -> None:
     records, catalog = several()
-    found = published_tables(records, catalog)
+    report = published_report(records, catalog)
     for form in ("md", "latex"):
-        text = render_tables(found, form)  # type: ignore[arg-type]  # two of the words that there are
+        text = render_report(report, form)  # type: ignore[arg-type]  # two of the words that there are
         assert "0.9100 recalled" in text
         assert "svm pool=average" in text
         assert "ours and published on cifar10-jpeg[subset=500]" in text
 
 
 @pytest.mark.parametrize("scores", [(scored(0.7), scored(0.6, "svm"))])
-def test_rows_follow_the_scores_of_a_record(scores: tuple[Score, ...]) -> None:
+def test_rows_are_in_the_order_of_scores(scores: tuple[Score, ...]) -> None:
     figures = (published(evaluator="svm"), published())
     assert [row["evaluator"] for row in rows(table_of([record_of(*scores)], *figures))] == ["head", "svm"]
     assert [row["evaluator"] for row in rows(table_of([record_of(*scores[::-1])], *figures))] == ["svm", "head"]
