@@ -33,7 +33,7 @@ class RunningCell:
     @property
     def seconds_left(self) -> float | None:
         """Estimate. The time so far is counted in heartbeats, since clocks of two machines may differ."""
-        return None if self.expected is None else max(0.0, self.expected - self.lock.beat * HEARTBEAT_SECONDS)
+        return None if self.expected is None else max(0.0, self.expected - self.lock.heartbeat * HEARTBEAT_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)

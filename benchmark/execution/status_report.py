@@ -10,7 +10,7 @@ from benchmark.api.cells import Json
 from benchmark.execution.estimates import as_words
 from benchmark.execution.run_files import QueuedCell, RunFile
 from benchmark.execution.status import RunningCell, Status
-from benchmark.progress import values_as_words
+from benchmark.progress import values_as_text
 from benchmark.records.locks import LockInfo
 from benchmark.reports.table import Report, Table
 
@@ -123,7 +123,7 @@ def _running_row(each: RunningCell) -> tuple[str, ...]:
     since = time.strftime("%Y-%m-%d %H:%M", time.localtime(lock.since))
     progress = f"{lock.done}/{lock.total}" if lock.total else ""
     left, remark = ("", "abandoned") if each.abandoned else (_time(each.seconds_left), "")
-    values = values_as_words(lock.values)
+    values = values_as_text(lock.values)
     return (lock.title, lock.device, lock.stage, progress, values, since, left, _process(lock), remark)
 
 
