@@ -13,6 +13,7 @@ from conftest import Bench
 
 from benchmark.records import index
 from benchmark.records.dataframe import to_frame
+from benchmark.records.earlier_folders import EarlierFolders
 from benchmark.records.leaderboard import export, outcomes_path, read_leaderboard
 from benchmark.records.outcomes import read_outcomes, read_predictions
 from benchmark.records.record import RECORD, find_record, read_record, read_records, write_record
@@ -117,6 +118,24 @@ def test_bench_run_finds_a_version_1_folder(runs: Path, bench: Bench) -> None:
     write_record(runs / CELL.name, read_record(runs / CELL.name))
     again = bench("run", "--methods", "pixels", "--no-floors", "--out", str(runs), "--dry-run")
     assert "0 to run" in again.output, "after the record was rewritten as version 2"
+
+
+def test_earlier_folder_is_found_by_name_and_id(runs: Path) -> None:
+    record = read_record(runs / CELL.name)
+    new_name = f"pixels-none-digits-snone-{record.short_id}"
+    names = [path.name for path in runs.iterdir()]
+    assert EarlierFolders(runs, names).find(new_name, record.id) == CELL.name
+    assert EarlierFolders(runs, names).find(new_name, "f" * 64) is None
+    assert EarlierFolders(runs, names).find(f"aet-none-digits-snone-{record.short_id}", record.id) is None
+    (runs / CELL.name / RECORD).write_text("{")
+    assert EarlierFolders(runs, names).find(new_name, record.id) is None
+
+
+def test_folder_named_after_its_own_id_is_no_earlier_folder(tmp_path: Path, runs: Path) -> None:
+    record = read_record(runs / CELL.name)
+    name = f"pixels-none-digits-snone-{record.short_id}"
+    write_record(runs / name, record)
+    assert EarlierFolders(runs, [name]).find("pixels-none-digits-snone-ffffffffff", record.id) is None
 
 
 def test_export_converts_a_version_1_leaderboard(runs: Path, tmp_path: Path) -> None:
