@@ -1,4 +1,4 @@
-"""`python -m benchmark` is `bench`."""
+"""`python -m benchmark` runs `bench`."""
 
 from benchmark.cli.main import main
 

@@ -22,9 +22,9 @@ LIGHT = {"torch", "pandas", "sklearn", "faiss", "rich"}
 
 def command(name: str) -> click.Command:
     with click.Context(main) as context:
-        found = main.get_command(context, name)
-    assert found is not None
-    return found
+        existing = main.get_command(context, name)
+    assert existing is not None
+    return existing
 
 
 def test_help_shows_every_one_line_help_uncut() -> None:
