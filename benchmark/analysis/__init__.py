@@ -1,4 +1,4 @@
-"""Questions asked of records: comparison, gate, correlation, neighbors, projections.
+"""Analysis of records: comparison, regression check, rank correlation, similarity search and maps of features.
 
 May import reports, evaluation, records, stats, api.
 """

@@ -23,7 +23,7 @@ TARGETS = ("linear", "knn")
 """Evaluators whose headline is an accuracy that label-free scores should predict."""
 ALL = "all"
 NOTES = (
-    "Above 0: the better end of the score (see column `better`) goes with higher accuracy.",
+    "Above 0: the better end of the score (see column `better`) correlates with higher accuracy.",
     "A point is one cell at one tap. Taps of a cell and seeds of a method are not independent, so [ ] is a 95 % interval from "
     "resampling clusters: (method, encoder) pairs with all their seeds and taps. No interval is given below "
     f"{FEWEST_CLUSTERS} clusters. It covers other methods and encoders on this dataset, not other datasets.",

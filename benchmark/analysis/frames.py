@@ -20,7 +20,7 @@ def exact_frame(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None
     import pandas as pd  # imported here because tables for people do not need it
 
     values = [{name: _finite(value) for name, value in row.items()} for row in rows]
-    return pd.DataFrame(values, columns=columns, dtype=object)
+    return pd.DataFrame(values, columns=None if columns is None else list(columns), dtype=object)
 
 
 def _finite(value: object) -> object:

@@ -31,7 +31,7 @@ def test_check_reports_a_drop_of_five_points_as_regressed(
     write_seeds(runs, "aet", 0.75, range(3, 6))
     write_seeds(runs, "rotation", 0.75, range(3, 6))
     code, body = check()
-    assert code == ExitCode.REGRESSED == 1
+    assert (code, ExitCode.REGRESSED.value) == (ExitCode.REGRESSED, 1)
     assert verdicts_of(body) == {AET: "regressed", ROTATION: "no evidence"}
     row = body["rows"][0]
     assert row["difference"] == pytest.approx(-0.05)

@@ -37,8 +37,8 @@ def test_junit_is_valid_and_counts_its_cases(bench: Bench, every_verdict: Path, 
     assert bench("check", "runs", "--baseline", BASELINE, "--junit", "check.xml").exit_code == 1
     suite = ElementTree.parse(tmp_path / "check.xml").getroot()
     cases = list(suite.iter("testcase"))
-    found = {case.get("classname"): [child.tag for child in case] for case in cases}
-    assert found == {
+    elements = {case.get("classname"): [child.tag for child in case] for case in cases}
+    assert elements == {
         AET: ["failure"],
         ROTATION: ["error"],
         "pixels/resnet18/digits": [],
@@ -121,8 +121,8 @@ def test_tables_show_regressions_first(bench: Bench, every_verdict: Path, form: 
     shown = bench("check", "runs", "--baseline", BASELINE, "--format", form)
     assert shown.exit_code == 1, shown.output
     lines = shown.stdout.splitlines()
-    place = {word: next(i for i, line in enumerate(lines) if line.count(word)) for word in ("aet/", "pixels/")}
-    assert place["aet/"] < place["pixels/"]
+    first_line = {word: next(i for i, line in enumerate(lines) if line.count(word)) for word in ("aet/", "pixels/")}
+    assert first_line["aet/"] < first_line["pixels/"]
     for words in ("-0.0500", "detectable", "not comparable", "regressed: 1 regressed"):
         assert words in shown.stdout
 

@@ -78,9 +78,9 @@ def rows(records: list[Record], min_cells: int = 4) -> dict[tuple[str, str], Cor
 
 
 def test_monotone_relation_is_detected_in_both_directions() -> None:
-    found = rows(board())
+    results = rows(board())
     for metric, higher in (("rank", True), ("spread", False)):
-        row = found[metric, "all"]
+        row = results[metric, "all"]
         assert (row.higher_is_better, row.target) == (higher, "knn accuracy@k=20")
         assert (row.spearman, row.kendall) == pytest.approx((1, 1))
         assert (row.points, row.cells, row.clusters, row.missing) == (24, 12, 6, 0)
@@ -88,9 +88,9 @@ def test_monotone_relation_is_detected_in_both_directions() -> None:
 
 
 def test_taps_have_rows_if_there_are_enough_cells() -> None:
-    found = rows(board())
-    assert {tap for _, tap in found} == {"all", "conv1", "conv2"}
-    assert (found["rank", "conv1"].points, found["rank", "conv1"].encoder) == (12, "resnet18")
+    results = rows(board())
+    assert {tap for _, tap in results} == {"all", "conv1", "conv2"}
+    assert (results["rank", "conv1"].points, results["rank", "conv1"].encoder) == (12, "resnet18")
     assert {tap for _, tap in rows(board(), min_cells=13)} == {"all"}
     few = rows(board(), min_cells=13)["rank", "all"]
     assert (few.spearman, few.remark) == (None, "fewer than 13 cells")
@@ -115,8 +115,8 @@ def test_unfinished_cells_are_ignored_and_datasets_separate() -> None:
     records[0] = sample_record("m0", seed=0, scores=records[0].scores, state="failed")
     assert rows(records[:-1])["rank", "all"].cells == 11
     other = [sample_record(f"m{n}", dataset="stripes", scores=(sample_score(n / 10),)) for n in range(6)]
-    found = correlations(columns_of([*board(), *other]), CATALOG, 4)
-    assert {(row.dataset, row.missing) for row in found if row.metric == "rank" and row.tap == "all"} == {
+    results = correlations(columns_of([*board(), *other]), CATALOG, 4)
+    assert {(row.dataset, row.missing) for row in results if row.metric == "rank" and row.tap == "all"} == {
         ("digits", 0),
         ("stripes", 6),
     }
@@ -188,8 +188,8 @@ def test_every_format_has_every_score(tmp_path: Path, bench: Bench, form: str) -
     for name in ("rankme", "lidar", "stability"):
         assert name in result.output
     if form == "json":
-        found = json.loads(result.output)
-        assert {row["spearman"] for row in found if row["evaluator"] == "lidar"} == {None}
+        results = json.loads(result.output)
+        assert {row["spearman"] for row in results if row["evaluator"] == "lidar"} == {None}
     else:
         assert "not independent" in result.output
 

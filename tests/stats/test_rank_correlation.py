@@ -31,9 +31,9 @@ def test_cluster_weights_match_an_explicit_resample() -> None:
 
 def test_monotone_relation_gives_plus_or_minus_one() -> None:
     x = np.arange(30.0)
-    for sign in (1, -1):
-        for result in rank_correlations(x, sign * np.exp(x / 10), np.arange(30)):
-            assert (result.value, result.low, result.high) == pytest.approx((sign, sign, sign))
+    for direction in (1, -1):
+        for result in rank_correlations(x, direction * np.exp(x / 10), np.arange(30)):
+            assert (result.value, result.low, result.high) == pytest.approx((direction, direction, direction))
 
 
 def test_interval_over_clusters_ignores_copies_within_a_cluster() -> None:
