@@ -252,7 +252,7 @@ class Results:
         Cells are searched in `source`.
 
         Args:
-            a: a record (folder, cell id or its beginning, method/encoder/dataset/seed), all seeds of a method
+            a: a record (folder, cell id or a prefix of it, method/encoder/dataset/seed), all seeds of a method
                 (method/encoder/dataset), or a leaderboard (`FILE.jsonl`, or `REV:FILE.jsonl` from git).
             b: likewise.
             all_metrics: compare every metric, not only each evaluator's headline.

@@ -35,7 +35,7 @@ def compare_command(first: str, second: str, out: Path, form: str, **options: An
     Answers two questions: whether these checkpoints differ, and whether the methods differ across seeds. Intervals and
     p-values are adjusted for the number of scores (Holm).
 
-    A and B are each a record (folder, cell id or its beginning, method/encoder/dataset/seed), all seeds of a method
+    A and B are each a record (folder, cell id or a prefix of it, method/encoder/dataset/seed), all seeds of a method
     (method/encoder/dataset), a leaderboard (FILE.jsonl, or REV:FILE.jsonl from git), or FILE.jsonl#CELL.
 
     \b
@@ -102,8 +102,8 @@ def check_command(out: Path, baseline: str, margin: float, update: bool, form: s
 def explain_command(first: str, second: str, out: Path, form: str) -> None:
     """Show the settings in which two cells differ.
 
-    Also shows what each difference means for a comparison of their scores. A and B are each a folder, a cell id or its
-    beginning, or method/encoder/dataset/seed.
+    Also shows what each difference means for a comparison of their scores. A and B are each a folder, a cell id or a
+    prefix of it, or method/encoder/dataset/seed.
 
     \b
     Examples:

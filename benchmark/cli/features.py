@@ -45,7 +45,7 @@ def features_command(output: Path, pool: Any, **options: Any) -> None:
     """Write the features of a finished cell to a file.
 
     The .npz file holds the feature vectors of train and test images, float32 (N, D), and their labels. RECORD is a
-    folder, a cell id or its beginning, or method/encoder/dataset/seed.
+    folder, a cell id or a prefix of it, or method/encoder/dataset/seed.
 
     \b
     Examples:
@@ -85,7 +85,7 @@ def neighbors_command(
     """Find and draw the nearest images of query images.
 
     An exact search by cosine similarity of the frozen features, within one split. A green frame marks a neighbor of the
-    query's class. RECORD is a folder, a cell id or its beginning, or method/encoder/dataset/seed.
+    query's class. RECORD is a folder, a cell id or a prefix of it, or method/encoder/dataset/seed.
 
     \b
     Examples:
@@ -124,7 +124,7 @@ def map_command(
     """Draw the features of a cell in the plane.
 
     Points are colored by class. UMAP needs `pip install "repbench[map]"`. A map shows which classes are separate, not how
-    far apart they are: use the scores of `bench table` for comparisons. RECORD is a folder, a cell id or its beginning,
+    far apart they are: use the scores of `bench table` for comparisons. RECORD is a folder, a cell id or a prefix of it,
     or method/encoder/dataset/seed.
 
     \b
