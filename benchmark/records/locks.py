@@ -65,10 +65,15 @@ class Owner:
 
 def current_process() -> Owner:
     """This process."""
+    return process(os.getpid())
+
+
+def process(pid: int) -> Owner:
+    """A running process of this machine."""
     boot = ""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return Owner(host=socket.gethostname(), pid=os.getpid(), started=_start_time(os.getpid()), boot=boot)
+    return Owner(host=socket.gethostname(), pid=pid, started=_start_time(pid), boot=boot)
 
 
 def _start_time(pid: int) -> str:
@@ -119,10 +124,12 @@ class LockInfo:
 def read_lock(folder: Path) -> LockInfo | None:
     """The lock of a cell; None if there is none or it is damaged."""
     try:
-        lock_info = msgspec.json.decode((folder / LOCK).read_bytes(), type=LockInfo)
+        body = msgspec.json.decode((folder / LOCK).read_bytes())
+        lock_info = msgspec.convert(body, LockInfo)
     except (OSError, ValueError, UnicodeDecodeError):
         return None
-    return lock_info if 0 < lock_info.owner.pid < MAX_PID else None
+    known = body.keys() <= LockInfo.__dataclass_fields__.keys()
+    return lock_info if known and 0 < lock_info.owner.pid < MAX_PID else None
 
 
 class LeaseMonitor:
@@ -157,10 +164,18 @@ class CellLock:
         folder: the cell's.
         lock_info: initial contents.
         on_lost: called from the thread when another run has taken over the cell.
+        heartbeat_seconds: time between two heartbeats.
     """
 
-    def __init__(self, folder: Path, lock_info: LockInfo, on_lost: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        lock_info: LockInfo,
+        on_lost: Callable[[], None] | None = None,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    ) -> None:
         self._folder, self._info, self._on_lost = folder, lock_info, on_lost
+        self._heartbeat_seconds = heartbeat_seconds
         self._mutex = threading.Lock()
         self._end = threading.Event()
         self.lost = False
@@ -212,9 +227,9 @@ class CellLock:
         return lock_info is not None and lock_info.token == self._info.token
 
     def _beat(self) -> None:
-        while not self._end.wait(HEARTBEAT_SECONDS):
+        while not self._end.wait(self._heartbeat_seconds):
             # If another run took the lock meanwhile, it must not be overwritten.
-            with contextlib.suppress(BenchError, OSError), _exclusive(self._folder.parent):
+            with contextlib.suppress(BenchError, OSError), exclusive(self._folder.parent):
                 if not self._is_ours():
                     self.lost = True
                 else:
@@ -236,6 +251,7 @@ def acquire(
     monitor: LeaseMonitor | None = None,
     abandoned_token: str = "",
     on_lost: Callable[[], None] | None = None,
+    heartbeat_seconds: float = HEARTBEAT_SECONDS,
 ) -> CellLock | None:
     """Lock a cell and create its folder; None if another process works on it.
 
@@ -246,6 +262,7 @@ def acquire(
         monitor: knows which locks are abandoned; a new one knows only processes of this machine.
         abandoned_token: token of a lock that is known to be abandoned.
         on_lost: see `CellLock`.
+        heartbeat_seconds: see `CellLock`.
 
     Raises:
         RecordError: the folder cannot be written.
@@ -255,7 +272,7 @@ def acquire(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RecordError(f"{folder} cannot be written: {error.strerror or error}. Choose another --out") from error
-    with _exclusive(folder.parent):
+    with exclusive(folder.parent):
         other = read_lock(folder)
         if other is not None and other.token != abandoned_token and not monitor.is_abandoned(other):
             return None
@@ -263,12 +280,12 @@ def acquire(
             owner=current_process(), token=uuid.uuid4().hex, heartbeat=0, title=title, device=device, since=time.time()
         )
         _write(folder, lock_info)
-    return CellLock(folder, lock_info, on_lost)
+    return CellLock(folder, lock_info, on_lost, heartbeat_seconds)
 
 
 def clear(folder: Path) -> None:
     """Remove the lock of a process that has ended, if there is one."""
-    with contextlib.suppress(BenchError, OSError), _exclusive(folder.parent):
+    with contextlib.suppress(BenchError, OSError), exclusive(folder.parent):
         lock_info = read_lock(folder)
         if lock_info is not None and lock_info.owner.is_gone():
             (folder / LOCK).unlink(missing_ok=True)
@@ -282,7 +299,7 @@ def _write(folder: Path, lock_info: LockInfo) -> None:
 
 
 @contextlib.contextmanager
-def _exclusive(out: Path) -> Iterator[None]:
+def exclusive(out: Path) -> Iterator[None]:
     """At most one process of those that share an output folder. Without effect where fcntl does not exist (Windows)."""
     try:
         import fcntl
