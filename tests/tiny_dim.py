@@ -1,0 +1,76 @@
+"""A tiny encoder, a Deep InfoMax method around it, and a batch."""
+
+import math
+
+import torch
+from torch import nn
+
+import benchmark
+from bench_dim import DimParams
+from bench_dim.method import DeepInfoMax
+from benchmark.encoder import NormalizedEncoder
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+class Tiny(nn.Module):
+    """A map of 4 x 4 locations, and an output of the given kind."""
+
+    def __init__(self, kind="vector"):
+        super().__init__()
+        self.kind = kind
+        self.calls = 0
+        self.local = nn.Sequential(nn.Conv2d(1, 8, 4, 2, 1), nn.BatchNorm2d(8), nn.ReLU())
+        self.deep = nn.Sequential(nn.Flatten(), nn.Linear(128, 16)) if kind == "vector" else nn.Conv2d(8, 16, 2, 2)
+
+    def forward(self, images, taps):
+        self.calls += 1
+        local = self.local(images)
+        output = self.deep(local)
+        return {"local": local, "out": output.flatten(2).mT if self.kind == "tokens" else output}
+
+
+def tiny_encoder(kind="vector"):
+    shape = {"vector": (16,), "map": (16, 2, 2), "tokens": (4, 16)}[kind]
+    taps = (
+        benchmark.Tap(name="local", kind="map", shape=(8, 4, 4)),
+        benchmark.Tap(name="out", kind=kind, shape=shape),
+    )
+    layout = benchmark.Layout(taps=taps, output="out", probe="local", local="local")
+    return NormalizedEncoder(Tiny(kind), layout, (0.5,), (0.5,))
+
+
+def context(encoder, params):
+    return benchmark.MethodContext(
+        params=params,
+        encoder=encoder,
+        layout=encoder.layout,
+        image_shape=(1, 8, 8),
+        num_images=100,
+        num_classes=None,
+        total_steps=10,
+        mean=(0.5,),
+        std=(0.5,),
+        generator=seeded(),
+    )
+
+
+def tiny_method(kind="vector", seed=0, **params):
+    torch.manual_seed(seed)
+    return DeepInfoMax(context(tiny_encoder(kind), DimParams(**{"units": 32, **params})))
+
+
+def batch(count=8, seed=0):
+    images = torch.rand(count, 1, 8, 8, generator=seeded(seed))
+    return benchmark.Batch(
+        images=images,
+        raw=(images * 255).to(torch.uint8),
+        index=torch.arange(count),
+        progress=0.0,
+        generator=seeded(seed + 1),
+    )
+
+
+LOG_TWO = math.log(2)
