@@ -6,6 +6,7 @@ dataclass again, which makes tuples of them: the cell that runs is the same.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any, TypeVar
 
@@ -74,8 +75,8 @@ def _read(text: str, kind: type[Value]) -> Value:
         body: Any = json.loads(text)
         value = msgspec.convert(body, kind)
     except (ValueError, msgspec.ValidationError) as error:
-        raise UsageError(f"the text is not a {name}: {error}; {ADVICE}") from error
+        raise UsageError(f"the text is not a valid {name}: {error}; {ADVICE}") from error
     # msgspec ignores unknown fields and fills in missing ones. Either means that another version wrote the text.
-    if json.loads(json.dumps(msgspec.to_builtins(value))) != body:
+    if json.loads(json.dumps(dataclasses.asdict(value))) != body:
         raise UsageError(f"the {name} has other fields than this version of repbench writes; {ADVICE}")
     return value

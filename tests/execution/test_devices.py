@@ -1,4 +1,4 @@
-"""What --device means, on machines with and without GPUs."""
+"""Values of --device on machines with and without GPUs, and the threads of a cell."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmark.errors import UsageError
-from benchmark.execution import devices
-from benchmark.execution.devices import cores, expected_devices, resolve_devices
+from benchmark.execution.devices import cores, expected_devices, resolve_devices, threads
+
+
+def set_gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """A machine on which torch finds so many GPUs."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
 
 
 @pytest.mark.parametrize(
@@ -25,44 +31,41 @@ from benchmark.execution.devices import cores, expected_devices, resolve_devices
         ("cuda:0, 1", 2, ("cuda:0", "cuda:1")),
     ],
 )
-def test_a_word_means_these_devices(
+def test_resolve_devices_gives_the_devices_of_the_machine(
     text: str, gpus: int, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "_gpus", lambda: gpus)
+    set_gpus(monkeypatch, gpus)
     assert resolve_devices(text) == names
 
 
 @pytest.mark.parametrize(
     ("text", "gpus", "message"),
     [
-        ("gpu", 1, "there is auto, cpu, cuda and cuda:0,1"),
-        ("", 1, "there is auto, cpu, cuda"),
-        ("mps", 1, "there is auto, cpu, cuda"),
-        ("cuda", 0, "torch sees no GPU here; use --device cpu"),
-        ("cuda:0", 0, "there is no GPU '0'; torch sees no GPU. Use --device auto"),
-        ("cuda:0,2", 2, "there is no GPU '2'; torch sees GPUs 0 to 1"),
-        ("cuda:", 2, "there is no GPU ''"),
-        ("cuda:-1", 2, "there is no GPU '-1'"),
-        ("cuda:²", 3, "there is no GPU '²'"),
+        ("gpu", 1, "write auto, cpu, cuda or cuda:0,1"),
+        ("", 1, "write auto, cpu, cuda"),
+        ("mps", 1, "write auto, cpu, cuda"),
+        ("cuda", 0, "torch finds no GPU on this machine; use --device cpu"),
+        ("cuda:0", 0, "no GPU '0'; torch finds no GPU. Use --device auto"),
+        ("cuda:0,2", 2, "no GPU '2'; torch finds GPUs 0 to 1"),
+        ("cuda:", 2, "no GPU ''"),
+        ("cuda:-1", 2, "no GPU '-1'"),
+        ("cuda:²", 3, "no GPU '²'"),
     ],
 )
-def test_a_device_that_is_not_there_is_told_with_what_is(
+def test_resolve_devices_rejects_a_missing_device_and_names_the_available_ones(
     text: str, gpus: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "_gpus", lambda: gpus)
+    set_gpus(monkeypatch, gpus)
     with pytest.raises(UsageError, match=message):
         resolve_devices(text)
 
 
-def test_the_cpu_is_named_without_looking_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    def look() -> int:
-        raise AssertionError("torch was asked")
-
-    monkeypatch.setattr(devices, "_gpus", look)
+def test_resolve_devices_of_cpu_does_not_ask_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("torch was asked"))
     assert resolve_devices("cpu") == ("cpu",)
 
 
-def test_there_is_at_least_one_core_and_no_more_than_the_machine_has() -> None:
+def test_cores_are_between_one_and_all_of_the_machine() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
 
 
@@ -76,20 +79,33 @@ def test_there_is_at_least_one_core_and_no_more_than_the_machine_has() -> None:
         ("cuda:1, 3", 0, ("cuda:1", "cuda:3")),
     ],
 )
-def test_a_plan_names_the_devices_that_a_run_will_have_without_asking_torch(
+def test_expected_devices_are_known_without_torch(
     monkeypatch: pytest.MonkeyPatch, text: str, driven: int, names: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(devices, "_gpus", lambda: pytest.fail("it has asked torch"))
-    monkeypatch.setattr(devices, "_driven", lambda: driven)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("torch was asked"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: [Path(f"/dev/nvidia{n}") for n in range(driven)])
     assert expected_devices(text) == names
 
 
-@pytest.mark.parametrize(("visible", "count"), [(None, 2), ("", 0), ("1", 1), ("0,1,2", 2)])
-def test_gpus_that_are_hidden_do_not_count(monkeypatch: pytest.MonkeyPatch, visible: str | None, count: int) -> None:
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [(None, ("cuda:0", "cuda:1")), ("", ("cpu",)), ("1", ("cuda:0",)), ("0,1,2", ("cuda:0", "cuda:1"))],
+)
+def test_expected_devices_leave_out_hidden_gpus(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, names: tuple[str, ...]
+) -> None:
     paths = [Path("/dev/nvidia0"), Path("/dev/nvidia1"), Path("/dev/nvidia0-caps")]
-    monkeypatch.setattr(devices.Path, "glob", lambda self, pattern: iter(paths))
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(paths))
     if visible is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert devices._driven() == count
+    assert expected_devices("auto") == names
+
+
+def test_threads_are_set_inside_the_block_and_restored() -> None:
+    before = torch.get_num_threads()
+    with threads(before + 2):
+        assert torch.get_num_threads() == before + 2
+    assert torch.get_num_threads() == before

@@ -83,7 +83,7 @@ def begun(
 
 FAULTY = (
     *("mean_color", "steady", "fault_build", "fault_loss", "fault_nan", "fault_gives_up", "fault_exits"),
-    *("fault_killed", "fault_segfault", "fault_hangs", "fault_cursed[how=raises|exits|dies]"),
+    *("fault_killed", "fault_segfault", "fault_hangs", "fault_scoring[how=raises|exits|dies]"),
     *("fault_memory[kind=torch|python|allocator]", "fault_memory[times=1]"),
 )
 HEALTHY = {"mean_color/0", "steady/0", "fault_memory[times=1]/0"}
@@ -94,8 +94,12 @@ SILENCE = "6"
 
 def all_faults(launch: Launch, environment: dict[str, str], folder: Path) -> Ended:
     """One run of every faulty cell beside healthy ones, two at a time, with broken plugins installed."""
-    words = command(",".join(FAULTY), "--per-device", "2", "--timeout", SILENCE, evaluators="centroid,cursed")
-    more = {"BENCH_PLUGINS": BROKEN, "THIRD_PARTY_DIARY": str(folder / "diary"), "THIRD_PARTY_STEP_SECONDS": "0.05"}
+    words = command(",".join(FAULTY), "--per-device", "2", "--timeout", SILENCE, evaluators="centroid,fragile")
+    more = {
+        "BENCH_PLUGINS": BROKEN,
+        "THIRD_PARTY_ACTIVITY": str(folder / "activity"),
+        "THIRD_PARTY_STEP_SECONDS": "0.05",
+    }
     return ended(launch(words, folder, **{**environment, **more}), folder)
 
 
@@ -144,10 +148,10 @@ def test_healthy_cells_beside_faulty_ones_have_their_scores_and_weights(table: E
         ("fault_segfault", "the third-party method reads an invalid address"),
         ("fault_hangs", f"no step and began no stage for {SILENCE} s (--timeout)"),
         ("fault_hangs", "the third-party method sleeps"),
-        ("fault_cursed", "ZeroDivisionError: the curse of the evaluator"),
-        ("fault_cursed[how=exits]", "the evaluator has had enough"),
-        ("fault_cursed[how=dies]", "exit status 9"),
-        ("fault_cursed[how=dies]", "the evaluator says farewell"),
+        ("fault_scoring", "ZeroDivisionError: the evaluator fails"),
+        ("fault_scoring[how=exits]", "the evaluator exits"),
+        ("fault_scoring[how=dies]", "exit status 9"),
+        ("fault_scoring[how=dies]", "the evaluator ends its process"),
         ("fault_memory", "memory"),
         ("fault_memory[kind=python]", "MemoryError"),
         ("fault_memory[kind=allocator]", "memory"),
@@ -179,14 +183,14 @@ def test_what_cells_print_does_not_stand_among_the_tables(table: Ended) -> None:
 
 def test_where_scoring_goes_wrong_the_training_is_kept(found: dict[str, Record]) -> None:
     for how in ("", "[how=exits]", "[how=dies]"):
-        record = found[f"fault_cursed{how}/0"]
+        record = found[f"fault_scoring{how}/0"]
         assert record.trained
         assert (folder_of(record) / "model.safetensors").stat().st_size > 0
 
 
 def test_an_evaluator_that_raises_or_leaves_costs_no_other_evaluator(found: dict[str, Record]) -> None:
     for how in ("", "[how=exits]"):
-        assert {score.evaluator for score in found[f"fault_cursed{how}/0"].scores} == {"centroid"}
+        assert {score.evaluator for score in found[f"fault_scoring{how}/0"].scores} == {"centroid"}
 
 
 def test_a_plugin_that_raises_at_import_costs_no_other(table: Ended) -> None:
@@ -211,7 +215,7 @@ KINDS = {
 def test_out_of_memory_is_tried_once_more_and_never_trained_with_a_smaller_batch(
     table: Ended, found: dict[str, Record], kind: str
 ) -> None:
-    processes = [pid for word, cell, pid in told(table.folder / "diary") if cell == f"{kind}/16"]
+    processes = [pid for word, cell, pid in told(table.folder / "activity") if cell == f"{kind}/16"]
     tries = len(processes) - (kind == "torch") * 4  # the one that fits at its second try: once in vain, then 6 steps
     assert len(set(processes)) >= 2
     assert tries in (2, 5)
@@ -236,7 +240,7 @@ def test_out_of_memory_gives_figures(found: dict[str, Record], kind: str) -> Non
 def test_the_second_try_after_out_of_memory_is_alone(table: Ended) -> None:
     open_: set[str] = set()
     tries: dict[int, int] = {}
-    for word, cell, pid in told(table.folder / "diary"):
+    for word, cell, pid in told(table.folder / "activity"):
         if word == "start":
             open_.add(cell)
         if word == "end":
@@ -298,7 +302,7 @@ def damage_and_mend(launch: Launch, environment: dict[str, str], folder: Path, h
     """Checkpoints of four seeds and records of four others are damaged, all but one each; everything dated tomorrow."""
     words = command("mean_color,fault_heals", "--seeds", "4", "--checkpoint-minutes", "0", "--per-device", "2")
     gate = folder / "gate"
-    more = {"THIRD_PARTY_GATE": str(gate), "THIRD_PARTY_DIARY": str(folder / "diary")}
+    more = {"THIRD_PARTY_GATE": str(gate), "THIRD_PARTY_ACTIVITY": str(folder / "activity")}
     gate.touch()
     first = ended(launch(words, folder, **environment, **more), folder)
     assert first.code == 3, first.tail()
@@ -313,7 +317,7 @@ def damage_and_mend(launch: Launch, environment: dict[str, str], folder: Path, h
     for path in sorted((folder / "runs").rglob("*")):
         os.utime(path, (time.time() + 86400,) * 2)
     whole = _files(folder_of(cells["mean_color/3"]))
-    steps = counted(folder / "diary", "step")["fault_heals"]
+    steps = counted(folder / "activity", "step")["fault_heals"]
     gate.unlink()
     again = ended(launch(words, folder, **environment, **more), folder)
     other = ended(launch(words, healthy, **environment), healthy)
@@ -352,7 +356,7 @@ def test_a_damaged_checkpoint_is_noted_and_training_starts_again(mended: Mended,
 
 
 def test_a_whole_checkpoint_is_gone_on_from(mended: Mended) -> None:
-    steps = counted(mended.folder / "diary", "step")["fault_heals"] - mended.before["steps"]
+    steps = counted(mended.folder / "activity", "step")["fault_heals"] - mended.before["steps"]
     assert 3 * 6 < steps < 4 * 6
 
 

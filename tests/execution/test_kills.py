@@ -79,17 +79,17 @@ def environment(site: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def undisturbed(launch: Launch, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     folder = tmp_path_factory.mktemp("undisturbed")
-    diary = folder / "diary"
+    activity = folder / "activity"
     start = time.monotonic()
-    process = launch(WORDS, folder, **environment, THIRD_PARTY_DIARY=str(diary))
-    until(lambda: diary.exists() or process.poll() is not None, "a first cell")
+    process = launch(WORDS, folder, **environment, THIRD_PARTY_ACTIVITY=str(activity))
+    until(lambda: activity.exists() or process.poll() is not None, "a first cell")
     first = time.monotonic()
-    until(lambda: _scored(told(diary)) == CELLS or process.poll() is not None, "the last cell")
+    until(lambda: _scored(told(activity)) == CELLS or process.poll() is not None, "the last cell")
     end = time.monotonic()
     run = ended(process, folder)
     assert run.code == 0, run.tail()
-    assert counted(diary, "start") == Counter(dict.fromkeys(counted(diary, "start"), 1))
-    assert len(counted(diary, "start")) == CELLS
+    assert counted(activity, "start") == Counter(dict.fromkeys(counted(activity, "start"), 1))
+    assert len(counted(activity, "start")) == CELLS
     files = bodies(folder, "model.safetensors", "curve.csv")
     assert len(files) == 2 * CELLS
     return Undisturbed(folder, run, first - start, end - first, rows(folder), files)
@@ -149,8 +149,8 @@ class Ordeal:
     last: Ended | None = None
 
     def __post_init__(self) -> None:
-        self.diary = self.folder / "diary"
-        self.environment = {**self.environment, "THIRD_PARTY_DIARY": str(self.diary)}
+        self.activity = self.folder / "activity"
+        self.environment = {**self.environment, "THIRD_PARTY_ACTIVITY": str(self.activity)}
 
     def strike(self, how: str, seconds: float, starting: float = 0.0) -> Blow | None:
         """Starts the command, strikes it and waits until nothing of it is left; None where it was through before.
@@ -161,17 +161,17 @@ class Ordeal:
             starting: that moment, in seconds from the start.
         """
         process = self._start()
-        before = len(told(self.diary))
+        before = len(told(self.activity))
         if seconds < 0:
             self._sleep(process, max(0.0, starting + seconds))
         else:
-            until(lambda: len(told(self.diary)) > before or process.poll() is not None, "a cell to work")
+            until(lambda: len(told(self.activity)) > before or process.poll() is not None, "a cell to work")
             self._sleep(process, seconds)
         if process.poll() is not None:
             self.last = ended(process, self.folder)
             return None
         number = signal.Signals[how]
-        lines = told(self.diary)
+        lines = told(self.activity)
         if number == signal.SIGINT:
             os.killpg(process.pid, number)
         else:
@@ -179,7 +179,7 @@ class Ordeal:
         run = None if number == signal.SIGKILL else ended(process, self.folder)
         until_all_gone(process)
         # After a kill nothing is written any more; after an interruption, cells have gone on to a place to stop at.
-        blow = self._look(how, seconds, (lines if run else told(self.diary))[before:], run)
+        blow = self._look(how, seconds, (lines if run else told(self.activity))[before:], run)
         self.blows.append(blow)
         return blow
 
@@ -209,7 +209,7 @@ class Ordeal:
             done=sum(record.state == "done" for record in records),
             kept=kept(self.folder),
             trained=frozenset(cell_of(record) for record in records if record.trained),
-            starts=counted(self.diary, "start"),
+            starts=counted(self.activity, "start"),
             run=run,
         )
 
@@ -225,7 +225,7 @@ def nothing_is_lost(ordeal: Ordeal, undisturbed: Undisturbed) -> None:
     last = ordeal.finish()
     assert last.code == 0, last.tail()
     final = kept(ordeal.folder)
-    starts = counted(ordeal.diary, "start")
+    starts = counted(ordeal.activity, "start")
     for blow in ordeal.blows:
         assert {name: final[name] for name in blow.kept} == blow.kept, "a finished cell was written again"
         again = {cell for cell in blow.trained if starts[cell] > blow.starts[cell]}
@@ -368,15 +368,15 @@ class Bereaved:
 
 def bereave(launch: Launch, environment: dict[str, str], folder: Path) -> Bereaved:
     """Two cells' processes are killed, one in its first epoch and one somewhere in its training."""
-    diary = folder / "diary"
-    environment = {**environment, "THIRD_PARTY_DIARY": str(diary)}
+    activity = folder / "activity"
+    environment = {**environment, "THIRD_PARTY_ACTIVITY": str(activity)}
     process = launch(WORDS, folder, **environment)
     victims: set[str] = set()
     for steps in (1, random.Random(3).randrange(2, STEPS - 2)):
 
         def at_step(steps: int = steps) -> tuple[str, int] | None:
             assert process.poll() is None, ended(process, folder).tail()
-            lines = told(diary)
+            lines = told(activity)
             for word, cell, pid in reversed(lines[-8:]):
                 noted = sum(line == ("step", cell, pid) for line in lines)
                 if word == "step" and cell not in victims and noted == steps and pid in living(process.pid):
@@ -393,7 +393,7 @@ def bereave(launch: Launch, environment: dict[str, str], folder: Path) -> Bereav
         victims.add(chosen[0])
     first = ended(process, folder)
     records = by_label(folder)
-    before, starts = kept(folder), counted(diary, "start")
+    before, starts = kept(folder), counted(activity, "start")
     again = ended(launch(WORDS, folder, **environment), folder)
     return Bereaved(folder, frozenset(victims), first, records, before, starts, again)
 
@@ -415,7 +415,7 @@ def test_the_same_command_does_killed_cells_again_and_no_other(bereaved: Bereave
     assert bereaved.again.code == 0, bereaved.again.tail()
     final = kept(bereaved.folder)
     assert {name: final[name] for name in bereaved.kept} == bereaved.kept
-    starts = counted(bereaved.folder / "diary", "start")
+    starts = counted(bereaved.folder / "activity", "start")
     assert {cell for cell in starts if starts[cell] > bereaved.starts[cell]} == bereaved.victims
     assert rows(bereaved.folder) == undisturbed.rows
     assert bodies(bereaved.folder, "model.safetensors", "curve.csv") == undisturbed.bodies
@@ -444,7 +444,7 @@ def test_an_interrupted_run_ends_with_130_and_says_what_is_kept(interrupted: Ord
 
 
 def test_no_step_is_made_twice_for_an_interruption(interrupted: Ordeal) -> None:
-    steps, starts = counted(interrupted.diary, "step"), counted(interrupted.diary, "start")
+    steps, starts = counted(interrupted.activity, "step"), counted(interrupted.activity, "start")
     assert len(steps) == CELLS
     assert sum(starts.values()) > CELLS  # some were interrupted in the middle of their training
     for cell, count in steps.items():
@@ -454,10 +454,10 @@ def test_no_step_is_made_twice_for_an_interruption(interrupted: Ordeal) -> None:
 def test_the_second_interruption_ends_a_run_at_once(
     launch: Launch, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    diary = tmp_path / "diary"
+    activity = tmp_path / "activity"
     words = command("fault_stubborn", "--seeds", "2", "--per-device", "2")
-    process = launch(words, tmp_path, **environment, THIRD_PARTY_DIARY=str(diary))
-    until(lambda: len(told(diary)) == 2 or process.poll() is not None, "two cells that will not be interrupted")
+    process = launch(words, tmp_path, **environment, THIRD_PARTY_ACTIVITY=str(activity))
+    until(lambda: len(told(activity)) == 2 or process.poll() is not None, "two cells that will not be interrupted")
     for _ in range(2):
         if process.poll() is None:
             os.kill(process.pid, signal.SIGINT)

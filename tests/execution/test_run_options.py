@@ -1,49 +1,53 @@
-"""Run options resolved on a machine: slots, memory, checkpoints."""
+"""Options of a run resolved to its configuration."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from benchmark.api.catalog import load_catalog
+from benchmark.api.catalog import Catalog, load_catalog
+from benchmark.errors import UsageError
 from benchmark.execution.devices import cores
-from benchmark.execution.run_options import RunConfig, RunOptions, resolve
+from benchmark.execution.run_options import RunOptions, resolve, slots_per_device
 
 
-def resolved(**changes: Any) -> RunConfig:
-    return resolve(RunOptions(out=Path("runs"), data_dir=Path("data"), **{"device": "cpu", **changes}), load_catalog())
+@pytest.fixture
+def catalog() -> Catalog:
+    return load_catalog("executors")
 
 
-def test_each_core_takes_a_cell_and_no_cell_times_out_by_default() -> None:
-    config = resolved()
-    assert (config.slots, config.timeout, config.checkpoint_seconds, config.checkpoint_epochs) == (
-        cores(),
-        None,
-        60.0,
-        None,
-    )
-    assert resolved(threads=cores()).slots == 1
+def options(**changes: Any) -> RunOptions:
+    return RunOptions(**{"out": Path("runs"), "data_dir": Path("data"), "device": "cpu", **changes})
 
 
-def test_numbers_replace_the_defaults() -> None:
-    config = resolved(per_device="3", timeout=90.0, checkpoint_minutes=0.5, checkpoint_epochs=7)
-    assert (config.slots, config.timeout, config.checkpoint_seconds, config.checkpoint_epochs) == (3, 90.0, 30.0, 7)
+def test_resolve_binds_the_executors_parameters_and_converts_minutes(catalog: Catalog) -> None:
+    config = resolve(options(executor="local[patience=2]", checkpoint_minutes=0.5, per_device="3"), catalog)
+    assert (config.executor.name, config.executor.params) == ("local", {"patience": 2.0})
+    assert (config.devices, config.slots, config.checkpoint_seconds) == (("cpu",), 3, 30.0)
+    assert config.memory["cpu"] > 0
 
 
-def test_cells_on_the_host_share_nine_tenths_of_its_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.training.memory.free_memory", lambda device: 1000)
-    assert dict(resolved().memory) == {"cpu": 900}
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"executor": "local,inline"}, "name exactly one executor"),
+        ({"executor": "loca"}, "no executor called 'loca'.*did you mean 'local'"),
+        ({"executor": "local[patience=-1]"}, "patience=-1.0 is negative"),
+        ({"timeout": float("nan")}, "--timeout nan is not a finite number"),
+        ({"checkpoint_minutes": float("inf")}, "--checkpoint-minutes inf is not a finite number"),
+        ({"per_device": "0"}, "--per-device 0: write the number of cells at once"),
+        ({"per_device": "many"}, "--per-device many"),
+    ],
+)
+def test_resolve_rejects_impossible_values(catalog: Catalog, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        resolve(options(**changes), catalog)
 
 
-def test_gpu_takes_one_cell_and_nine_tenths_of_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    monkeypatch.setattr(
-        "torch.cuda.get_device_properties", lambda name: SimpleNamespace(total_memory=2000 + 1000 * int(name[-1]))
-    )
-    both, second = resolved(device="cuda"), resolved(device="cuda:1", per_device="2")
-    assert (both.devices, both.slots, dict(both.memory)) == (("cuda:0", "cuda:1"), 1, {"cuda:0": 1800, "cuda:1": 2700})
-    assert (second.devices, second.slots, dict(second.memory)) == (("cuda:1",), 2, {"cuda:1": 2700})
+def test_slots_are_cores_over_threads_on_the_cpu_and_one_on_a_gpu() -> None:
+    assert slots_per_device(options(threads=1), ("cpu",)) == cores()
+    assert slots_per_device(options(threads=10**6), ("cpu",)) == 1
+    assert slots_per_device(options(), ("cuda:0", "cuda:1")) == 1
+    assert slots_per_device(options(per_device=" 4 "), ("cuda:0",)) == 4

@@ -125,7 +125,7 @@ def test_exclusive_executor_gets_exclusive_jobs_and_no_second_try(session: Sessi
 def test_third_party_executor_gets_the_second_try_without_code_of_its_own(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("THIRD_PARTY_DIARY", str(session.out.parent / "diary"))
+    monkeypatch.setenv("THIRD_PARTY_ACTIVITY", str(session.out.parent / "activity"))
     result = session.run("fault_memory[times=1]", executor="in_order")
     assert [record.state for record in result.records] == ["done"]
     assert len(session.trainings) == 2

@@ -45,11 +45,13 @@ class Together:
 
 def both_at_work(launch: Launch, environment: dict[str, str], folder: Path) -> list[subprocess.Popen[str]]:
     """Two runs of the same request in one folder, each of which has begun a cell: it has one slot."""
-    diary, gate = folder / "diary", folder / "gate"
+    activity, gate = folder / "activity", folder / "gate"
     gate.touch()
-    environment = {**environment, "THIRD_PARTY_DIARY": str(diary), "THIRD_PARTY_GATE": str(gate)}
+    environment = {**environment, "THIRD_PARTY_ACTIVITY": str(activity), "THIRD_PARTY_GATE": str(gate)}
     processes = [launch(WORDS, folder, **environment) for _ in range(2)]
-    until(lambda: len(told(diary)) == 2 or any(each.poll() is not None for each in processes), "both to begin a cell")
+    until(
+        lambda: len(told(activity)) == 2 or any(each.poll() is not None for each in processes), "both to begin a cell"
+    )
     gate.unlink()
     return processes
 
@@ -63,10 +65,10 @@ def side_by_side(launch: Launch, environment: dict[str, str], folder: Path) -> T
 def test_two_runs_share_a_folder_and_each_cell_is_done_once(together: Together) -> None:
     assert [run.code for run in together.runs] == [0, 0], "\n".join(run.tail() for run in together.runs)
     for word in ("start", "end"):
-        counts = counted(together.folder / "diary", word)
+        counts = counted(together.folder / "activity", word)
         assert len(counts) == CELLS
         assert set(counts.values()) == {1}
-    lines = told(together.folder / "diary")
+    lines = told(together.folder / "activity")
     scored = [pid for word, tap, pid in lines if (word, tap) == ("scored", "fc")]
     assert sorted(scored) == sorted(pid for word, _, pid in lines if word == "start")  # once, where it was trained
 
@@ -99,13 +101,13 @@ class TakenOver:
 
 def one_killed(launch: Launch, environment: dict[str, str], folder: Path) -> TakenOver:
     """Two runs of the same request in one folder, of which one is killed in the middle."""
-    diary = folder / "diary"
+    activity = folder / "activity"
     victim, other = both_at_work(launch, environment, folder)
 
     def in_the_middle() -> bool:
         """Something is trained, and the one to be killed is in the middle of a training."""
         assert victim.poll() is None, ended(victim, folder).tail()
-        mine, lines = living(victim.pid), told(diary)
+        mine, lines = living(victim.pid), told(activity)
         last = {pid: word for word, _, pid in lines if pid in mine}
         return "step" in last.values() and bool(trained())
 
@@ -164,7 +166,7 @@ def test_whoever_is_left_finishes_what_the_killed_one_had_begun(taken_over: Take
 
 
 def test_only_what_the_killed_one_was_at_is_trained_again(taken_over: TakenOver) -> None:
-    counts = counted(taken_over.folder / "diary", "start")
+    counts = counted(taken_over.folder / "activity", "start")
     assert len(counts) == CELLS
     again = {cell for cell, count in counts.items() if count > 1}
     assert len(again) <= 1  # it has one slot
@@ -175,9 +177,10 @@ def test_only_what_the_killed_one_was_at_is_trained_again(taken_over: TakenOver)
 def test_a_run_that_comes_late_and_finds_all_done_does_nothing(
     launch: Launch, environment: dict[str, str], together: Together, alone: Ended
 ) -> None:
-    before = (together.folder / "diary").read_bytes()
+    before = (together.folder / "activity").read_bytes()
     late = ended(
-        launch(WORDS, together.folder, **environment, THIRD_PARTY_DIARY=str(together.folder / "diary")), together.folder
+        launch(WORDS, together.folder, **environment, THIRD_PARTY_ACTIVITY=str(together.folder / "activity")),
+        together.folder,
     )
     assert (late.code, late.out) == (0, alone.out)
-    assert (together.folder / "diary").read_bytes() == before
+    assert (together.folder / "activity").read_bytes() == before

@@ -1,0 +1,119 @@
+"""Cells planned again from their records alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Bench
+from PIL import Image
+
+from benchmark.api.catalog import Catalog, load_catalog
+from benchmark.errors import UsageError
+from benchmark.execution import verify
+from benchmark.execution.replan import replan
+from benchmark.records.record import RECORD, read_records
+
+CELL = ("--encoders", "tiny", "--dataset", "stripes", "--evaluators", "centroid", "--no-floors", "--device", "cpu")
+
+
+@pytest.fixture
+def runs(third_party: Path, bench: Bench, tmp_path: Path) -> Path:
+    """Two finished cells of a third-party method, of two seeds and with a recipe of their own."""
+    words = ("run", "--methods", "mean_color", *CELL, "--executor", "inline", "--epochs", "2", "--set", "lr=0.01")
+    result = bench(*words, "--seeds", "2", "--quiet", "--out", "runs")
+    assert result.exit_code == 0, result.output
+    return tmp_path / "runs"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def change_records(folder: Path, change: Any) -> None:
+    """Changes each record's parsed file."""
+    for path in folder.glob(f"*/{RECORD}"):
+        body = json.loads(path.read_text())
+        change(body)
+        path.write_text(json.dumps(body))
+
+
+def verified(runs: Path, **options: Any) -> list[verify.VerifiedCell]:
+    records, _ = read_records(runs)
+    return list(verify.verify(records, verify.VerifyOptions(**{"data_dir": runs, **options}), load_catalog()))
+
+
+def test_replan_rejects_a_record_of_another_version(runs: Path, bench: Bench) -> None:
+    change_records(runs, lambda body: body["provenance"]["versions"].update(method=7))
+    (cell, _) = verified(runs)
+    assert (cell.verdict, cell.holds) == ("not run", False)
+    assert "another version, which gives other numbers: method version 7, installed 1" in cell.reason
+    assert bench("verify", "runs").exit_code == 1, "no score was confirmed"
+
+
+def test_replan_rejects_settings_that_give_another_id(runs: Path) -> None:
+    change_records(runs, lambda body: body["cell"]["recipe"].update(lr=0.5))
+    assert ["another cell id" in cell.reason for cell in verified(runs)] == [True, True]
+
+
+def test_replan_names_a_method_that_is_not_installed(runs: Path) -> None:
+    change_records(runs, lambda body: body["cell"]["method"].update(name="gone"))
+    assert ["gone" in cell.reason for cell in verified(runs)] == [True, True]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A tree of small images, brighter in one class."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 8), ("test", 4)):
+        for name, light in (("cat", 0), ("dog", 128)):
+            folder = tmp_path / "photos" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 128, (8, 8, 3), dtype=np.uint8) + light
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    return tmp_path / "photos"
+
+
+def test_replan_needs_the_path_of_a_folder_dataset_and_checks_its_contents(
+    photos: Path, bench: Bench, tmp_path: Path
+) -> None:
+    dataset = f"folder[path={photos},size=8]"
+    words = ("run", "--methods", "pixels", "--dataset", f"folder[path={photos},size=8,subset=10]", "--no-floors")
+    how = ("--evaluators", "knn[k=1;3]", "--executor", "inline", "--device", "cpu", "--quiet")
+    result = bench(*words, *how)
+    assert result.exit_code == 0, result.output
+    result = bench("verify", "runs")
+    assert (result.exit_code, "not run" in result.output) == (1, True)
+    result = bench("verify", "runs", "--dataset", dataset)
+    assert result.exit_code == 0, result.output
+    next((photos / "train" / "cat").iterdir()).unlink()
+    result = bench("verify", "runs", "--dataset", dataset)
+    assert result.exit_code == 1
+    assert "havechangedsincethetraining" in "".join(result.output.split())
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+def test_replan_gives_the_ids_of_the_digits_leaderboard(catalog: Catalog, tmp_path: Path) -> None:
+    from benchmark.records.leaderboard import read_leaderboard
+
+    for record in read_leaderboard(RESULTS / "digits.jsonl"):
+        try:
+            planned = replan(record, tmp_path, None, catalog)
+        except UsageError as error:
+            expected = ("another version", "no score of the record has a protocol that is installed")
+            if not any(reason in str(error) for reason in expected):
+                raise
+            continue
+        assert planned.cell.id == record.id
+        assert planned.scores
