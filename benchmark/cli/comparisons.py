@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchmark.cli.options import combined, data_dir_option, dataset_option, format_option, records_argument
 from benchmark.cli.output import print_left_out, print_report
 from benchmark.errors import ExitCode
+
+if TYPE_CHECKING:
+    from benchmark.reports.render import Format
 
 two_sides = combined(click.argument("first", metavar="A"), click.argument("second", metavar="B"))
 
@@ -29,7 +32,7 @@ two_sides = combined(click.argument("first", metavar="A"), click.argument("secon
 @data_dir_option
 @dataset_option
 @format_option
-def compare_command(first: str, second: str, out: Path, form: str, **options: Any) -> None:
+def compare_command(first: str, second: str, out: Path, form: Format, **options: Any) -> None:
     """Compare two cells, methods or leaderboards.
 
     Answers two questions: whether these checkpoints differ, and whether the methods differ across seeds. Intervals and
@@ -63,7 +66,7 @@ def compare_command(first: str, second: str, out: Path, form: str, **options: An
 @click.option("--junit", type=click.Path(path_type=Path), help="Also write a JUnit XML file.")
 @click.option("--summary", type=click.Path(path_type=Path), help="Also append Markdown to a file.")
 @format_option
-def check_command(out: Path, baseline: str, margin: float, update: bool, form: str, **files: Path | None) -> None:
+def check_command(out: Path, baseline: str, margin: float, update: bool, form: Format, **files: Path | None) -> None:
     """Check a run against a baseline, for CI.
 
     Compares the methods across seeds. OUT is a folder of records or a leaderboard's .jsonl.
@@ -99,7 +102,7 @@ def check_command(out: Path, baseline: str, margin: float, update: bool, form: s
     help="Folder in which A and B are searched.",
 )
 @format_option
-def explain_command(first: str, second: str, out: Path, form: str) -> None:
+def explain_command(first: str, second: str, out: Path, form: Format) -> None:
     """Show the settings in which two cells differ.
 
     Also shows what each difference means for a comparison of their scores. A and B are each a folder, a cell id or a
@@ -123,7 +126,7 @@ def explain_command(first: str, second: str, out: Path, form: str) -> None:
 @dataset_option
 @data_dir_option
 @format_option
-def verify_command(out: Path, count: int, seed: int, form: str, **options: Any) -> None:
+def verify_command(out: Path, count: int, seed: int, form: Format, **options: Any) -> None:
     """Re-run a few finished cells and compare the scores.
 
     Cells are trained again from their records. OUT is a folder of records or a leaderboard's .jsonl; it is not changed.
@@ -143,10 +146,10 @@ def verify_command(out: Path, count: int, seed: int, form: str, **options: Any) 
     results = benchmark.read_results(out)
     print_left_out(results.problems)
     verify_options = verify.VerifyOptions(**{**options, "data_dir": options["data_dir"].expanduser()})
-    findings = []
-    for finding in verify.verify(verify.sample(results.records, count, seed), verify_options, load_catalog()):
-        click.echo(f"{finding.verdict}: {finding.record.id[:10]}", err=True)
-        findings.append(finding)
-    print_report(verify_report(findings), form)
-    run = [finding for finding in findings if finding.verdict != "not run"]
-    sys.exit(ExitCode.OK if run and all(finding.holds for finding in run) else ExitCode.REGRESSED)
+    cells = []
+    for cell in verify.verify(verify.sample(results.records, count, seed), verify_options, load_catalog()):
+        click.echo(f"{cell.verdict}: {cell.record.short_id}", err=True)
+        cells.append(cell)
+    print_report(verify_report(cells), form)
+    run = [cell for cell in cells if cell.verdict != "not run"]
+    sys.exit(ExitCode.OK if run and all(cell.holds for cell in run) else ExitCode.REGRESSED)

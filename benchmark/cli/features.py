@@ -12,6 +12,7 @@ from benchmark.cli.output import print_report
 
 if TYPE_CHECKING:
     from benchmark.analysis.frozen_cell import FrozenCell
+    from benchmark.reports.render import Format
 
 cell_options = combined(
     click.argument("record"),
@@ -80,7 +81,7 @@ def features_command(output: Path, pool: Any, **options: Any) -> None:
 @click.option("--k", type=int, default=5, show_default=True, help="Neighbors of each query.")
 @format_option
 def neighbors_command(
-    output: Path, queries: tuple[int, ...], k: int, split: str, pool: Any, form: str, **options: Any
+    output: Path, queries: tuple[int, ...], k: int, split: str, pool: Any, form: Format, **options: Any
 ) -> None:
     """Find and draw the nearest images of query images.
 

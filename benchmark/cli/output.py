@@ -1,41 +1,31 @@
-"""Printing of tables, reports and problems."""
+"""Prints reports in every output format, and the records that are left out."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
 
+from benchmark.reports.render import Format, render_report
+
 if TYPE_CHECKING:
-    from benchmark.reports.table import Report, Table
+    from benchmark.reports.table import Report
 
 
-def print_report(report: Report, form: str) -> None:
-    """Prints a report to standard output in one of the output formats."""
-    from benchmark.reports import render
-
-    if form == "table":
-        print_tables(report.tables(), form)
-    else:
-        click.echo(render.render_report(report, form), nl=False)  # type: ignore[arg-type]  # a choice of FORMATS
-
-
-def print_tables(tables: Sequence[Table], form: str) -> None:
-    """Prints tables to standard output: with the width and colors of the terminal if it is one."""
+def print_report(report: Report, form: Format) -> None:
+    """Prints a report to standard output; tables take the width and colors of the terminal, if it is one."""
     if form == "table" and sys.stdout.isatty():
         from rich.console import Console
 
-        from benchmark.reports import terminal
+        from benchmark.reports.terminal import print_tables
 
-        terminal.print_tables(tables, Console())
+        print_tables(report.tables(), Console())
     else:
-        from benchmark.reports import render
-
-        click.echo(render.render_tables(tables, form), nl=False)  # type: ignore[arg-type]  # a choice of FORMATS
+        click.echo(render_report(report, form), nl=False)
 
 
 def print_left_out(problems: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ from benchmark.cli.output import print_left_out, print_report, without_cycle_sea
 from benchmark.errors import UsageError
 
 if TYPE_CHECKING:
+    from benchmark.reports.render import Format
     from benchmark.reports.table import Report
     from benchmark.results import Results
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     help="Column of the ranks that a row may have. auto: if it takes less than about two seconds.",
 )
 @without_cycle_search()
-def table_command(out: Path, form: str, published: bool, by: str, sort: str, ties: Any) -> None:
+def table_command(out: Path, form: Format, published: bool, by: str, sort: str, ties: Any) -> None:
     """Print score tables of a run or a leaderboard.
 
     OUT is a folder of records or a leaderboard's .jsonl.
@@ -90,7 +91,7 @@ def _report(results: Results, view: str, ties: Any) -> Report:
     help="Fewest cells for which a correlation is computed.",
 )
 @format_option
-def correlate_command(out: Path, min_cells: int, form: str) -> None:
+def correlate_command(out: Path, min_cells: int, form: Format) -> None:
     """Correlate label-free scores with accuracy.
 
     OUT is a folder of records or a leaderboard's .jsonl. A correlation runs over its cells and layers.
@@ -162,10 +163,11 @@ def export_command(out: Path, to: Path, form: str) -> None:
     metavar="FOLDER|newest",
     help="Whose record to take if two folders hold a cell with different scores.",
 )
-def merge_command(sources: tuple[Path, ...], to: Path, prefer: str | None) -> None:
+@format_option
+def merge_command(sources: tuple[Path, ...], to: Path, prefer: str | None, form: Format) -> None:
     """Merge run folders of several machines.
 
-    All records are checked before the first cell is copied.
+    All records are checked before the first cell is copied. Prints the environments in which the cells ran.
 
     \b
     Examples:
@@ -176,7 +178,6 @@ def merge_command(sources: tuple[Path, ...], to: Path, prefer: str | None) -> No
 
     merged = merge.merge(sources, to, prefer)
     print_left_out(merged.left_out)
-    print_report(environment_report(merged.records), "table")
-    click.echo(
-        f"{to}: {merged.copied} cells copied, {merged.kept} already there, {merged.duplicates} in several folders"
-    )
+    print_report(environment_report(merged.records), form)
+    counts = f"{merged.copied} cells copied, {merged.kept} already there, {merged.duplicates} in several folders"
+    click.echo(f"{to}: {counts}", err=True)

@@ -17,6 +17,7 @@ from benchmark.cli.output import print_left_out, print_report, without_cycle_sea
 from benchmark.errors import ExitCode
 
 if TYPE_CHECKING:
+    from benchmark.reports.render import Format
     from benchmark.results import Results
 
 ITEMS: dict[str, Any] = {"multiple": True, "metavar": "ITEMS", "show_default": True}
@@ -124,7 +125,7 @@ run_options = combined(what_options, where_options)
 @format_option
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress, only the tables.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the tracebacks of failed cells.")
-def run_command(dry_run: bool, form: str, quiet: bool, verbose: bool, no_floors: bool, **arguments: Any) -> None:
+def run_command(dry_run: bool, form: Format, quiet: bool, verbose: bool, no_floors: bool, **arguments: Any) -> None:
     """Train, freeze and score methods on encoders and datasets.
 
     Runs every method x encoder x dataset x seed. Finished cells are skipped, failed cells are tried again: after an
@@ -152,7 +153,7 @@ def run_command(dry_run: bool, form: str, quiet: bool, verbose: bool, no_floors:
 @click.command(name="plan")
 @run_options
 @format_option
-def plan_command(form: str, no_floors: bool, **arguments: Any) -> None:
+def plan_command(form: Format, no_floors: bool, **arguments: Any) -> None:
     """List the cells that `bench run` would run.
 
     Shows state and expected time of each cell. The options are those of `bench run`; it does the same with --dry-run.
@@ -168,7 +169,7 @@ def plan_command(form: str, no_floors: bool, **arguments: Any) -> None:
 @click.argument("out", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("runs"))
 @format_option
 @without_cycle_search()
-def status_command(out: Path, form: str) -> None:
+def status_command(out: Path, form: Format) -> None:
     """Show running, waiting, finished and failed cells.
 
     OUT is a folder of records. Works from any terminal, also on another machine that sees the folder.
@@ -204,7 +205,7 @@ def _sigterm_interrupts() -> Iterator[None]:
 
 
 @without_cycle_search()
-def _print_plan(form: str, **arguments: Any) -> None:
+def _print_plan(form: Format, **arguments: Any) -> None:
     from benchmark.execution import session
     from benchmark.execution.arguments import RunArguments
     from benchmark.execution.plan_report import plan_report
@@ -213,7 +214,7 @@ def _print_plan(form: str, **arguments: Any) -> None:
     print_report(plan_report(session.forecast(typed.request(), typed.options())), form)
 
 
-def _print_run(results: Results, form: str, verbose: bool) -> None:
+def _print_run(results: Results, form: Format, verbose: bool) -> None:
     if verbose:
         for outcome in results.failed:
             click.echo(outcome.traceback or outcome.reason, err=True)

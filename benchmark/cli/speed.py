@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchmark.cli.options import combined, data_dir_option, format_option
 from benchmark.cli.output import print_report
+
+if TYPE_CHECKING:
+    from benchmark.reports.render import Format
 
 ITEMS: dict[str, Any] = {"multiple": True, "metavar": "ITEMS", "show_default": True}
 
@@ -94,7 +97,7 @@ how_options = combined(
 @what_options
 @how_options
 @format_option
-def speed_command(form: str, to: Path, **options: Any) -> None:
+def speed_command(form: Format, to: Path, **options: Any) -> None:
     """Measure training and scoring speed of this machine.
 
     Measures images per second of the data pipeline, of the training step and of both, beside a plain PyTorch pipeline
