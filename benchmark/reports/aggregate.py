@@ -292,8 +292,8 @@ class _Aggregation:
 def sorted_rows(table: AggregatedScores) -> list[AggregatedRow]:
     """The rows of a table, best headline first; rows without one come last."""
     headlines = [row.values.get(table.headline) for row in table.rows]
-    sign = 1 if next((value.higher_is_better for value in headlines if value), True) else -1
-    keys = [-sign * value.mean if value else math.inf for value in headlines]
+    direction = 1 if next((value.higher_is_better for value in headlines if value), True) else -1
+    keys = [-direction * value.mean if value else math.inf for value in headlines]
     return [table.rows[index] for index in sorted(range(len(keys)), key=keys.__getitem__)]
 
 

@@ -25,16 +25,16 @@ def bibtex(records: Sequence[Record], catalog: Catalog) -> str:
         user = f"{kind} {name.rpartition(':')[2]}"
         try:
             spec = catalog.find(getattr(catalog, f"{kind}s"), kind, name).spec
-            found = dict(parse_entries(spec.bibtex))
+            own = dict(parse_entries(spec.bibtex))
         except BenchError:
             comments.append(_comment(f"{user} is not installed, so its papers are unknown"))
             continue
         except ValueError as error:
             comments.append(_comment(f"{user}: its BibTeX is invalid ({error})"))
             continue
-        if not found:
+        if not own:
             comments.append(_comment(f"{user} has no BibTeX entry; paper: {spec.paper or 'none'}"))
-        for key, entry in found.items():
+        for key, entry in own.items():
             entries.setdefault(key, entry)
             users.setdefault(key, []).append(user)
     parts = [*comments, _repbench_entry(records)]

@@ -73,17 +73,19 @@ def _tables(scores: AggregatedScores, order: _TapOrder) -> Iterator[Table]:
 
 def _curves(scores: AggregatedScores, names: tuple[str, ...], methods: list[Taps], single: list[Taps]) -> Table:
     metric = scores.headline
-    sign = next((1 if v.higher_is_better else -1 for taps in methods if (v := _first(taps).values.get(metric))), 1)
+    direction = next((1 if v.higher_is_better else -1 for taps in methods if (v := _first(taps).values.get(metric))), 1)
 
     def best(taps: Taps) -> float:
-        return max((sign * mean for mean in _means(taps, metric).values()), default=-math.inf)
+        return max((direction * mean for mean in _means(taps, metric).values()), default=-math.inf)
 
     methods = sorted(methods, key=best, reverse=True)
     remarks = remarks_of(scores, [list(taps.values()) for taps in methods])
     rows, bold = [], set()
     for number, taps in enumerate(methods):
         first, means = _first(taps), _means(taps, metric)
-        highest = [] if first.smoke else [name for name in names if name in means and sign * means[name] == best(taps)]
+        highest = (
+            [] if first.smoke else [name for name in names if name in means and direction * means[name] == best(taps)]
+        )
         shared = first.first.shared
         left = (shared.method, shared.encoder, ", ".join(highest) or "-", shared.shown_epochs, seeds_text(first))
         rows.append((*left, *(value_text(scores, taps.get(name), metric) for name in names)))

@@ -119,7 +119,7 @@ def _group_comparisons(
     for record in group:
         for score in record.scores:
             by_key.setdefault(score.key(), []).append((record, score))
-    found = []
+    results = []
     for scored in by_key.values():
         records, scores = zip(*scored, strict=True)
         candidates = [
@@ -132,7 +132,7 @@ def _group_comparisons(
             if _corresponds(figure, scores[0], catalog)
         ]
         fewest = min((len(training) + len(scoring) for _, training, scoring in candidates), default=0)
-        found += [
+        results += [
             PublishedComparison(
                 records=records,
                 scores=scores,
@@ -143,7 +143,7 @@ def _group_comparisons(
             for figure, training, scoring in candidates
             if len(training) + len(scoring) == fewest
         ]
-    return found
+    return results
 
 
 def _corresponds(figure: Published, score: Score, catalog: Catalog) -> bool:
