@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from benchmark.records.dataframe import TIMES
-from benchmark.records.record import Record, read_records
+from benchmark.records.csv_columns import VARIES
+from benchmark.records.record import Record
+from benchmark.records.record_files import read_records
 from benchmark.seeding import derived_seed
 
 TIMEOUT = 120.0
@@ -91,13 +92,13 @@ def by_label(folder: Path) -> dict[str, Record]:
 
 
 def cell_of(record: Record) -> str:
-    """How a steady method names its cell in the diary."""
+    """How a steady method names its cell in the activity."""
     return f"{record.cell['method']['name']}/{derived_seed(record.cell['seed'], 'build')}"
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
     """The CSV of finished cells, without times, and without repbench's commit: somebody may commit between two runs."""
-    without = {*TIMES, "commit"}
+    without = {*VARIES, "commit"}
     with (folder / "runs" / "scores.csv").open(newline="") as file:
         return [{key: value for key, value in row.items() if key not in without} for row in csv.DictReader(file)]
 
@@ -129,13 +130,13 @@ def kept(folder: Path) -> dict[str, Kept]:
 
 
 def told(path: Path) -> list[tuple[str, str, int]]:
-    """The diary of steady methods: (word, cell, process) line by line."""
+    """The activity of steady methods: (word, cell, process) line by line."""
     if not path.exists():
         return []
     lines = (line.split() for line in path.read_text().splitlines())
     return [(word, cell, int(pid)) for word, cell, pid in lines]
 
 
-def counted(diary: Path, word: str) -> Counter[str]:
+def counted(activity: Path, word: str) -> Counter[str]:
     """How often each cell has noted a word."""
-    return Counter(cell for said, cell, _ in told(diary) if said == word)
+    return Counter(cell for said, cell, _ in told(activity) if said == word)

@@ -13,7 +13,7 @@ from benchmark.api.cells import Job, Outcome
 from benchmark.errors import PluginError
 from benchmark.execution.cell import run_cell
 from benchmark.execution.runner import longest_first
-from benchmark.records.record import read_record
+from benchmark.records.record_files import read_record
 
 
 @pytest.fixture

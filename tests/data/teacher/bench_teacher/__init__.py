@@ -1,4 +1,4 @@
-"""Bootstrap your own latent: a student predicts what its own moving average says of another view."""
+"""Bootstrap your own latent: a student predicts the output of its own moving average on another view."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ByolParams:
-    """Sizes and the teacher's inertia."""
+    """Parameters of `byol`."""
 
-    momentum: float = field(default=0.99, metadata={"help": "weight of the teacher's own past at the start"})
+    momentum: float = field(default=0.99, metadata={"help": "momentum of the teacher at the start"})
     """In [0, 1); rises to 1 along a cosine."""
     width: int = field(default=32, metadata={"help": "hidden units and projected dimensions"})
     """1 or more."""

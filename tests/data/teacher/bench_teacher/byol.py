@@ -1,4 +1,4 @@
-"""Grill et al., NeurIPS 2020, section 3, on two views that it makes itself."""
+"""Grill et al., NeurIPS 2020, section 3, with two random crops as views."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmark import images
 
 
 class Byol(nn.Module):
-    """Student, predictor and teacher; everything that moves is a parameter or a buffer."""
+    """Student, predictor and teacher; all state is in parameters and buffers."""
 
     def __init__(self, context: benchmark.MethodContext) -> None:
         super().__init__()
@@ -28,14 +28,14 @@ class Byol(nn.Module):
         self.pad = max(1, context.image_shape[1] // 8)
 
     def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
-        """Symmetric: each view predicts the teacher's word on the other."""
+        """Symmetric: each view predicts the teacher's projection of the other."""
         one, two = self._view(batch), self._view(batch)
         total = (self._distance(one, two) + self._distance(two, one)) / 2
         return benchmark.Losses(total=total)
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
-        """Moves the teacher towards the student, less and less."""
+        """Moves the teacher towards the student, more slowly towards the end."""
         momentum = 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
         pairs = ((self.teacher, self.encoder), (self.teacher_projector, self.projector))
         for teacher, student in pairs:
@@ -43,18 +43,18 @@ class Byol(nn.Module):
                 old.lerp_(new, 1 - momentum)
 
     def trained_encoder(self) -> nn.Module:
-        """It is the teacher that is scored."""
+        """The teacher is scored."""
         return self.teacher
 
     def _view(self, batch: benchmark.Batch) -> Tensor:
         moved = images.augment(batch.raw, "crop-flip", self.pad, batch.generator)
         return images.to_float(moved)
 
-    def _distance(self, seen: Tensor, told: Tensor) -> Tensor:
-        said = self.predictor(self.projector(self.encoder.vector(seen)))
+    def _distance(self, view: Tensor, other: Tensor) -> Tensor:
+        predicted = self.predictor(self.projector(self.encoder.vector(view)))
         with torch.no_grad():
-            wanted = self.teacher_projector(self.teacher.vector(told))
-        return 2 - 2 * F.cosine_similarity(said, wanted).mean()
+            target = self.teacher_projector(self.teacher.vector(other))
+        return 2 - 2 * F.cosine_similarity(predicted, target).mean()
 
 
 def _perceptron(inputs: int, width: int) -> nn.Sequential:

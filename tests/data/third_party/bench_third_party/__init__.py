@@ -20,20 +20,20 @@ CLASSES = ("top", "upper", "lower", "bottom")
 
 @dataclass(frozen=True, kw_only=True)
 class MeanColorParams:
-    """What is hidden from the encoder."""
+    """Parameters of `mean_color`."""
 
     part: Literal["center", "left"] = field(default="center", metadata={"help": "which part of the image is hidden"})
-    """The hidden part, whose mean color is to be told from the rest."""
+    """The hidden part, whose mean color is predicted from the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StripesParams:
-    """How many images there are, and how large."""
+    """Number and size of the images."""
 
     train: int = field(default=48, metadata={"help": "training images"})
-    """At least one for each of the four classes."""
+    """4 or more, one for each class."""
     test: int = field(default=24, metadata={"help": "test images"})
-    """At least one for each of the four classes."""
+    """4 or more, one for each class."""
     size: int = field(default=8, metadata={"help": "side in pixels"})
     """A multiple of 4."""
 
@@ -44,7 +44,7 @@ class StripesParams:
 
 @benchmark.hookimpl
 def bench_methods() -> Iterator[benchmark.MethodSpec]:
-    """Telling a hidden part's mean color."""
+    """Predicts the mean color of a hidden part."""
     yield benchmark.MethodSpec(
         name="mean_color",
         summary="what color is the hidden part?",

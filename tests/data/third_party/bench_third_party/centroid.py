@@ -8,7 +8,7 @@ import benchmark
 
 
 def nearest_centroid(probe: benchmark.Probe) -> benchmark.Evaluation:
-    """Accuracy of naming the class whose mean training vector is nearest."""
+    """Accuracy of predicting the class with the nearest mean training vector."""
     train, labels = probe.train.features(), probe.train.labels
     means = torch.stack([train[labels == label].mean(dim=0) for label in range(len(probe.class_names))])
     predicted = torch.cdist(probe.test.features(), means).argmin(dim=1)

@@ -1,4 +1,4 @@
-"""The method: part of each image is painted gray, and a linear layer on the encoder's output names its mean color."""
+"""The method: part of each image is painted gray, and a linear layer on the encoder's output predicts its mean color."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import benchmark
 
 
 class MeanColor(nn.Module):
-    """Squared error between the mean color of the hidden part and what is said of it."""
+    """Squared error of the predicted mean color of the hidden part."""
 
     spread: Tensor
 
@@ -29,7 +29,7 @@ class MeanColor(nn.Module):
         self.register_buffer("spread", torch.zeros(()))
 
     def before_training(self, batches: Iterable[Tensor]) -> None:
-        """Measures how well the mean of all images would do."""
+        """Measures the error of predicting the mean color of all images."""
         colors = torch.cat([self._color(images) for images in batches])
         self.spread.copy_(colors.var(dim=0, correction=0).mean())
 
@@ -42,7 +42,7 @@ class MeanColor(nn.Module):
         return benchmark.Losses(total=error, parts={"error": error.detach()})
 
     def trivial_losses(self) -> dict[str, float]:
-        """What the mean color of all images would cost."""
+        """The error of predicting the mean color of all images."""
         return {"error": float(self.spread)}
 
     def _color(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The dataset: made here, so that nothing has to be downloaded."""
+"""The dataset: generated, so that nothing is downloaded."""
 
 from __future__ import annotations
 

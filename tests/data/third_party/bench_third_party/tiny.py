@@ -18,7 +18,7 @@ class Tiny(nn.Module):
         self.fc = nn.Linear(8, 16)
 
     def forward(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
-        found = {"conv": self.conv(images)}
+        features = {"conv": self.conv(images)}
         if "fc" in taps:
-            found["fc"] = self.fc(found["conv"].mean(dim=(2, 3)))
-        return found
+            features["fc"] = self.fc(features["conv"].mean(dim=(2, 3)))
+        return features

@@ -1,3 +1,3 @@
-"""A plugin whose own dependency is not installed."""
+"""A plugin with a dependency that is not installed."""
 
-import absent_accelerator  # noqa: F401  # it is the point that there is none
+import absent_accelerator  # noqa: F401  # missing on purpose

@@ -1,4 +1,4 @@
-"""A plugin that was written as a script: it leaves when it is imported."""
+"""A plugin that was written as a script: it exits when it is imported."""
 
 import sys
 

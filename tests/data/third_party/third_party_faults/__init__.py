@@ -1,7 +1,7 @@
-"""A plugin that loads, and whose methods and evaluators go wrong later, each in a way of its own.
+"""A plugin that loads, and whose methods and evaluators fail later, each in another way.
 
-What is steady here is right and slow: its cells say in a file what they do (see `diary`), and take the time that a test
-gives them, so that something can happen to them meanwhile.
+The steady methods are valid and slow: their cells log what they do (see `activity`) and take as long as a test sets, so
+that a test can interrupt them.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 FAULTS = {
     "fault_build": "raises in build",
     "fault_loss": "raises in loss",
-    "fault_nan": "its loss is not a number in the third step",
-    "fault_detached": "its loss does not depend on the encoder",
-    "fault_killed": "is killed in the middle of a step, as by the kernel when memory runs out",
-    "fault_exits": "ends its process without a word",
-    "fault_gives_up": "leaves by sys.exit, as a script would",
-    "fault_segfault": "says a line, then reads where nothing is",
-    "fault_hangs": "says a line, then never comes back from its first step",
-    "fault_stubborn": "never comes back from its first step, and will not be interrupted",
-    "fault_heals": "raises in its fifth step, as long as the file named by THIRD_PARTY_GATE is there",
-    "fault_fills": "fills the disk of the folder named by THIRD_PARTY_DISK in its last step",
-    "fault_waits": "is right, but waits in each step as long as the file named by THIRD_PARTY_GATE is there",
+    "fault_nan": "the loss is NaN in the third step",
+    "fault_detached": "the loss does not depend on the encoder",
+    "fault_killed": "is killed during a step, as the kernel does when memory runs out",
+    "fault_exits": "ends its process without a message",
+    "fault_gives_up": "calls sys.exit, like a script",
+    "fault_segfault": "prints a line, then reads an invalid address",
+    "fault_hangs": "prints a line, then never returns from its first step",
+    "fault_stubborn": "never returns from its first step and ignores interrupts",
+    "fault_heals": "raises in its fifth step while the file named by THIRD_PARTY_GATE exists",
+    "fault_fills": "fills the disk that holds the folder named by THIRD_PARTY_DISK in its last step",
+    "fault_waits": "is valid, but waits in each step while the file named by THIRD_PARTY_GATE exists",
 }
 STEADY = {
     "steady": "mean colors, slowly",
-    "steady_noise": "the same through two kinds of noise: of the step's generator, and of torch's own",
-    "steady_teacher": "the same beside a moving average of its head, and a memory of epochs",
+    "steady_noise": "the same with noise from two generators: the step's and torch's global one",
+    "steady_teacher": "the same with a moving average of its head and a count of epochs",
 }
 
 
@@ -42,25 +42,25 @@ STEADY = {
 class MemoryParams:
     """How memory runs out."""
 
-    kind: Literal["torch", "python", "allocator"] = field(default="torch", metadata={"help": "who says it"})
-    """torch.OutOfMemoryError, MemoryError, or the RuntimeError of torch's allocator of host memory."""
-    fits: int = field(default=8, metadata={"help": "images a batch that fit"})
-    """A step with more runs out of memory."""
+    kind: Literal["torch", "python", "allocator"] = field(default="torch", metadata={"help": "type of the error"})
+    """torch.OutOfMemoryError, MemoryError, or the RuntimeError of torch's allocator for host memory."""
+    fits: int = field(default=8, metadata={"help": "largest batch that fits"})
+    """Images; a step with more of them runs out of memory."""
     times: int = field(default=1_000_000, metadata={"help": "how often it runs out"})
-    """Then it fits, as when a neighbor has left the device."""
+    """After that, every batch fits, as if another process had left the device."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurseParams:
-    """What befalls the evaluator `cursed` in the process in which this was trained."""
+class ScoringParams:
+    """What the evaluator `fragile` does in the process in which this method was trained."""
 
     how: Literal["raises", "exits", "dies"] = field(default="raises", metadata={"help": "what the evaluator does"})
-    """Raises, leaves by sys.exit, or ends the process."""
+    """Raises, calls sys.exit, or ends the process."""
 
 
 @benchmark.hookimpl
 def bench_methods() -> Iterator[benchmark.MethodSpec]:
-    """One method for each fault, and those that are steady."""
+    """One method for each fault, and the steady ones."""
     for name, summary in FAULTS.items():
         yield benchmark.MethodSpec(
             name=name, summary=summary, build=lambda context, name=name: _build(name, context), recipe=_recipe
@@ -70,25 +70,25 @@ def bench_methods() -> Iterator[benchmark.MethodSpec]:
             name=name, summary=summary, build=lambda context, name=name: _steady(name, context), recipe=_recipe
         )
     yield benchmark.MethodSpec(
-        name="fault_memory", summary="runs out of memory", build=_hungry, params=MemoryParams, recipe=_recipe
+        name="fault_memory", summary="runs out of memory", build=_out_of_memory, params=MemoryParams, recipe=_recipe
     )
     yield benchmark.MethodSpec(
-        name="fault_cursed", summary="its scoring goes wrong", build=_cursed, params=CurseParams, recipe=_recipe
+        name="fault_scoring", summary="makes scoring fail", build=_scoring, params=ScoringParams, recipe=_recipe
     )
 
 
 @benchmark.hookimpl
 def bench_evaluators() -> Iterator[benchmark.EvaluatorSpec]:
-    """Evaluators that raise, and that train what they were given."""
+    """Evaluators that raise or train the encoder, and slow valid ones."""
     metric = benchmark.Metric(name="accuracy", headline="accuracy")
     yield benchmark.EvaluatorSpec(name="fault_raises", summary="raises", evaluate=_raise, metrics=(metric,))
     yield benchmark.EvaluatorSpec(name="fault_trains", summary="moves weights", evaluate=_train, metrics=(metric,))
     yield benchmark.EvaluatorSpec(name="refuses", summary="makes no sense here", evaluate=_refuse, metrics=(metric,))
     yield benchmark.EvaluatorSpec(
-        name="fault_empty", summary="finds nothing", evaluate=_find_nothing, metrics=(metric,)
+        name="fault_empty", summary="measures nothing", evaluate=_measure_nothing, metrics=(metric,)
     )
     yield benchmark.EvaluatorSpec(
-        name="cursed", summary="right, unless fault_cursed was here", evaluate=_curse, metrics=(metric,)
+        name="fragile", summary="fails after fault_scoring", evaluate=_fragile, metrics=(metric,)
     )
     yield benchmark.EvaluatorSpec(
         name="steady_centroid", summary="centroid, slowly", evaluate=_score_slowly, metrics=(metric,)
@@ -97,7 +97,7 @@ def bench_evaluators() -> Iterator[benchmark.EvaluatorSpec]:
 
 @benchmark.hookimpl
 def bench_datasets() -> Iterator[benchmark.DatasetSpec]:
-    """Images that are too small."""
+    """Images that are too small for any encoder."""
     yield benchmark.DatasetSpec(name="fault_specks", summary="4 x 4 pixels", describe=_describe_specks, load=_raise)
 
 
@@ -119,22 +119,22 @@ def _steady(name: str, context: benchmark.MethodContext) -> nn.Module:
     return Steady(name, context)
 
 
-def _hungry(context: benchmark.MethodContext) -> nn.Module:
-    from third_party_faults.methods import Hungry
+def _out_of_memory(context: benchmark.MethodContext) -> nn.Module:
+    from third_party_faults.methods import OutOfMemory
 
-    return Hungry(context)
-
-
-def _cursed(context: benchmark.MethodContext) -> nn.Module:
-    from third_party_faults.methods import Cursed
-
-    return Cursed(context)
+    return OutOfMemory(context)
 
 
-def _curse(probe: benchmark.Probe, params: benchmark.NoParams) -> benchmark.Evaluation:
-    from third_party_faults.scoring import cursed
+def _scoring(context: benchmark.MethodContext) -> nn.Module:
+    from third_party_faults.methods import FailsLater
 
-    return cursed(probe)
+    return FailsLater(context)
+
+
+def _fragile(probe: benchmark.Probe, params: benchmark.NoParams) -> benchmark.Evaluation:
+    from third_party_faults.scoring import fragile
+
+    return fragile(probe)
 
 
 def _score_slowly(probe: benchmark.Probe, params: benchmark.NoParams) -> benchmark.Evaluation:
@@ -150,14 +150,14 @@ def _raise(*arguments: object) -> benchmark.Evaluation:
 def _train(probe: benchmark.Probe, params: benchmark.NoParams) -> benchmark.Evaluation:
     import torch
 
-    encoder = probe.source.encoder  # behind the probe's back
+    encoder = probe.source.encoder  # not part of the interface
     with torch.no_grad():
         next(encoder.parameters()).add_(0.1)
     accuracy = benchmark.Measurement(metric="accuracy", value=1.0, n=len(probe.test.labels))
     return benchmark.Evaluation(measurements=(accuracy,))
 
 
-def _find_nothing(probe: benchmark.Probe, params: benchmark.NoParams) -> benchmark.Evaluation:
+def _measure_nothing(probe: benchmark.Probe, params: benchmark.NoParams) -> benchmark.Evaluation:
     return benchmark.Evaluation(measurements=())
 
 
@@ -173,4 +173,4 @@ def _describe_specks(params: benchmark.NoParams, data_dir: Path) -> benchmark.Da
 
 
 def _refuse(probe: benchmark.Probe, params: benchmark.NoParams) -> benchmark.Evaluation:
-    raise benchmark.UnsupportedError("these images have no color to speak of")
+    raise benchmark.UnsupportedError("these images have no color")

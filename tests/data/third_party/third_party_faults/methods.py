@@ -1,4 +1,4 @@
-"""Mean colors, with something wrong."""
+"""Methods that predict mean colors, each with a fault."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from bench_third_party.mean_color import MeanColor
 from torch import Tensor
 
 import benchmark
-from third_party_faults.diary import gate, note, wait_at_the_gate
+from third_party_faults.activity import gate, note, wait_at_the_gate
 
 STEPS = 6
-"""Of all these methods' trainings: 2 epochs of 48 images in batches of 16."""
-curses: list[str] = []
-"""Put on this process's evaluators."""
+"""Steps of every training here: 2 epochs of 48 images in batches of 16."""
+failures: list[str] = []
+"""How the evaluator `fragile` fails in this process."""
 
 
 class Faulty(MeanColor):
-    """A method that learns mean colors until its fault comes up."""
+    """Learns mean colors until its fault occurs."""
 
     def __init__(
         self, fault: str, encoder: benchmark.Encoder, layout: benchmark.Layout, image_shape: tuple[int, int, int]
@@ -36,11 +36,11 @@ class Faulty(MeanColor):
         self.steps = 0
 
     def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
-        """The loss of one batch, or whatever goes wrong."""
+        """The loss of one batch, or the fault."""
         self.steps += 1
-        happen = EVENTS.get(self.fault)
-        if happen is not None:
-            happen(self.steps)
+        fault = FAULTS.get(self.fault)
+        if fault is not None:
+            fault(self.steps)
         losses = super().loss(batch)
         if self.fault == "fault_nan" and self.steps == 3:
             return benchmark.Losses(total=losses.total * float("nan"), parts=losses.parts)
@@ -52,8 +52,8 @@ class Faulty(MeanColor):
         return self.head(self.encoder.vector(batch.images).detach()).square().mean()
 
 
-class Hungry(MeanColor):
-    """Runs out of memory where a batch has more images than fit; notes the size of each batch that it is given."""
+class OutOfMemory(MeanColor):
+    """Runs out of memory if a batch has more images than fit; logs the size of each batch."""
 
     def __init__(self, context: benchmark.MethodContext) -> None:
         super().__init__(context.encoder, context.layout, context.image_shape, "center")
@@ -75,16 +75,16 @@ class Hungry(MeanColor):
         return super().loss(batch)
 
     def _runs_out(self) -> bool:
-        """Whether it has done so less often than it is to, in all processes together."""
-        folder = Path(f"{os.environ['THIRD_PARTY_DIARY']}.{self.params.kind}-{self.params.times}")
+        """Whether all processes together have run out of memory less often than `times`."""
+        folder = Path(f"{os.environ['THIRD_PARTY_ACTIVITY']}.{self.params.kind}-{self.params.times}")
         folder.mkdir(exist_ok=True)
         before = len(list(folder.iterdir()))
         (folder / f"{os.getpid()}-{before}").touch()
         return before < self.params.times
 
 
-class Cursed(MeanColor):
-    """Learns as it should, and puts a curse on the evaluators of its process."""
+class FailsLater(MeanColor):
+    """Trains normally, and makes the evaluator `fragile` of its process fail."""
 
     def __init__(self, context: benchmark.MethodContext) -> None:
         super().__init__(context.encoder, context.layout, context.image_shape, "center")
@@ -92,7 +92,7 @@ class Cursed(MeanColor):
 
     def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
         """The loss of one batch."""
-        curses[:] = [self.how]
+        failures[:] = [self.how]
         return super().loss(batch)
 
 
@@ -100,7 +100,7 @@ def _raise(step: int) -> None:
     raise RuntimeError("the third-party loss failed")
 
 
-def _be_killed(step: int) -> None:
+def _kill(step: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -126,14 +126,14 @@ def _hang(step: int) -> None:
         time.sleep(3600)
 
 
-def _be_stubborn(step: int) -> None:
+def _ignore_interrupts(step: int) -> None:
     note("stubborn", "-")
     while True:
         with contextlib.suppress(BaseException):
             time.sleep(3600)
 
 
-def _raise_unless_healed(step: int) -> None:
+def _raise_at_the_gate(step: int) -> None:
     note("step", "fault_heals")
     if step == 5 and gate() is not None:
         raise RuntimeError("the third-party method fails for now")
@@ -143,7 +143,7 @@ def _fill_the_disk(step: int) -> None:
     if step < STEPS:
         return
     block = b"\0" * 4096
-    # Twice: what the first one leaves of the last block, the second one takes byte by byte.
+    # Whole blocks first, then single bytes for the rest of the last block.
     for name, piece in (("fill-1", block), ("fill-2", b"\0")):
         handle = os.open(Path(os.environ["THIRD_PARTY_DISK"]) / name, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
         try:
@@ -157,23 +157,23 @@ def _fill_the_disk(step: int) -> None:
 
 
 def _wait_at_the_gate(step: int) -> None:
-    """Tells its process id beside the gate, and goes on once the gate is gone."""
+    """Writes its process id beside the gate, and waits until the gate file is deleted."""
     closed = gate()
     if closed is not None:
         closed.with_name(f"{closed.name}.reached").write_text(str(os.getpid()))
         wait_at_the_gate()
 
 
-EVENTS = {
+FAULTS = {
     "fault_loss": _raise,
-    "fault_killed": _be_killed,
+    "fault_killed": _kill,
     "fault_exits": _exit,
     "fault_gives_up": _give_up,
     "fault_segfault": _segfault,
     "fault_hangs": _hang,
-    "fault_stubborn": _be_stubborn,
-    "fault_heals": _raise_unless_healed,
+    "fault_stubborn": _ignore_interrupts,
+    "fault_heals": _raise_at_the_gate,
     "fault_fills": _fill_the_disk,
     "fault_waits": _wait_at_the_gate,
 }
-"""Method -> what happens in its step of that number (1 for the first), before the loss."""
+"""Method -> what happens before the loss of a step; the argument is the number of the step, from 1."""

@@ -1,4 +1,4 @@
-"""Evaluators: one that takes its time, one that goes wrong where it was cursed."""
+"""Evaluators: a slow one, and one that fails in the process of `fault_scoring`."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from bench_third_party.centroid import nearest_centroid
 
 import benchmark
 from third_party_faults import methods
-from third_party_faults.diary import note, seconds
+from third_party_faults.activity import note, seconds
 
 
 def slow_centroid(probe: benchmark.Probe) -> benchmark.Evaluation:
-    """Notes `score` before and `scored` after; of which cell, only the process tells."""
+    """Logs `score` before and `scored` after, with the tap instead of the cell."""
     note("score", probe.tap)
     time.sleep(seconds("THIRD_PARTY_SCORE_SECONDS"))
-    found = nearest_centroid(probe)
+    evaluation = nearest_centroid(probe)
     note("scored", probe.tap)
-    return found
+    return evaluation
 
 
-def cursed(probe: benchmark.Probe) -> benchmark.Evaluation:
-    """The nearest class mean, unless the method that was trained in this process has put a curse on it."""
-    if methods.curses == ["raises"]:
-        raise ZeroDivisionError("the curse of the evaluator")
-    if methods.curses == ["exits"]:
-        sys.exit("the evaluator has had enough")
-    if methods.curses == ["dies"]:
-        os.write(2, b"the evaluator says farewell\n")
+def fragile(probe: benchmark.Probe) -> benchmark.Evaluation:
+    """The nearest class mean, or the failure that the method trained in this process asked for."""
+    if methods.failures == ["raises"]:
+        raise ZeroDivisionError("the evaluator fails")
+    if methods.failures == ["exits"]:
+        sys.exit("the evaluator exits")
+    if methods.failures == ["dies"]:
+        os.write(2, b"the evaluator ends its process\n")
         os._exit(9)
     return nearest_centroid(probe)

@@ -1,4 +1,4 @@
-"""Mean colors, slowly, with all that a checkpoint has to hold: noise of two generators, a moving average, a memory."""
+"""Slow methods with all the state that a checkpoint must hold: two generators, a moving average, a counter."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from bench_third_party.mean_color import MeanColor
 from torch import Tensor
 
 import benchmark
-from third_party_faults.diary import note, seconds, wait_at_the_gate
+from third_party_faults.activity import note, seconds, wait_at_the_gate
 
 
 class Steady(MeanColor):
-    """Notes `start` at its first step in a process, where it waits at the gate, `step` after each, `end` after all."""
+    """Logs `start` at its first step in a process (and waits at the gate), `step` after each step, `end` at the end."""
 
     average: Tensor
     epochs: Tensor
@@ -28,7 +28,7 @@ class Steady(MeanColor):
         self.register_buffer("epochs", torch.zeros(()))
 
     def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
-        """The loss of one batch, after a while."""
+        """The loss of one batch, after a pause."""
         if not self.started:
             note("start", self.cell)
             self.started = True
@@ -36,22 +36,22 @@ class Steady(MeanColor):
         time.sleep(seconds("THIRD_PARTY_STEP_SECONDS"))
         losses = super().loss(self._noisy(batch) if self.name == "steady_noise" else batch)
         if self.name == "steady_teacher":
-            far = (self.head.weight - self.average).square().mean() / (1 + self.epochs)
-            losses = benchmark.Losses(total=losses.total + far, parts=losses.parts)
+            distance = (self.head.weight - self.average).square().mean() / (1 + self.epochs)
+            losses = benchmark.Losses(total=losses.total + distance, parts=losses.parts)
         note("step", self.cell)
         return losses
 
     def after_step(self, progress: float) -> None:
-        """The average moves, the faster the less is behind."""
+        """Moves the average, more slowly towards the end."""
         if self.name == "steady_teacher":
             self.average.lerp_(self.head.weight.detach(), 0.1 + 0.4 * (1 - progress))
 
     def after_epoch(self, progress: float, batches: object) -> None:
-        """Counts."""
+        """Counts epochs."""
         self.epochs += 1
 
     def trained_encoder(self) -> benchmark.Encoder:
-        """The one that was given."""
+        """The encoder of the context."""
         note("end", self.cell)
         return self.encoder
 

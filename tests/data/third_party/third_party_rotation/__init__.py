@@ -1,4 +1,4 @@
-"""A plugin that takes a name that repbench has given already."""
+"""A plugin whose method has the name of a built-in one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @benchmark.hookimpl
 def bench_methods() -> Iterator[benchmark.MethodSpec]:
-    """Another `rotation`, which is really mean colors."""
+    """Another method called `rotation`; it predicts mean colors."""
     yield benchmark.MethodSpec(
         name="rotation",
         summary="a third-party method",

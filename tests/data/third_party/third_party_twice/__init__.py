@@ -1,4 +1,4 @@
-"""A plugin that gives one name to two methods."""
+"""A plugin with two methods of the same name."""
 
 import benchmark
 

@@ -1,4 +1,4 @@
-"""A plugin that implements a hook that does not exist: the singular."""
+"""A plugin that implements a hook that does not exist, `bench_method`."""
 
 import benchmark
 

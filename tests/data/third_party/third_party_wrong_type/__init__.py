@@ -1,4 +1,4 @@
-"""A plugin that yields a dictionary where a spec is due."""
+"""A plugin that yields a dictionary instead of a spec."""
 
 import benchmark
 
