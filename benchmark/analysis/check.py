@@ -17,7 +17,7 @@ from benchmark.analysis.check_rows import CheckRow, CheckRows, Verdict, unreadab
 from benchmark.analysis.seed_groups import seed_groups
 from benchmark.analysis.sources import RecordSource, folder_outcomes, read_leaderboard
 from benchmark.errors import ExitCode, UsageError
-from benchmark.records.record import read_records
+from benchmark.records.record_files import read_records
 from benchmark.stats.comparison import LEVEL, Comparison
 from benchmark.stats.multiple_testing import MARGIN, adjust, gate
 

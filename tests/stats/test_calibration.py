@@ -1,8 +1,8 @@
 """Coverage, false alarms and power of intervals, verdicts and the gate, by simulation.
 
-`simulated_outcomes` describes the model and the measurements behind it. Each cell has three scores (linear, knn, retrieval)
-with seed standard deviations of .0057, .0116 and .0176, as measured on digits; or of .002 each, as published for SimCLR on CIFAR-10
-with 10,000 test images. The simulation's seeds are fixed.
+`simulated_outcomes` describes the model and the measurements behind it. Each cell has three scores (linear, knn, retrieval).
+Their seed standard deviations are .0057, .0116 and .0176, as measured on digits; or .002 each, as published for SimCLR on
+CIFAR-10 with 10,000 test images. The simulation's seeds are fixed.
 """
 
 from __future__ import annotations
