@@ -57,7 +57,7 @@ EXECUTOR_API = {"benchmark", "benchmark.executors", "benchmark.progress"}
 ONLY_IN = {
     "click": {"cli"},
     "rich": {"cli", "progress", "reports"},
-    "pandas": {"records", "reports", "analysis", "results"},
+    "pandas": {"records", "reports", "analysis", "execution", "speed", "results"},
     "tabulate": {"reports"},
 }
 """Library -> the packages that may import it."""

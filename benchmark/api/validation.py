@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable
-from typing import get_args
+from typing import cast, get_args
 
 from benchmark.api.encoders import Pool
 from benchmark.api.evaluators import EvaluatorSpec
@@ -27,8 +27,9 @@ def checked_specs(hook: str, specs: object) -> list[Spec]:
     for spec in specs:
         if not isinstance(spec, HOOKS[hook]):
             raise PluginError(f"{hook} yielded {type(spec).__name__}, but must yield {expected}")
-        _check_spec(hook, spec)
-        checked.append(spec)
+        valid = cast(Spec, spec)
+        _check_spec(hook, valid)
+        checked.append(valid)
     return checked
 
 
