@@ -185,7 +185,7 @@ class Results:
     def records(self) -> tuple[Record, ...]:
         """All records: settings, scores, cost, versions and checks of each cell."""
         from benchmark.records.columns import Columns
-        from benchmark.records.record import read_records
+        from benchmark.records.record_files import read_records
 
         if not isinstance(self.scores, Columns):
             return tuple(self.scores)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sample_records import sample_record, sample_score
 
-from benchmark.records.record import PREDICTIONS, Record, Score, read_record, write_record
+from benchmark.records.record import PREDICTIONS, Record, Score
+from benchmark.records.record_files import read_record, write_record
 
 IMAGES = 1000
 BASELINE = "results/digits.csv"

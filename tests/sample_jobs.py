@@ -16,7 +16,8 @@ from benchmark.api.recipes import Recipe
 from benchmark.execution.cell import run_cell
 from benchmark.execution.plan import cell_folder, plan
 from benchmark.execution.request import PlannedCell, Request
-from benchmark.records.record import Record, read_record
+from benchmark.records.record import Record
+from benchmark.records.record_files import read_record
 
 
 def sample_cell(number: int = 0, **changes: Any) -> Cell:

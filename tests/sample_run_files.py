@@ -13,7 +13,8 @@ from sample_records import sample_record
 from benchmark.execution.run_files import RUNS, QueuedCell
 from benchmark.records import index, locks
 from benchmark.records.locks import LOCK, LockInfo, Owner
-from benchmark.records.record import CHECKPOINT, write_record
+from benchmark.records.record import CHECKPOINT
+from benchmark.records.record_files import write_record
 
 DEAD = dataclasses.replace(locks.current_process(), started="0")
 """A process of this machine that had our number and has ended."""

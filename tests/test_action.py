@@ -13,7 +13,7 @@ import pytest
 from sample_cells import BASELINE, write_seeds
 
 from benchmark.records.leaderboard import export
-from benchmark.records.record import read_records
+from benchmark.records.record_files import read_records
 
 ROOT = Path(__file__).parents[1]
 ACTION = ROOT / ".github" / "actions" / "bench-check" / "action.yml"

@@ -21,7 +21,7 @@ from sample_records import sample_record, sample_score
 
 import benchmark
 from benchmark.records.csv_columns import NAMES
-from benchmark.records.record import write_record
+from benchmark.records.record_files import write_record
 from benchmark.reports.render import FORMATS, render_report
 
 Run = Callable[..., benchmark.Results]

@@ -23,7 +23,7 @@ from sample_records import sample_record
 import benchmark
 from benchmark.records.archive import pack, unpack
 from benchmark.records.leaderboard import export, leaderboard_name
-from benchmark.records.record import read_records, write_record
+from benchmark.records.record_files import read_records, write_record
 
 ROOT = Path(benchmark.__file__).parent.parent
 SOURCES = sorted([*(ROOT / "benchmark").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")])

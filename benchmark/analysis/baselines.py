@@ -20,7 +20,8 @@ from benchmark.errors import RecordError, UsageError
 from benchmark.records import leaderboard
 from benchmark.records.csv_columns import CSV_COLUMNS, NOT_LEARNED, Value
 from benchmark.records.leaderboard import CSV, JSONL
-from benchmark.records.record import KINDS, Record, Score, read_records
+from benchmark.records.record import KINDS, Record, Score
+from benchmark.records.record_files import read_records
 from benchmark.records.upgrade import upgrade_csv_row
 
 FINISHED = ("done", NOT_LEARNED)

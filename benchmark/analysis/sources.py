@@ -22,7 +22,8 @@ from benchmark.errors import RecordError, UsageError
 from benchmark.records import leaderboard
 from benchmark.records.leaderboard import JSONL, outcomes_path
 from benchmark.records.outcomes import Arrays, read_outcomes, read_predictions
-from benchmark.records.record import RECORD, Record, Score, read_record, read_records
+from benchmark.records.record import RECORD, Record, Score
+from benchmark.records.record_files import read_record, read_records
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -113,7 +113,7 @@ def explain_command(first: str, second: str, out: Path, form: Format) -> None:
       bench explain aet/resnet18/digits/0 aet/resnet18/digits/1
     """
     from benchmark.analysis.explain import explanation_report
-    from benchmark.records.record import find_record
+    from benchmark.records.record_files import find_record
 
     print_report(explanation_report(find_record(first, out), find_record(second, out)), form)
 

@@ -144,7 +144,7 @@ def map_command(
 
 def _frozen_cell(options: dict[str, Any]) -> FrozenCell:
     from benchmark.analysis.frozen_cell import read_frozen_cell
-    from benchmark.records.record import find_record
+    from benchmark.records.record_files import find_record
 
     record = find_record(options["record"], options["out"].expanduser())
     return read_frozen_cell(

@@ -138,7 +138,7 @@ def export_command(out: Path, to: Path, form: str) -> None:
     """
     from benchmark.api.catalog import load_catalog
     from benchmark.records import leaderboard
-    from benchmark.records.record import read_records
+    from benchmark.records.record_files import read_records
     from benchmark.reports import leaderboard_formats
 
     formats = leaderboard_formats.parse_formats(form)

@@ -16,7 +16,8 @@ from benchmark.api.encoders import EncoderSpec, ImageShape
 from benchmark.api.parameters import bind
 from benchmark.encoder import NormalizedEncoder, build_encoder
 from benchmark.errors import RecordError
-from benchmark.records.record import MODEL, read_record
+from benchmark.records.record import MODEL
+from benchmark.records.record_files import read_record
 
 
 def entry_of(catalog: Catalog, kind: str, singular: str, item: Item) -> Any:

@@ -26,7 +26,8 @@ from benchmark.execution.cell_training import read_trained_encoder, train_cell
 from benchmark.execution.devices import threads
 from benchmark.progress import Event, Reporter, silent
 from benchmark.records import locks
-from benchmark.records.record import Record, SchemaError
+from benchmark.records.record import Record
+from benchmark.records.record_files import SchemaError
 from benchmark.training import checkpoints, out_of_memory
 from benchmark.training.memory import fits_in_memory
 from benchmark.training.stop import StopRequest

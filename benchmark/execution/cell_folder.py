@@ -19,18 +19,8 @@ from benchmark.execution.provenance import now
 from benchmark.records.atomic import replaced
 from benchmark.records.locks import CellLock
 from benchmark.records.outcomes import read_predictions
-from benchmark.records.record import (
-    CHECKPOINT,
-    CURVE,
-    LOG,
-    MODEL,
-    PREDICTIONS,
-    RECORD,
-    Record,
-    read_record,
-    set_aside,
-    write_record,
-)
+from benchmark.records.record import CHECKPOINT, CURVE, LOG, MODEL, PREDICTIONS, RECORD, Record
+from benchmark.records.record_files import read_record, set_aside, write_record
 from benchmark.training.task import EpochLosses
 
 

@@ -15,7 +15,8 @@ from benchmark.evaluation.trained_encoder import entry_of
 from benchmark.execution.cell_folder import CellFolder
 from benchmark.execution.provenance import provenance
 from benchmark.progress import Event, Reporter
-from benchmark.records.record import Record, SchemaError
+from benchmark.records.record import Record
+from benchmark.records.record_files import SchemaError
 from benchmark.training.out_of_memory import FailedTraining
 from benchmark.training.stop import StopRequest
 

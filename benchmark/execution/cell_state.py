@@ -15,7 +15,8 @@ from benchmark.execution.request import Plan, PlannedCell
 from benchmark.records import index
 from benchmark.records.columns import NOT_APPLICABLE_KEY, Columns
 from benchmark.records.earlier_folders import EarlierFolders
-from benchmark.records.record import CHECKPOINT, KINDS, RECORD, Record, SchemaError, read_record
+from benchmark.records.record import CHECKPOINT, KINDS, RECORD, Record
+from benchmark.records.record_files import SchemaError, read_record
 
 Rerun = Literal["none", "failed", "stale", "all"]
 CellState = Literal["new", "done", "failed", "interrupted", "scores missing", "stale", "unreadable"]

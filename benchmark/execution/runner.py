@@ -22,7 +22,8 @@ from benchmark.execution.cell_state import PendingCell
 from benchmark.execution.run_options import RunConfig
 from benchmark.progress import Event, Reporter
 from benchmark.records import locks
-from benchmark.records.record import RECORD, Record, read_record, write_record
+from benchmark.records.record import RECORD, Record
+from benchmark.records.record_files import read_record, write_record
 
 BY_ANOTHER = "done by another run"
 """Part of the reason of an outcome that another run on the same output folder produced."""

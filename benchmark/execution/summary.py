@@ -11,7 +11,8 @@ from benchmark.errors import RecordError
 from benchmark.execution.cell_state import PendingCell
 from benchmark.execution.request import Plan, Skip
 from benchmark.execution.runner import BY_ANOTHER
-from benchmark.records.record import Record, read_record
+from benchmark.records.record import Record
+from benchmark.records.record_files import read_record
 from benchmark.reports.table import MissingCell
 
 

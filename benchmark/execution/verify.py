@@ -21,7 +21,8 @@ from benchmark.execution.devices import resolve_devices
 from benchmark.execution.plan import cell_folder
 from benchmark.execution.replan import replan
 from benchmark.execution.request import PlannedCell
-from benchmark.records.record import Record, Score, by_score_key, read_record
+from benchmark.records.record import Record, Score, by_score_key
+from benchmark.records.record_files import read_record
 
 Verdict = Literal["identical", "equal scores", "within intervals", "does not hold", "not run"]
 HOLDS: tuple[Verdict, ...] = ("identical", "equal scores", "within intervals")

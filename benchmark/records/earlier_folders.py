@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 
 from benchmark.errors import RecordError
-from benchmark.records.record import RECORD, read_record
+from benchmark.records.record import RECORD
+from benchmark.records.record_files import read_record
 from benchmark.records.upgrade import WORDS
 
 DIGITS = 10

@@ -31,7 +31,8 @@ from benchmark.records.columns import (
     concatenate,
 )
 from benchmark.records.csv_columns import NAMES
-from benchmark.records.record import RECORD, SCHEMA_VERSION, read_record
+from benchmark.records.record import RECORD, SCHEMA_VERSION
+from benchmark.records.record_files import read_record
 
 INDEX = ".index.npz"
 VERSION = 4

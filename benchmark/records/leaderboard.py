@@ -17,7 +17,8 @@ from benchmark.errors import RecordError
 from benchmark.records.atomic import replaced
 from benchmark.records.dataframe import records_csv
 from benchmark.records.outcomes import Arrays, pack_outcomes, read_packed
-from benchmark.records.record import Record, as_json, parse_record
+from benchmark.records.record import Record
+from benchmark.records.record_files import as_json, parse_record
 
 JSONL = ".jsonl"
 OUTCOMES = ".outcomes.npz"

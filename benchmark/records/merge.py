@@ -16,7 +16,8 @@ from pathlib import Path
 from benchmark.errors import RecordError, UsageError
 from benchmark.records import locks
 from benchmark.records.archive import NAMES
-from benchmark.records.record import Record, by_score_key, read_records
+from benchmark.records.record import Record, by_score_key
+from benchmark.records.record_files import read_records
 
 NEWEST = "newest"
 MAX_CONFLICTS = 5

@@ -16,7 +16,8 @@ from benchmark.api.catalog import Catalog
 from benchmark.api.parameters import bind
 from benchmark.errors import RecordError
 from benchmark.records.columns import Columns, RecordSummary, columns_of
-from benchmark.records.record import KINDS, Record, read_record
+from benchmark.records.record import KINDS, Record
+from benchmark.records.record_files import read_record
 from benchmark.reports.aggregate import AggregatedRow, AggregatedScores, aggregate
 from benchmark.reports.row_text import remarks_of, seeds_text, table_title, value_text
 from benchmark.reports.table import HEADLINE, Report, Table

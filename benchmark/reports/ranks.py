@@ -20,7 +20,8 @@ from benchmark.errors import RecordError
 from benchmark.records.columns import Columns, RecordSummary, ScoreKey, columns_of
 from benchmark.records.leaderboard import outcomes_path
 from benchmark.records.outcomes import read_outcomes, read_predictions
-from benchmark.records.record import Record, Score, ScoreId, by_score_key, read_record
+from benchmark.records.record import Record, Score, ScoreId, by_score_key
+from benchmark.records.record_files import read_record
 from benchmark.reports.aggregate import AggregatedRow, AggregatedScores, GroupMembers
 from benchmark.reports.score_tables import Ranks
 from benchmark.stats import multiple_testing

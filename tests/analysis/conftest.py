@@ -11,7 +11,7 @@ from conftest import Bench
 from sample_cells import BASELINE, Check, Compare, write_cell, write_seeds
 
 from benchmark.records.leaderboard import export
-from benchmark.records.record import read_records
+from benchmark.records.record_files import read_records
 
 
 @pytest.fixture

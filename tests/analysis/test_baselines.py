@@ -25,7 +25,7 @@ from sample_cells import (
 )
 
 from benchmark.records.leaderboard import export
-from benchmark.records.record import read_records
+from benchmark.records.record_files import read_records
 
 
 @pytest.mark.parametrize(

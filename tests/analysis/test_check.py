@@ -13,7 +13,7 @@ from benchmark.analysis.check import CheckReport
 from benchmark.analysis.check_rows import CheckRow
 from benchmark.errors import ExitCode
 from benchmark.records.leaderboard import export
-from benchmark.records.record import read_records
+from benchmark.records.record_files import read_records
 
 
 def test_check_passes_an_unchanged_run_with_other_seeds(check: Check, baseline: Path, runs: Path) -> None:

@@ -14,7 +14,8 @@ from conftest import Bench
 from sample_cells import AET, IMAGES, ROTATION, Compare, cell_score, changed_cell, outcomes_of, write_cell
 
 from benchmark.records.leaderboard import export
-from benchmark.records.record import PREDICTIONS, read_records
+from benchmark.records.record import PREDICTIONS
+from benchmark.records.record_files import read_records
 
 SHORTER = outcomes_of(0, 0.5)[:999]
 OTHER_DATA = changed_cell("other", dataset={"fingerprint": "a" * 64})

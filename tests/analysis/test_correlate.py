@@ -20,7 +20,8 @@ from benchmark.api.evaluators import EvaluatorSpec, Metric
 from benchmark.errors import UsageError
 from benchmark.records.columns import columns_of
 from benchmark.records.leaderboard import export
-from benchmark.records.record import PREDICTIONS, Record, read_records, write_record
+from benchmark.records.record import PREDICTIONS, Record
+from benchmark.records.record_files import read_records, write_record
 
 SPECS = [
     EvaluatorSpec(

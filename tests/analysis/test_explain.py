@@ -12,7 +12,8 @@ from conftest import Bench
 from sample_records import sample_record, sample_score
 
 from benchmark.analysis.explain import explanation_report, setting_differences, verdict
-from benchmark.records.record import Record, write_record
+from benchmark.records.record import Record
+from benchmark.records.record_files import write_record
 from benchmark.reports.render import FORMATS, render_report
 
 

@@ -9,7 +9,7 @@ from conftest import Bench
 from sample_cells import AET, ROTATION, Compare, commit_all, write_cell
 
 from benchmark.records.leaderboard import export
-from benchmark.records.record import read_records
+from benchmark.records.record_files import read_records
 
 
 def test_record_is_named_by_folder_or_id(compare: Compare, two_methods: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from command_line import assert_refused
 from conftest import Bench
 
-from benchmark.records.record import read_records
+from benchmark.records.record_files import read_records
 
 RECORD = "mean_color/tiny/stripes/0"
 

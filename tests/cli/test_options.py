@@ -13,7 +13,7 @@ from conftest import Bench
 
 import benchmark
 from benchmark.cli.run import run_command
-from benchmark.records.record import read_records
+from benchmark.records.record_files import read_records
 
 CONFIG = """
 methods = ["mean_color", "byol[momentum=0.5]"]

@@ -18,7 +18,8 @@ from sample_figures import record_of, scored
 
 from benchmark.api.parameters import as_dict
 from benchmark.api.recipes import Recipe
-from benchmark.records.record import PREDICTIONS, Record, write_record
+from benchmark.records.record import PREDICTIONS, Record
+from benchmark.records.record_files import write_record
 from benchmark.reports.render import FORMATS
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 import benchmark
 from benchmark.execution import session
 from benchmark.execution.run_options import RunOptions
-from benchmark.records.record import read_records
+from benchmark.records.record_files import read_records
 
 FOLDER = ("--dataset", "folder[path=photos,size=8]")
 

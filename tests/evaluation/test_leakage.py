@@ -24,7 +24,8 @@ from benchmark.evaluation.evaluate import LabeledImages, Subject
 from benchmark.execution import cell as cells
 from benchmark.execution.plan import cell_folder, plan
 from benchmark.execution.request import Request
-from benchmark.records.record import Record, read_record
+from benchmark.records.record import Record
+from benchmark.records.record_files import read_record
 from benchmark.training import loop
 
 # --- test images in train ---------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from benchmark.execution.plan import plan
 from benchmark.execution.request import Request
 from benchmark.progress import Event
 from benchmark.records import locks
-from benchmark.records.record import SchemaError, read_record
+from benchmark.records.record_files import SchemaError, read_record
 
 JobMaker = Callable[..., Job]
 

@@ -11,7 +11,7 @@ import pytest
 from sample_jobs import folder_of, forbid_training, run_done, run_failed, third_party_job
 
 from benchmark.api.cells import Job
-from benchmark.records.record import read_record
+from benchmark.records.record_files import read_record
 
 JobMaker = Callable[..., Job]
 

@@ -13,7 +13,7 @@ from sample_jobs import folder_of, run_done, third_party_job
 from benchmark.api.cells import Job
 from benchmark.execution.cell import run_cell
 from benchmark.progress import Event
-from benchmark.records.record import read_record
+from benchmark.records.record_files import read_record
 
 JobMaker = Callable[..., Job]
 

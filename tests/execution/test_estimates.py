@@ -15,7 +15,8 @@ from benchmark.api.recipes import Recipe
 from benchmark.execution.estimates import Estimates, as_words, on_slots
 from benchmark.records import index
 from benchmark.records.columns import columns_of
-from benchmark.records.record import Record, write_record
+from benchmark.records.record import Record
+from benchmark.records.record_files import write_record
 
 IMAGES = {"f" * 64: 1000}
 """The dataset of the planned cells has a thousand training images."""

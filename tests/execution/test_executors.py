@@ -18,7 +18,8 @@ from conftest import THIRD_PARTY, Bench, Launch
 from bench_executors import child, local
 from benchmark.api.executors import ExecutorContext
 from benchmark.records.csv_columns import VARIES
-from benchmark.records.record import Record, read_records
+from benchmark.records.record import Record
+from benchmark.records.record_files import read_records
 
 WORDS = ("--encoders", "tiny", "--dataset", "stripes", "--evaluators", "centroid", "--no-floors", "--device", "cpu")
 TIMEOUT = 120.0

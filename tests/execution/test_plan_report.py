@@ -13,7 +13,7 @@ from benchmark.execution.plan_report import plan_report
 from benchmark.execution.request import Request
 from benchmark.execution.run_options import RunOptions
 from benchmark.execution.session import forecast
-from benchmark.records.record import write_record
+from benchmark.records.record_files import write_record
 from benchmark.reports.table import Report
 
 

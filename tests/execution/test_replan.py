@@ -15,7 +15,8 @@ from benchmark.api.catalog import Catalog, load_catalog
 from benchmark.errors import UsageError
 from benchmark.execution import verify
 from benchmark.execution.replan import replan
-from benchmark.records.record import RECORD, read_records
+from benchmark.records.record import RECORD
+from benchmark.records.record_files import read_records
 
 CELL = ("--encoders", "tiny", "--dataset", "stripes", "--evaluators", "centroid", "--no-floors", "--device", "cpu")
 

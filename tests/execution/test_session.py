@@ -16,7 +16,7 @@ from benchmark.api.cells import Job, Outcome
 from benchmark.errors import DataError, RecordError, UsageError
 from benchmark.execution.cell import run_cell
 from benchmark.execution.cell_state import Rerun
-from benchmark.records.record import read_record, read_records
+from benchmark.records.record_files import read_record, read_records
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from benchmark.api.cells import Job, Outcome
 from benchmark.errors import UsageError
 from benchmark.execution import verify
 from benchmark.records.index import INDEX
-from benchmark.records.record import RECORD, Record, read_records
+from benchmark.records.record import RECORD, Record
+from benchmark.records.record_files import read_records
 
 CELL = ("--encoders", "tiny", "--dataset", "stripes", "--evaluators", "centroid", "--no-floors", "--device", "cpu")
 

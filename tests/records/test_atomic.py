@@ -10,7 +10,8 @@ from sample_records import sample_record
 
 from benchmark.errors import RecordError
 from benchmark.records.atomic import replaced
-from benchmark.records.record import RECORD, read_record, write_record
+from benchmark.records.record import RECORD
+from benchmark.records.record_files import read_record, write_record
 
 
 def test_old_file_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from sample_records import sample_record, sample_score
 from benchmark.errors import RecordError
 from benchmark.records import index
 from benchmark.records.caveats import NOTES, caveats_of
-from benchmark.records.record import Record, write_record
+from benchmark.records.record import Record
+from benchmark.records.record_files import write_record
 from benchmark.reports.score_tables import score_tables
 from benchmark.reports.table import Table
 

@@ -18,7 +18,8 @@ from benchmark.records import index
 from benchmark.records.columns import columns_of
 from benchmark.records.dataframe import records_csv
 from benchmark.records.index import INDEX
-from benchmark.records.record import RECORD, Record, read_record, read_records, write_record
+from benchmark.records.record import RECORD, Record
+from benchmark.records.record_files import read_record, read_records, write_record
 from benchmark.reports.render import render_report
 from benchmark.reports.score_tables import score_report, score_tables
 

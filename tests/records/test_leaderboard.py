@@ -15,7 +15,8 @@ from benchmark.errors import RecordError
 from benchmark.records.dataframe import records_csv
 from benchmark.records.leaderboard import export, leaderboard_name, read_leaderboard
 from benchmark.records.outcomes import read_outcomes
-from benchmark.records.record import PREDICTIONS, Record, read_record, write_record
+from benchmark.records.record import PREDICTIONS, Record
+from benchmark.records.record_files import read_record, write_record
 
 HITS = np.array([1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 1], dtype=bool)
 PRECISIONS = np.array([0.0, 1.0, 0.5, 1 / 3, np.nan, 0.1, 0.999, 0.25, 0.7, 0.2, 0.6], dtype=np.float32)

@@ -14,7 +14,8 @@ from sample_records import sample_record, sample_score
 
 from benchmark.errors import BenchError, RecordError, UsageError
 from benchmark.records import locks, merge
-from benchmark.records.record import CURVE, LOG, MODEL, PREDICTIONS, SCHEMA_VERSION, Record, read_records, write_record
+from benchmark.records.record import CURVE, LOG, MODEL, PREDICTIONS, SCHEMA_VERSION, Record
+from benchmark.records.record_files import read_records, write_record
 from benchmark.reports.environments import environment_report
 
 

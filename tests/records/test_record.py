@@ -13,19 +13,8 @@ from sample_records import sample_record, sample_score
 
 from benchmark.api.cells import Item, ScoreRequest
 from benchmark.errors import RecordError
-from benchmark.records.record import (
-    RECORD,
-    SCHEMA_VERSION,
-    Record,
-    SchemaError,
-    by_score_key,
-    find_record,
-    group_by_seed,
-    read_record,
-    read_records,
-    set_aside,
-    write_record,
-)
+from benchmark.records.record import RECORD, SCHEMA_VERSION, Record, by_score_key, group_by_seed
+from benchmark.records.record_files import SchemaError, find_record, read_record, read_records, set_aside, write_record
 
 
 def _put(out: Path, record: Record, name: str = "") -> Path:

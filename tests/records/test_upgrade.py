@@ -16,7 +16,8 @@ from benchmark.records.dataframe import to_frame
 from benchmark.records.earlier_folders import EarlierFolders
 from benchmark.records.leaderboard import export, outcomes_path, read_leaderboard
 from benchmark.records.outcomes import read_outcomes, read_predictions
-from benchmark.records.record import RECORD, find_record, read_record, read_records, write_record
+from benchmark.records.record import RECORD
+from benchmark.records.record_files import find_record, read_record, read_records, write_record
 from benchmark.records.upgrade import upgrade
 
 STORED = Path(__file__).parents[1] / "data" / "records_v1"

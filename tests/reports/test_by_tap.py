@@ -12,7 +12,8 @@ from conftest import Bench
 from sample_records import sample_record, sample_score
 
 from benchmark.api.catalog import Catalog, load_catalog
-from benchmark.records.record import Record, write_record
+from benchmark.records.record import Record
+from benchmark.records.record_files import write_record
 from benchmark.reports.by_tap import tap_report
 from benchmark.reports.table import Table
 

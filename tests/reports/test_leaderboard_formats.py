@@ -17,7 +17,8 @@ from benchmark.errors import UnknownNameError, UsageError
 from benchmark.records.csv_columns import NAMES
 from benchmark.records.dataframe import records_csv
 from benchmark.records.leaderboard import export, read_leaderboard
-from benchmark.records.record import PREDICTIONS, Record, read_record, write_record
+from benchmark.records.record import PREDICTIONS, Record
+from benchmark.records.record_files import read_record, write_record
 from benchmark.reports import leaderboard_formats
 from benchmark.reports.render import render_tables
 from benchmark.reports.score_tables import score_tables

@@ -10,7 +10,8 @@ from typing import Any
 from conftest import Bench
 from sample_records import sample_record, sample_score
 
-from benchmark.records.record import Record, write_record
+from benchmark.records.record import Record
+from benchmark.records.record_files import write_record
 from benchmark.reports.pareto import cost_report
 from benchmark.reports.table import Table
 

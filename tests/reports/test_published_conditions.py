@@ -14,7 +14,8 @@ from benchmark.api.catalog import Entry, Provider, load_catalog
 from benchmark.api.methods import MethodSpec, Published
 from benchmark.api.recipes import Recipe
 from benchmark.errors import UsageError
-from benchmark.records.record import Record, read_records
+from benchmark.records.record import Record
+from benchmark.records.record_files import read_records
 from benchmark.reports.published import comparisons
 from benchmark.reports.published_tables import published_report
 from benchmark.reports.render import Format, render_report
