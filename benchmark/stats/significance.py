@@ -108,7 +108,7 @@ def compare_methods(
     variances over k + 1 seeds are scaled by (k + 2) / k in that formula, because an estimate with 2 or 4 degrees of freedom is
     often too small by chance. With 3 and 5 seeds this covers 95 to 97 %. A percentile bootstrap crossed over seeds and images
     covers 83 to 98 %: too little where seeds matter, too much where they do not, because it counts the seed x image
-    interaction three times (results/README.md, "How calibrated the statistics are").
+    interaction three times (docs/explanation/two-questions.md, "Calibration").
 
     Args:
         a: (seeds, images).

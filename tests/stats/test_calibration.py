@@ -30,7 +30,7 @@ SHARED_INTERACTION = 0.3
 
 
 def report(text: str) -> None:
-    """Prints the measured figures, shown by pytest -s; results/README.md lists them."""
+    """Prints the measured figures, shown by pytest -s; docs/explanation/two-questions.md lists them."""
     sys.stdout.write(f"\n{text}\n")
 
 
