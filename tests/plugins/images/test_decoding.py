@@ -1,0 +1,106 @@
+"""Decoding of image files: `bench_images.decoding`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torchvision
+from PIL import Image
+
+from bench_images import decoding
+
+
+def gradient(width: int, height: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("shape", [(40, 31), (31, 40), (9, 64), (24, 24), (10, 10)])
+def test_resizing_and_cropping_match_torchvision(tmp_path: Path, shape: tuple[int, int]) -> None:
+    image = Image.fromarray(gradient(*shape))
+    image.save(tmp_path / "a.png")
+    transform = torchvision.transforms.Compose(
+        [torchvision.transforms.Resize(24), torchvision.transforms.CenterCrop(24), torchvision.transforms.PILToTensor()]
+    )
+    assert np.array_equal(decoding.decode(tmp_path / "a.png", 24, gray=False), transform(image).numpy())
+
+
+def test_image_of_the_requested_size_is_unchanged(tmp_path: Path) -> None:
+    pixels = gradient(8, 8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert np.array_equal(decoding.decode(tmp_path / "a.png", 8, gray=False), pixels.transpose(2, 0, 1))
+
+
+def test_image_with_the_suffix_of_another_format_is_decoded(tmp_path: Path) -> None:
+    pixels = gradient(8, 8)
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", format="PNG")
+    assert np.array_equal(decoding.decode(tmp_path / "a.jpg", 8, gray=False), pixels.transpose(2, 0, 1))
+
+
+def test_exif_rotation_is_applied(tmp_path: Path) -> None:
+    pixels = gradient(8, 8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the image is upright after a quarter turn clockwise
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    upright = np.rot90(pixels, k=-1).transpose(2, 0, 1)
+    assert np.array_equal(decoding.decode(tmp_path / "a.png", 8, gray=False), upright)
+
+
+def saved(image: Image.Image, path: Path, **options: object) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def test_every_color_mode_is_converted(tmp_path: Path) -> None:
+    red = Image.new("RGB", (8, 8), (255, 0, 0))
+    half = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    deep = Image.fromarray(np.full((8, 8), 40_000, dtype=np.uint16))
+    palette = red.convert("P")
+    clear = Image.new("P", (8, 8), 0)
+    clear.putpalette([255, 255, 255] * 2)
+    cases = {
+        "palette": (saved(palette, tmp_path / "p.png"), [255, 0, 0]),
+        "cmyk": (saved(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), tmp_path / "c.tif"), [255, 0, 0]),
+        "transparent": (saved(half, tmp_path / "a.png"), [0, 0, 0]),
+        "transparent palette": (saved(clear, tmp_path / "t.png", transparency=b"\0\0"), [0, 0, 0]),
+        "16 bits": (saved(deep, tmp_path / "d.png"), [40_000 // 256] * 3),
+        "16 bits, tiff": (saved(deep, tmp_path / "d.tif"), [40_000 // 256] * 3),
+        "16 bits, pgm": (saved(deep, tmp_path / "d.pgm"), [40_000 // 256] * 3),
+        "black and white": (saved(Image.new("1", (8, 8), 1), tmp_path / "b.png"), [255, 255, 255]),
+        "gray and alpha": (saved(Image.new("LA", (8, 8), (9, 255)), tmp_path / "l.png"), [9, 9, 9]),
+    }
+    for name, (path, color) in cases.items():
+        pixels = decoding.decode(path, 8, gray=False)
+        assert pixels.shape == (3, 8, 8), name
+        assert pixels[:, 3, 3].tolist() == color, name
+        assert decoding.decode(path, 8, gray=True).shape == (1, 8, 8), name
+
+
+def test_gray_is_the_luma_of_itu_r_601(tmp_path: Path) -> None:
+    path = saved(Image.new("RGB", (8, 8), (200, 100, 50)), tmp_path / "a.png")
+    assert decoding.decode(path, 8, gray=True)[0, 0, 0] == round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
+
+
+def test_float_pixels_are_an_error(tmp_path: Path) -> None:
+    path = saved(Image.new("F", (8, 8), 0.5), tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="no defined range"):
+        decoding.decode(path, 8, gray=False)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_blocks_and_threads_do_not_change_the_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    names = [f"{number}.png" for number in range(10)]
+    for number, name in enumerate(names):
+        Image.new("L", (8, 8), number).save(tmp_path / name)
+    monkeypatch.setattr(decoding, "BLOCK_BYTES", 4 * 64)
+    blocks = list(decoding.decode_all(tmp_path, names, 8, gray=True, workers=workers))
+    assert [len(block) for block in blocks] == [4, 4, 2]
+    assert np.concatenate(blocks)[:, 0, 0, 0].tolist() == list(range(10))
+
+
+def test_small_files_are_decoded_by_one_thread() -> None:
+    assert decoding.threads_for(1000) == 1
+    assert decoding.threads_for(100_000) >= 1
