@@ -14,17 +14,19 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
 
 import benchmark
+from benchmark.analysis.check_rows import Verdict
 from benchmark.api.catalog import load_catalog
 from benchmark.api.hookspecs import HOOKS
 from benchmark.cli.main import main
 from benchmark.errors import ExitCode
-from benchmark.records.csv_columns import NAMES
+from benchmark.records.caveats import NOTES
+from benchmark.records.csv_columns import NAMES, NOT_LEARNED
 from benchmark.records.leaderboard import read_leaderboard
 from benchmark.records.record import Record, Score
 
@@ -142,6 +144,17 @@ def test_every_key_of_a_record_is_documented() -> None:
             keys |= part.keys()
     for key in sorted(keys):
         assert re.search(rf"^\|[^|]*`{key}`", text, flags=re.MULTILINE), key
+
+
+def test_every_remark_is_documented() -> None:
+    text = text_of("tutorial/reading-tables.md")
+    for remark in (*NOTES, NOT_LEARNED):
+        assert re.search(rf"^\| `{remark}\b", text, flags=re.MULTILINE), remark
+
+
+def test_every_verdict_of_check_is_documented() -> None:
+    documented = re.findall(r"^\| `([a-z ]+)` \|", text_of("how-to/ci-gate.md"), flags=re.MULTILINE)
+    assert tuple(documented) == get_args(Verdict)
 
 
 @pytest.mark.parametrize("key", ["method", "encoder", "dataset", "evaluator", "executor"])
