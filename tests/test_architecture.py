@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import ast
 import doctest
-import functools
 import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import distribution
-from pathlib import Path
 
 import pytest
+from source_code import (
+    CORE_FILES,
+    MODULES,
+    PLUGIN_FILES,
+    PLUGINS,
+    ROOT,
+    TEST_FILES,
+    bound_names,
+    core_imports,
+    files_of,
+    function_lines,
+    imports_of,
+    module_name,
+    package_of,
+    resolves,
+    tree_of,
+)
 
 import benchmark
 from benchmark.api import cells, hookspecs, identity, methods, recipes
 from benchmark.api.catalog import PLUGIN_KINDS, load_catalog
-
-ROOT = Path(benchmark.__file__).parent.parent
-CORE_FILES = sorted((ROOT / "benchmark").rglob("*.py"))
-PLUGIN_FILES = sorted((ROOT / "plugins").rglob("*.py"))
-TEST_FILES = sorted((ROOT / "tests").rglob("*.py"))
-PLUGINS = sorted(path.parent.name for path in (ROOT / "plugins").glob("*/__init__.py"))
 
 LEAVES = {"errors", "seeding", "progress", "stats"}
 RECORDS = LEAVES | {"api", "records"}
@@ -56,11 +63,11 @@ PLUGIN_API = {"benchmark", "benchmark.images", "benchmark.warp", "benchmark.enco
 EXECUTOR_API = {"benchmark", "benchmark.executors", "benchmark.progress"}
 ONLY_IN = {
     "click": {"cli"},
-    "rich": {"cli", "progress", "reports"},
+    "rich": {"cli", "progress", "benchmark.reports.render", "benchmark.reports.terminal"},
     "pandas": {"records", "reports", "analysis", "execution", "speed", "results"},
     "tabulate": {"reports"},
 }
-"""Library -> the packages that may import it."""
+"""Library -> the packages or modules that may import it."""
 WITHOUT_TORCH = {"benchmark", "api", "records", "reports", "cli", "results", *LEAVES}
 """Packages that import no torch when they are imported."""
 HEAVY = ("torch", "torchvision", "faiss", "sklearn", "safetensors", "scipy", "pandas", "ray", "submitit")
@@ -71,76 +78,6 @@ FORBIDDEN_NAMES = {
 FORBIDDEN_MODULES = {"utils", "util", "common", "base", "manager", "helpers", "misc", "plugins"}
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 50
-
-
-@dataclass(frozen=True, kw_only=True)
-class Import:
-    """One imported module of a file."""
-
-    module: str
-    """Full name; for `from benchmark.api import cells`, `benchmark.api.cells`."""
-    name: str = ""
-    """What is taken from the module; empty if the whole module is imported."""
-    lazy: bool
-    """Inside a function."""
-    for_types: bool
-    """Under TYPE_CHECKING."""
-
-    @property
-    def library(self) -> str:
-        """The top-level package."""
-        return self.module.partition(".")[0]
-
-
-@functools.cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-@functools.cache
-def imports_of(path: Path) -> tuple[Import, ...]:
-    return tuple(walk_imports(tree_of(path), lazy=False, for_types=False))
-
-
-def walk_imports(node: ast.AST, *, lazy: bool, for_types: bool) -> Iterator[Import]:
-    for child in ast.iter_child_nodes(node):
-        inside = lazy or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        types = for_types or (
-            isinstance(node, ast.If) and child in node.body and "TYPE_CHECKING" in ast.dump(node.test)
-        )
-        if isinstance(child, ast.Import):
-            for alias in child.names:
-                yield Import(module=alias.name, lazy=lazy, for_types=types)
-        elif isinstance(child, ast.ImportFrom):
-            for alias in child.names:
-                full = f"{child.module}.{alias.name}"
-                is_module = full in MODULES
-                module = full if is_module else str(child.module)
-                yield Import(module=module, name="" if is_module else alias.name, lazy=lazy, for_types=types)
-        else:
-            yield from walk_imports(child, lazy=inside, for_types=types)
-
-
-def module_name(path: Path) -> str:
-    relative = path.relative_to(ROOT).with_suffix("")
-    return ".".join(relative.parts).removesuffix(".__init__")
-
-
-MODULES = {module_name(path): path for path in CORE_FILES}
-
-
-def package_of(module: str) -> str:
-    """`api` for benchmark.api.cells, `benchmark` for the package itself."""
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 else parts[0]
-
-
-def core_imports(path: Path) -> list[Import]:
-    return [each for each in imports_of(path) if each.library == "benchmark"]
-
-
-def files_of(package: str) -> list[Path]:
-    return [path for module, path in MODULES.items() if package_of(module) == package]
 
 
 # --- imports ----------------------------------------------------------------------------------------------------------
@@ -189,10 +126,23 @@ def test_modules_have_no_import_cycle() -> None:
             del below[module]
 
 
+def test_no_file_imports_a_private_name() -> None:
+    private = [
+        f"{path.relative_to(ROOT)}: {each.module} {each.name}"
+        for path in CORE_FILES + PLUGIN_FILES + TEST_FILES
+        for each in imports_of(path)
+        if each.library in ("benchmark", *PLUGINS)
+        for part in (*each.module.split("."), each.name)
+        if part.startswith("_") and not part.startswith("__")
+    ]
+    assert not private, "\n".join(private)
+
+
 @pytest.mark.parametrize("library", sorted(ONLY_IN))
 def test_library_is_imported_only_in_its_packages(library: str) -> None:
-    users = {package_of(module) for module, path in MODULES.items() if library in {i.library for i in imports_of(path)}}
-    assert users <= ONLY_IN[library]
+    users = [module for module, path in MODULES.items() if library in {each.library for each in imports_of(path)}]
+    assert users
+    assert [module for module in users if not {module, package_of(module)} & ONLY_IN[library]] == []
 
 
 def test_torch_is_imported_only_where_tensors_are() -> None:
@@ -245,14 +195,6 @@ def test_files_are_short() -> None:
     assert not long
 
 
-def function_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Lines from `def` to the end, without the docstring."""
-    length = (node.end_lineno or node.lineno) - node.lineno + 1
-    if ast.get_docstring(node) is not None:
-        length -= (node.body[0].end_lineno or 0) - node.body[0].lineno + 1
-    return length
-
-
 def test_functions_are_short() -> None:
     long = [
         f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {function_lines(node)} lines"
@@ -261,21 +203,6 @@ def test_functions_are_short() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and function_lines(node) > MAX_FUNCTION_LINES
     ]
     assert not long, "\n".join(long)
-
-
-def bound_names(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """Every name that a file binds, with its line: variables, arguments, fields, functions, classes, aliases."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id, node.lineno
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            yield node.attr, node.lineno
-        elif isinstance(node, ast.arg):
-            yield node.arg, node.lineno
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield node.name, node.lineno
-        elif isinstance(node, ast.alias) and node.asname:
-            yield node.asname, node.lineno
 
 
 def test_names_say_what_they_hold() -> None:
@@ -292,22 +219,6 @@ def test_module_names_say_what_they_hold() -> None:
     assert not {path.stem for path in CORE_FILES + PLUGIN_FILES} & FORBIDDEN_MODULES
     assert not {path.parent.name for path in CORE_FILES} & FORBIDDEN_MODULES
     assert not (ROOT / "plugins" / "__init__.py").exists(), "plugins/ is a source root and no package"
-
-
-def resolves(dotted: str) -> bool:
-    """Whether a dotted name is a module, or an attribute of one."""
-    parts = dotted.split(".")
-    for length in range(len(parts), 0, -1):
-        try:
-            value: object = import_module(".".join(parts[:length]))
-        except ModuleNotFoundError:
-            continue
-        for part in parts[length:]:
-            if not hasattr(value, part):
-                return False
-            value = getattr(value, part)
-        return True
-    return False
 
 
 def test_dotted_names_in_strings_exist() -> None:
