@@ -97,6 +97,11 @@ def test_every_public_name_is_documented() -> None:
     assert "::: benchmark.errors\n" in reference
 
 
+def test_every_package_is_documented() -> None:
+    for package in (ROOT / "benchmark").glob("*/__init__.py"):
+        assert f"| `benchmark.{package.parent.name}` |" in text_of("explanation/design.md"), package
+
+
 @pytest.mark.parametrize("module", ["executors", "images", "warp"])
 def test_public_modules_are_documented(module: str) -> None:
     assert f"::: benchmark.{module}\n" in text_of("reference/plugin-api.md")
