@@ -118,7 +118,9 @@ class _Slot:
     """A row of the live display."""
 
     task: TaskID
+    """The row in rich's display."""
     device: str = ""
+    """Device of the last cell; empty before the first one."""
     cell: str = ""
     """Title of the cell that the row shows; empty while the slot is idle."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import itertools
 import re
 import subprocess
 import sys
@@ -295,6 +296,19 @@ def test_hook_yields_its_type_and_its_example_runs(hook: str) -> None:
 def test_examples_in_docstrings_run(module: object) -> None:
     results = doctest.testmod(module)  # type: ignore[arg-type]  # a module
     assert (results.attempted > 0, results.failed) == (True, 0)
+
+
+def test_every_field_of_the_plugin_api_has_a_docstring() -> None:
+    undocumented = [
+        f"{path.name}: {node.name}.{ast.unparse(field.target)}"
+        for path in files_of("api")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.ClassDef)
+        for field, following in itertools.zip_longest(node.body, node.body[1:])
+        if isinstance(field, ast.AnnAssign)
+        if not (isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant))
+    ]
+    assert undocumented == []
 
 
 @pytest.mark.parametrize("spec", [*hookspecs.HOOKS.values(), recipes.Recipe, cells.Item, cells.Cell])

@@ -49,7 +49,9 @@ class Entry(Generic[SpecT]):
     """A spec with its provider."""
 
     spec: SpecT
+    """What the plugin provides."""
     provider: Provider
+    """Where the plugin comes from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +59,11 @@ class BrokenPlugin:
     """A plugin that could not be loaded."""
 
     provider: Provider
+    """Where the plugin comes from."""
     reason: str
     """One line: type and message of the error."""
     traceback: str = ""
+    """The whole traceback of the error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +71,15 @@ class Catalog:
     """Everything that installed plugins provide, sorted by name within each kind."""
 
     methods: tuple[Entry[MethodSpec], ...] = ()
+    """What trains encoders."""
     encoders: tuple[Entry[EncoderSpec], ...] = ()
+    """What methods train."""
     datasets: tuple[Entry[DatasetSpec], ...] = ()
+    """What encoders are trained and scored on."""
     evaluators: tuple[Entry[EvaluatorSpec], ...] = ()
+    """What scores frozen features."""
     executors: tuple[Entry[ExecutorSpec], ...] = ()
+    """What runs cells."""
     plugins: tuple[Provider, ...] = ()
     """The plugins that were loaded."""
     broken: tuple[BrokenPlugin, ...] = ()

@@ -48,8 +48,11 @@ class Cell:
     id: str
     """Hash of the training settings, 64 hexadecimal digits; see `benchmark.api.identity`."""
     method: Item
+    """Trains the encoder."""
     encoder: Item
+    """Label `-` for a method with features of its own."""
     dataset: Item
+    """Its label includes the subset."""
     fingerprint: str
     """Identifies the content of the dataset."""
     subset: int | None
@@ -77,6 +80,7 @@ class ScoreRequest:
     pool: Pool
     """How the tap becomes features."""
     evaluator: Item
+    """Scores the features."""
     protocol: str
     """Evaluator and version: `knn@1`."""
 
@@ -90,6 +94,7 @@ class Job:
     """What an executor runs: one cell with its scores and settings."""
 
     cell: Cell
+    """What to train."""
     scores: tuple[ScoreRequest, ...]
     """Requested scores. Those that the record has already are not computed again."""
     data_dir: str
@@ -118,7 +123,7 @@ class Job:
     """Second attempt after running out of memory, with no other cell on the device.
 
     If it runs out of memory again, the failure names the largest batch that fits."""
-    left_token: str = ""
+    abandoned_token: str = ""
     """Token of a lock that a dead run left on the cell; the job may replace that lock."""
 
 

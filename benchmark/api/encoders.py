@@ -86,6 +86,7 @@ class Encoder(Protocol):
     """
 
     layout: Layout
+    """The taps for the images of the cell."""
 
     def __call__(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
         """Features at each named tap, in the tap's own shape, float32. `images` is (N, C, H, W), float32 in [0, 1]."""

@@ -39,6 +39,7 @@ class Setting:
     num_images: int
     """Number of labeled training images, after any subset."""
     num_classes: int
+    """Number of classes of the dataset."""
     budget: Literal["quick", "paper"]
     """`quick` for minutes on a CPU, `paper` for the published setting."""
 

@@ -23,6 +23,7 @@ class Recipe:
     batch: int = 64
     """Images per step, before a method makes several views of each."""
     optimizer: Optimizer = "adam"
+    """`sgd`, `adam` or `adamw`."""
     lr: float = 1e-3
     """Highest learning rate."""
     momentum: float = 0.9
