@@ -3,16 +3,13 @@
 import math
 
 import torch
+from generators import seeded
 from torch import nn
 
 import benchmark
 from bench_dim import DimParams
 from bench_dim.method import DeepInfoMax
 from benchmark.encoder import NormalizedEncoder
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 class Tiny(nn.Module):

@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from tiny_dim import LOG_TWO, seeded
+from generators import seeded
+from tiny_dim import LOG_TWO
 from torch import nn
 
 from bench_dim.coordinates import Coordinates

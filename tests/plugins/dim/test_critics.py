@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_dim import seeded
+from generators import seeded
 from torch import nn
 
 from bench_dim.critics import (

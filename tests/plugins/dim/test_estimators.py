@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_dim import LOG_TWO, seeded
+from generators import seeded
+from tiny_dim import LOG_TWO
 
 from bench_dim.estimators import ESTIMATORS, NWJ_TANGENT, dv, jsd, nce, negatives, nwj, positives
 

@@ -5,7 +5,8 @@ import math
 
 import pytest
 import torch
-from tiny_dim import LOG_TWO, batch, context, seeded, tiny_method
+from generators import seeded
+from tiny_dim import LOG_TWO, batch, context, tiny_method
 
 import bench_encoders
 import benchmark

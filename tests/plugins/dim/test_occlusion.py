@@ -3,7 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_dim import batch, seeded, tiny_method
+from generators import seeded
+from tiny_dim import batch, tiny_method
 
 from bench_dim.occlusion import block_side, occlude, occlusion_mask
 

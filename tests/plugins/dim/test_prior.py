@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from tiny_dim import LOG_TWO, seeded
+from generators import seeded
+from tiny_dim import LOG_TWO
 from torch import nn
 
 from bench_dim.prior import Discriminator, discriminator_loss, encoder_loss

@@ -1,4 +1,4 @@
-"""The built-in encoders: published sizes, promised shapes, and no work beyond the deepest tap."""
+"""The built-in encoders: published sizes, declared shapes, and no computation beyond the deepest tap."""
 
 import subprocess
 import sys
@@ -13,16 +13,20 @@ import benchmark
 from benchmark.encoder import NormalizedEncoder
 
 SPECS = {spec.name: spec for spec in bench_encoders.bench_encoders()}
+
+
 SHAPES = [(1, 8, 8), (3, 32, 32), (3, 96, 96), (3, 9, 11), (4, 28, 28)]
+
+
 RGB = (3, 32, 32)
 
 
-def network_of(name: str, image_shape: tuple[int, int, int] = RGB, **choices: Any) -> nn.Module:
+def make_network(name: str, image_shape: tuple[int, int, int] = RGB, **choices: Any) -> nn.Module:
     params = SPECS[name].params(**choices)
     return SPECS[name].build(benchmark.EncoderContext(params=params, image_shape=image_shape))
 
 
-def layout_of(name: str, image_shape: tuple[int, int, int] = RGB, **choices: Any) -> benchmark.Layout:
+def make_layout(name: str, image_shape: tuple[int, int, int] = RGB, **choices: Any) -> benchmark.Layout:
     return SPECS[name].layout(SPECS[name].params(**choices), image_shape)
 
 
@@ -34,7 +38,7 @@ def parameters_in(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_listing_and_planning_import_no_torch() -> None:
+def test_plugin_lists_and_plans_without_torch() -> None:
     code = (
         "import sys, bench_encoders\n"
         "for spec in bench_encoders.bench_encoders(): spec.layout(spec.params(), (3, 32, 32))\n"
@@ -51,17 +55,17 @@ def test_listing_and_planning_import_no_torch() -> None:
         ("blocknet", {"blocks": 5}, 1_817_024),
         ("blocknet", {"blocks": 5, "pool_after_block3": True}, 1_817_024),
         ("resnet18", {}, 11_168_832),
-        ("resnet18", {"stem": "imagenet"}, 11_181_642 - 5_130),  # torchvision's for ten classes, less its 512 x 10 + 10
+        ("resnet18", {"stem": "imagenet"}, 11_181_642 - 5_130),  # torchvision's for ten classes, minus 512 x 10 + 10
         ("dim_conv", {}, 4_921_280),
         ("alexnet", {}, 2_452_416),  # 4,800 + 307,200 + 663,552 + 884,736 + 589,824 + 2 x 1,152 by hand
     ],
 )
-def test_number_of_parameters_is_the_published_one(name: str, choices: dict[str, Any], published: int) -> None:
-    assert parameters_in(network_of(name, **choices)) == published
+def test_encoder_has_the_published_size(name: str, choices: dict[str, Any], published: int) -> None:
+    assert parameters_in(make_network(name, **choices)) == published
 
 
-def test_blocknets_blocks_have_their_published_sizes() -> None:
-    sizes = [parameters_in(block) for block in network_of("blocknet").children()]
+def test_blocks_of_blocknet_have_their_published_sizes() -> None:
+    sizes = [parameters_in(block) for block in make_network("blocknet").children()]
     assert sizes == [61_376, 535_680, 406_656, 406_656]
 
 
@@ -76,10 +80,10 @@ def test_blocknets_blocks_have_their_published_sizes() -> None:
         ("alexnet", {}, [(64, 16, 16), (192, 8, 8), (384, 8, 8), (256, 8, 8), (256, 4, 4)]),
     ],
 )
-def test_shapes_on_cifar_images_are_the_published_ones(
+def test_taps_on_cifar_images_have_the_published_shapes(
     name: str, choices: dict[str, Any], shapes: list[tuple[int, ...]]
 ) -> None:
-    assert [tap.shape for tap in layout_of(name, **choices).taps] == shapes
+    assert [tap.shape for tap in make_layout(name, **choices).taps] == shapes
 
 
 @pytest.mark.parametrize("image_shape", SHAPES)
@@ -97,13 +101,13 @@ def test_shapes_on_cifar_images_are_the_published_ones(
         ("dim_conv", {"units": 7}),
     ],
 )
-def test_every_tap_has_the_shape_that_the_layout_promises(
+def test_taps_have_the_shapes_of_the_layout(
     name: str, choices: dict[str, Any], image_shape: tuple[int, int, int]
 ) -> None:
-    layout = layout_of(name, image_shape, **choices)
-    # Shapes alone are computed: meta tensors hold no numbers.
+    layout = make_layout(name, image_shape, **choices)
+    # Meta tensors have shapes but no values.
     with torch.device("meta"):
-        network = network_of(name, image_shape, **choices).eval()
+        network = make_network(name, image_shape, **choices).eval()
     features = network(torch.empty(2, *image_shape, device="meta"), names(layout))
     assert {tap: tuple(value.shape[1:]) for tap, value in features.items()} == {
         tap.name: tap.shape for tap in layout.taps
@@ -111,8 +115,8 @@ def test_every_tap_has_the_shape_that_the_layout_promises(
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_the_output_is_the_deepest_tap_and_the_local_map_lies_above_it(name: str) -> None:
-    layout = layout_of(name)
+def test_output_is_the_deepest_tap_and_local_an_earlier_map(name: str) -> None:
+    layout = make_layout(name)
     assert layout.output == names(layout)[-1]
     assert layout.local is not None
     assert layout.tap(layout.local).kind == "map"
@@ -122,9 +126,9 @@ def test_the_output_is_the_deepest_tap_and_the_local_map_lies_above_it(name: str
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_nothing_behind_the_deepest_tap_is_run(name: str) -> None:
-    network = network_of(name, (1, 8, 8)).eval()
-    taps = names(layout_of(name, (1, 8, 8)))
+def test_encoder_runs_only_up_to_the_deepest_tap(name: str) -> None:
+    network = make_network(name, (1, 8, 8)).eval()
+    taps = names(make_layout(name, (1, 8, 8)))
     ran: list[str] = []
     for child_name, child in network.named_children():
         child.register_forward_hook(lambda *_, called=child_name: ran.append(called))
@@ -138,10 +142,10 @@ def test_nothing_behind_the_deepest_tap_is_run(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_a_tap_reads_the_same_alone_and_among_others(name: str) -> None:
-    # An activation in place that overwrote a shallower tap would show here.
-    network = network_of(name, (1, 8, 8)).eval()
-    taps = names(layout_of(name, (1, 8, 8)))
+def test_tap_does_not_depend_on_the_other_taps(name: str) -> None:
+    # Detects in-place activations that overwrite an earlier tap.
+    network = make_network(name, (1, 8, 8)).eval()
+    taps = names(make_layout(name, (1, 8, 8)))
     images = torch.rand(3, 1, 8, 8)
     together = network(images, taps[::-1])
     assert list(together) == taps[::-1]
@@ -149,28 +153,28 @@ def test_a_tap_reads_the_same_alone_and_among_others(name: str) -> None:
         torch.testing.assert_close(network(images, [tap])[tap], together[tap], rtol=0, atol=0)
 
 
-def test_a_tap_that_does_not_exist_is_a_key_error() -> None:
+def test_unknown_tap_is_a_key_error() -> None:
     with pytest.raises(KeyError, match="conv9"):
-        network_of("alexnet", (1, 8, 8)).eval()(torch.rand(1, 1, 8, 8), ["conv9"])
+        make_network("alexnet", (1, 8, 8)).eval()(torch.rand(1, 1, 8, 8), ["conv9"])
 
 
 @pytest.mark.parametrize("image_shape", [(1, 8, 8), (3, 9, 11)])
 @pytest.mark.parametrize("name", SPECS)
-def test_a_gradient_reaches_every_parameter(name: str, image_shape: tuple[int, int, int]) -> None:
+def test_gradient_reaches_every_parameter(name: str, image_shape: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
-    network = network_of(name, image_shape).train()
-    output = layout_of(name, image_shape).output
+    network = make_network(name, image_shape).train()
+    output = make_layout(name, image_shape).output
     features = network(torch.randn(16, *image_shape), [output])[output]
-    # A plain sum would be blind: batch normalization fixes it.
+    # Weighted, because batch normalization makes a plain sum constant.
     (features * torch.randn_like(features)).sum().backward()
-    silent = [key for key, value in network.named_parameters() if value.grad is None or not value.grad.any()]
-    assert silent == []
+    without_gradient = [key for key, value in network.named_parameters() if value.grad is None or not value.grad.any()]
+    assert without_gradient == []
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_the_harness_wrapper_gives_finite_vectors_of_the_outputs_width(name: str) -> None:
-    layout = layout_of(name, (1, 8, 8))
-    encoder = NormalizedEncoder(network_of(name, (1, 8, 8)), layout, mean=(0.3,), std=(0.4,))
+def test_vector_is_finite_and_has_the_width_of_the_output(name: str) -> None:
+    layout = make_layout(name, (1, 8, 8))
+    encoder = NormalizedEncoder(make_network(name, (1, 8, 8)), layout, mean=(0.3,), std=(0.4,))
     vectors = encoder.vector(torch.rand(4, 1, 8, 8))
     assert vectors.shape == (4, layout.tap(layout.output).width("average"))
     assert vectors.isfinite().all()
@@ -178,50 +182,50 @@ def test_the_harness_wrapper_gives_finite_vectors_of_the_outputs_width(name: str
 
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("image_shape", [(3, 7, 32), (3, 32, 7), (0, 32, 32)])
-def test_images_below_eight_pixels_are_refused_with_what_would_do(name: str, image_shape: tuple[int, int, int]) -> None:
+def test_images_below_eight_pixels_are_an_error(name: str, image_shape: tuple[int, int, int]) -> None:
     with pytest.raises(benchmark.UnsupportedError, match=f"{name}.*at least 8 x 8"):
-        layout_of(name, image_shape)
+        make_layout(name, image_shape)
 
 
 def convolutions(network: nn.Module) -> list[Tensor]:
     return [layer.weight.detach() for layer in network.modules() if isinstance(layer, nn.Conv2d)]
 
 
-def test_aets_first_weights_have_the_spread_of_its_code() -> None:
+def test_init_aet_has_the_deviation_of_the_authors_code() -> None:
     torch.manual_seed(0)
-    for weight in convolutions(network_of("blocknet")):
+    for weight in convolutions(make_network("blocknet")):
         channels_out, _, kernel, _ = weight.shape
         assert float(weight.std()) == pytest.approx((2 / (kernel**2 * channels_out)) ** 0.5, rel=0.03)
 
 
-def test_default_first_weights_have_pytorchs_bound() -> None:
+def test_init_default_has_the_bound_of_pytorch() -> None:
     torch.manual_seed(0)
-    for weight in convolutions(network_of("blocknet", init="default")):
+    for weight in convolutions(make_network("blocknet", init="default")):
         bound = weight[0].numel() ** -0.5
         assert 0.99 * bound < float(weight.abs().max()) <= bound
 
 
-def test_the_same_seed_gives_the_same_weights() -> None:
+def test_weights_are_determined_by_the_seed() -> None:
     for name in SPECS:
         torch.manual_seed(3)
-        first = network_of(name, (1, 8, 8)).state_dict()
+        first = make_network(name, (1, 8, 8)).state_dict()
         torch.manual_seed(3)
-        second = network_of(name, (1, 8, 8)).state_dict()
+        second = make_network(name, (1, 8, 8)).state_dict()
         assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 @pytest.mark.parametrize(
     ("image_shape", "kernel"), [((3, 64, 64), 3), ((3, 64, 200), 3), ((3, 65, 65), 7), ((1, 96, 96), 7)]
 )
-def test_resnets_stem_follows_the_shorter_side(image_shape: tuple[int, int, int], kernel: int) -> None:
-    stem = network_of("resnet18", image_shape).get_parameter("conv1.weight")
+def test_stem_of_resnet_depends_on_the_shorter_side(image_shape: tuple[int, int, int], kernel: int) -> None:
+    stem = make_network("resnet18", image_shape).get_parameter("conv1.weight")
     assert stem.shape == (64, image_shape[0], kernel, kernel)
 
 
-def test_resnet_takes_torchvisions_weights_and_then_computes_the_same() -> None:
+def test_resnet_with_torchvisions_weights_gives_its_outputs() -> None:
     from torchvision.models import resnet18
 
-    theirs, ours = resnet18(weights=None).eval(), network_of("resnet18", stem="imagenet").eval()
+    theirs, ours = resnet18(weights=None).eval(), make_network("resnet18", stem="imagenet").eval()
     state = {key: value for key, value in theirs.state_dict().items() if not key.startswith("fc.")}
     ours.load_state_dict(state)
     images = torch.randn(2, 3, 64, 64)
@@ -230,13 +234,13 @@ def test_resnet_takes_torchvisions_weights_and_then_computes_the_same() -> None:
         torch.testing.assert_close(classes, theirs(images))
 
 
-def test_average_pooling_in_blocknet_counts_the_border_as_zeros() -> None:
-    pooling = list(network_of("blocknet").get_submodule("conv2").children())[-1]
-    # A corner window sees 4 of 9 places.
+def test_average_pooling_of_blocknet_includes_the_zero_padding() -> None:
+    pooling = list(make_network("blocknet").get_submodule("conv2").children())[-1]
+    # A corner window covers 4 of 9 pixels.
     assert float(pooling(torch.ones(1, 1, 8, 8))[0, 0, 0, 0]) == pytest.approx(4 / 9)
 
 
-def test_params_that_make_no_sense_are_refused() -> None:
+def test_parameter_out_of_range_is_an_error() -> None:
     with pytest.raises(ValueError, match="blocks=4"):
         SPECS["blocknet"].params(blocks=3, pool_after_block3=True)
     with pytest.raises(ValueError, match="units=0"):
@@ -244,6 +248,6 @@ def test_params_that_make_no_sense_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_every_spec_names_its_paper(name: str) -> None:
+def test_spec_names_its_paper(name: str) -> None:
     assert SPECS[name].paper.rstrip()[-4:].isdigit()
     assert SPECS[name].min_side == 8
