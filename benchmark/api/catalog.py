@@ -237,7 +237,7 @@ def _specs(point: EntryPoint) -> list[tuple[str, Spec]]:
 
 
 def _is_from(entry: Entry[SpecT], distribution: str) -> bool:
-    """Whether the entry comes from that distribution; an empty name stands for any."""
+    """Whether the entry comes from that distribution; an empty name means any."""
     return distribution in ("", entry.provider.distribution)
 
 

@@ -41,7 +41,7 @@ class Measurement:
     outcomes: NDArray[Any] | None = None
     """(number of test images,) bool or float32: one value for each test image; their mean is `value`.
 
-    NaN for an image without a value. None for a score that is no mean over images."""
+    NaN for an image without a value. None for a score that is not a mean over images."""
 
 
 @dataclass(frozen=True, kw_only=True)

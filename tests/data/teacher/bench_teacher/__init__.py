@@ -23,7 +23,7 @@ class ByolParams:
 
     def __post_init__(self) -> None:
         if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum={self.momentum} cannot be; it is 0 or more and below 1")
+            raise ValueError(f"momentum={self.momentum} is not valid; momentum is a number from 0 to below 1")
 
 
 @benchmark.hookimpl

@@ -23,7 +23,7 @@ def slow_centroid(probe: benchmark.Probe) -> benchmark.Evaluation:
 
 
 def fragile(probe: benchmark.Probe) -> benchmark.Evaluation:
-    """The nearest class mean, or the failure that the method trained in this process asked for."""
+    """The nearest class mean, or the failure that a method set in this process."""
     if methods.failures == ["raises"]:
         raise ZeroDivisionError("the evaluator fails")
     if methods.failures == ["exits"]:
