@@ -60,7 +60,7 @@ def test_unknown_name_is_refused_with_the_nearest_one(
     [
         (("mean_color[part=top]",), ("part=top is not valid; part is one of center, left",)),
         (("byol[momentum=high]",), ("momentum=high is not valid; momentum is a number",)),
-        (("byol[momentum=1.5]",), ("momentum=1.5", "0 or more and below 1")),
+        (("byol[momentum=1.5]",), ("momentum=1.5", "a number from 0 to below 1")),
         (("byol[width=2.5]",), ("width=2.5 is not valid; width is an integer",)),
         (("mean_color", "--dataset", "stripes[train=many]"), ("train=many",)),
         (("mean_color", "--dataset", "stripes[subset=0]"), ("subset=0",)),
