@@ -1,4 +1,4 @@
-"""`bench run` in processes of its own, on quick plugins: what tests of faults, kills and sharing have in common."""
+"""`bench run` in its own processes, on quick plugins: what the tests of faults, kills and sharing share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from benchmark.records.record_files import read_records
 from benchmark.seeding import derived_seed
 
 TIMEOUT = 120.0
-"""Seconds after which something hangs; nothing is measured by it."""
+"""Seconds after which a test gives up; nothing is measured by it."""
 WORDS = ("--encoders", "tiny", "--dataset", "stripes", "--no-floors", "--device", "cpu")
 
 
@@ -33,13 +33,13 @@ def command(methods: str, *words: str, evaluators: str = "centroid") -> list[str
 def until(condition: Callable[[], Any], what: str, seconds: float = TIMEOUT) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        assert time.monotonic() < deadline, f"timed out waiting for {what}"
         time.sleep(0.01)
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What `bench` left behind."""
+    """How `bench` ended, and what it printed."""
 
     folder: Path
     code: int
@@ -61,22 +61,30 @@ def ended(process: subprocess.Popen[str], folder: Path) -> Ended:
     return Ended(folder=folder, code=process.returncode, out=out, err=err)
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process exists and has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def living(session: int) -> set[int]:
-    """Processes of a session: `bench run`, the server of processes, and the cells, whoever their parents are by now."""
-    found = set()
+    """Processes of a session: `bench run`, the fork server and the cells."""
+    pids = set()
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             # proc(5): state, parent, group, session follow the name in brackets.
-            state, _, _, its = path.read_text(errors="replace").rpartition(")")[2].split()[:4]
+            state, _, _, its_session = path.read_text(errors="replace").rpartition(")")[2].split()[:4]
         except (OSError, ValueError):
             continue
-        if int(its) == session and state != "Z":
-            found.add(int(path.parent.name))
-    return found
+        if int(its_session) == session and state != "Z":
+            pids.add(int(path.parent.name))
+    return pids
 
 
 def until_all_gone(process: subprocess.Popen[str]) -> None:
-    """Waits for what was started by a run that was killed: cells end with it."""
+    """Waits until all processes of a killed run have ended."""
     process.wait(TIMEOUT)
     until(lambda: not living(process.pid), "all processes of a run to end with it")
 
@@ -85,14 +93,14 @@ def until_all_gone(process: subprocess.Popen[str]) -> None:
 
 
 def by_label(folder: Path) -> dict[str, Record]:
-    """The method's label and the seed, `mean_color/0` -> record; none of them damaged."""
-    found, problems = read_records(folder / "runs")
+    """Method and seed, `mean_color/0`, -> record. None may be damaged."""
+    records, problems = read_records(folder / "runs")
     assert not problems, problems
-    return {f"{record.cell['method']['label']}/{record.cell['seed']}": record for record in found}
+    return {f"{record.cell['method']['label']}/{record.cell['seed']}": record for record in records}
 
 
 def cell_of(record: Record) -> str:
-    """How a steady method names its cell in the activity."""
+    """The name of a cell in the activity of the steady methods."""
     return f"{record.cell['method']['name']}/{derived_seed(record.cell['seed'], 'build')}"
 
 
@@ -105,8 +113,8 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 def bodies(folder: Path, *names: str) -> dict[str, bytes]:
     """Files of those names in all cells' folders, `<cell folder>/<name>` -> bytes."""
-    found = (path for name in names for path in (folder / "runs").glob(f"*/{name}"))
-    return {str(path.relative_to(folder / "runs")): path.read_bytes() for path in found}
+    paths = (path for name in names for path in (folder / "runs").glob(f"*/{name}"))
+    return {str(path.relative_to(folder / "runs")): path.read_bytes() for path in paths}
 
 
 @dataclass(frozen=True)
@@ -120,17 +128,17 @@ class Kept:
 
 def kept(folder: Path) -> dict[str, Kept]:
     """What finished cells have left, file by file."""
-    found = {}
+    files = {}
     for path in sorted((folder / "runs").glob("*/record.json")):
         if json.loads(path.read_bytes())["state"] == "done":
             for each in (path, path.with_name("model.safetensors"), path.with_name("predictions.npz")):
                 status = each.stat()
-                found[str(each)] = Kept(each.read_bytes(), status.st_mtime_ns, status.st_ino)
-    return found
+                files[str(each)] = Kept(each.read_bytes(), status.st_mtime_ns, status.st_ino)
+    return files
 
 
-def told(path: Path) -> list[tuple[str, str, int]]:
-    """The activity of steady methods: (word, cell, process) line by line."""
+def notes(path: Path) -> list[tuple[str, str, int]]:
+    """The activity of the steady methods: (word, cell, process), line by line."""
     if not path.exists():
         return []
     lines = (line.split() for line in path.read_text().splitlines())
@@ -139,4 +147,4 @@ def told(path: Path) -> list[tuple[str, str, int]]:
 
 def counted(activity: Path, word: str) -> Counter[str]:
     """How often each cell has noted a word."""
-    return Counter(cell for said, cell, _ in told(activity) if said == word)
+    return Counter(cell for noted, cell, _ in notes(activity) if noted == word)

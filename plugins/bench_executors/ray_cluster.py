@@ -59,7 +59,7 @@ def connected(context: benchmark.ExecutorContext, params: RayParams) -> Iterator
         if params.address:
             ray.init(address=params.address, **quiet)
         else:
-            with _visible_gpus(context.devices):
+            with visible_gpus(context.devices):
                 ray.init(address="local", include_dashboard=False, **_local_resources(context), **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -82,7 +82,7 @@ def _local_resources(context: benchmark.ExecutorContext) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def _visible_gpus(devices: tuple[str, ...]) -> Iterator[None]:
+def visible_gpus(devices: tuple[str, ...]) -> Iterator[None]:
     """A Ray that starts inside the block sees only these GPUs."""
     original = os.environ.get("CUDA_VISIBLE_DEVICES")
     if devices != ("cpu",):

@@ -110,12 +110,12 @@ class RayExecutor:
         """Locks a cell and sends it. Returns an outcome if that is not possible."""
         started = time.monotonic()
         try:
-            lock = acquire(Path(job.out_dir) / job.folder, job.cell.title, "ray", left_token=job.left_token)
+            lock = acquire(Path(job.out_dir) / job.folder, job.cell.title, "ray", abandoned_token=job.abandoned_token)
             if lock is None:
                 return outcomes.elsewhere(job, started)
             with contextlib.ExitStack() as undo:
                 undo.callback(lock.release)
-                cell = _Sent(job=job, lock=lock, reporter=lock.told(reporter), started=started)
+                cell = _Sent(job=job, lock=lock, reporter=lock.record_progress(reporter), started=started)
                 self._send(cell, mailbox)
                 sent.append(cell)
                 undo.pop_all()

@@ -62,7 +62,7 @@ def run_on_node(
     report, stop = _MailboxReporter(mailbox, sender), StopRequest()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="repbench-") as out, _working_in(working_directory):
-        job = dataclasses.replace(from_json(text), out_dir=out, left_token="")
+        job = dataclasses.replace(from_json(text), out_dir=out, abandoned_token="")
         folder = Path(out) / job.folder
         unpack(packed, folder)
         try:

@@ -39,8 +39,8 @@ class CellTask:
         from benchmark.executors import StopRequest, run_cell
 
         job = from_json(text)
-        stop, watchdog = StopRequest(), _Watchdog(job.timeout)
-        with _preemption_stops(stop.request), watchdog:
+        stop, watchdog = StopRequest(), Watchdog(job.timeout)
+        with preemption_stops(stop.request), watchdog:
             outcome = run_cell(job, device=self._device, reporter=watchdog, stop=stop)
         return outcome_to_json(outcome)
 
@@ -50,7 +50,7 @@ class CellTask:
 
 
 @contextlib.contextmanager
-def _preemption_stops(ask: Callable[[], None]) -> Iterator[None]:
+def preemption_stops(ask: Callable[[], None]) -> Iterator[None]:
     """Inside the block, submitit's signal asks the cell to stop. Afterwards submitit's own handler runs.
 
     That handler ends the job by an exception, which in the middle of a step would look like a failure of the cell.
@@ -83,7 +83,7 @@ def _preemption_stops(ask: Callable[[], None]) -> Iterator[None]:
         original(number, received[0])  # queues the job again and exits
 
 
-class _Watchdog:
+class Watchdog:
     """A reporter that ends the process if it gets no event for too long.
 
     Args:
@@ -96,9 +96,10 @@ class _Watchdog:
         self._ended = threading.Event()
 
     def __call__(self, event: Event) -> None:
+        """Counts as a sign of life."""
         self._last_event = time.monotonic()
 
-    def __enter__(self) -> _Watchdog:
+    def __enter__(self) -> Watchdog:
         if self._timeout is not None:
             threading.Thread(target=self._watch, args=(self._timeout,), daemon=True).start()
         return self

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import THIRD_PARTY, Bench, Launch
-from launched import Ended, bodies, by_label, command, counted, ended, kept, rows, told
+from launched import Ended, bodies, by_label, command, counted, ended, kept, notes, rows
 
 from benchmark.records import locks
 from benchmark.records.record import Record
@@ -215,7 +215,7 @@ KINDS = {
 def test_out_of_memory_is_tried_once_more_and_never_trained_with_a_smaller_batch(
     table: Ended, found: dict[str, Record], kind: str
 ) -> None:
-    processes = [pid for word, cell, pid in told(table.folder / "activity") if cell == f"{kind}/16"]
+    processes = [pid for word, cell, pid in notes(table.folder / "activity") if cell == f"{kind}/16"]
     tries = len(processes) - (kind == "torch") * 4  # the one that fits at its second try: once in vain, then 6 steps
     assert len(set(processes)) >= 2
     assert tries in (2, 5)
@@ -240,7 +240,7 @@ def test_out_of_memory_gives_figures(found: dict[str, Record], kind: str) -> Non
 def test_the_second_try_after_out_of_memory_is_alone(table: Ended) -> None:
     open_: set[str] = set()
     tries: dict[int, int] = {}
-    for word, cell, pid in told(table.folder / "activity"):
+    for word, cell, pid in notes(table.folder / "activity"):
         if word == "start":
             open_.add(cell)
         if word == "end":
@@ -351,8 +351,8 @@ def test_after_damage_everything_is_as_if_there_had_been_none(mended: Mended) ->
 @pytest.mark.parametrize("seed", range(4))
 def test_a_damaged_checkpoint_is_noted_and_training_starts_again(mended: Mended, seed: int) -> None:
     title = f"fault_heals / tiny / stripes / seed {seed}"
-    notes = [line for line in mended.again.err.splitlines() if title in line and "training starts again" in line]
-    assert len(notes) == (HURT[seed] != "whole")
+    lines = [line for line in mended.again.err.splitlines() if title in line and "training starts again" in line]
+    assert len(lines) == (HURT[seed] != "whole")
 
 
 def test_a_whole_checkpoint_is_gone_on_from(mended: Mended) -> None:

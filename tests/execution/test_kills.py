@@ -26,8 +26,8 @@ from launched import (
     ended,
     kept,
     living,
+    notes,
     rows,
-    told,
     until,
     until_all_gone,
 )
@@ -84,7 +84,7 @@ def undisturbed(launch: Launch, environment: dict[str, str], tmp_path_factory: p
     process = launch(WORDS, folder, **environment, THIRD_PARTY_ACTIVITY=str(activity))
     until(lambda: activity.exists() or process.poll() is not None, "a first cell")
     first = time.monotonic()
-    until(lambda: _scored(told(activity)) == CELLS or process.poll() is not None, "the last cell")
+    until(lambda: _scored(notes(activity)) == CELLS or process.poll() is not None, "the last cell")
     end = time.monotonic()
     run = ended(process, folder)
     assert run.code == 0, run.tail()
@@ -161,17 +161,17 @@ class Ordeal:
             starting: that moment, in seconds from the start.
         """
         process = self._start()
-        before = len(told(self.activity))
+        before = len(notes(self.activity))
         if seconds < 0:
             self._sleep(process, max(0.0, starting + seconds))
         else:
-            until(lambda: len(told(self.activity)) > before or process.poll() is not None, "a cell to work")
+            until(lambda: len(notes(self.activity)) > before or process.poll() is not None, "a cell to work")
             self._sleep(process, seconds)
         if process.poll() is not None:
             self.last = ended(process, self.folder)
             return None
         number = signal.Signals[how]
-        lines = told(self.activity)
+        lines = notes(self.activity)
         if number == signal.SIGINT:
             os.killpg(process.pid, number)
         else:
@@ -179,7 +179,7 @@ class Ordeal:
         run = None if number == signal.SIGKILL else ended(process, self.folder)
         until_all_gone(process)
         # After a kill nothing is written any more; after an interruption, cells have gone on to a place to stop at.
-        blow = self._look(how, seconds, (lines if run else told(self.activity))[before:], run)
+        blow = self._look(how, seconds, (lines if run else notes(self.activity))[before:], run)
         self.blows.append(blow)
         return blow
 
@@ -376,7 +376,7 @@ def bereave(launch: Launch, environment: dict[str, str], folder: Path) -> Bereav
 
         def at_step(steps: int = steps) -> tuple[str, int] | None:
             assert process.poll() is None, ended(process, folder).tail()
-            lines = told(activity)
+            lines = notes(activity)
             for word, cell, pid in reversed(lines[-8:]):
                 noted = sum(line == ("step", cell, pid) for line in lines)
                 if word == "step" and cell not in victims and noted == steps and pid in living(process.pid):
@@ -457,7 +457,7 @@ def test_the_second_interruption_ends_a_run_at_once(
     activity = tmp_path / "activity"
     words = command("fault_stubborn", "--seeds", "2", "--per-device", "2")
     process = launch(words, tmp_path, **environment, THIRD_PARTY_ACTIVITY=str(activity))
-    until(lambda: len(told(activity)) == 2 or process.poll() is not None, "two cells that will not be interrupted")
+    until(lambda: len(notes(activity)) == 2 or process.poll() is not None, "two cells that will not be interrupted")
     for _ in range(2):
         if process.poll() is None:
             os.kill(process.pid, signal.SIGINT)

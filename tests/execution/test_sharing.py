@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import THIRD_PARTY, Launch
-from launched import Ended, by_label, cell_of, command, counted, ended, living, rows, told, until, until_all_gone
+from launched import Ended, by_label, cell_of, command, counted, ended, living, notes, rows, until, until_all_gone
 
 from benchmark.records.locks import LOCK
 
@@ -50,7 +50,7 @@ def both_at_work(launch: Launch, environment: dict[str, str], folder: Path) -> l
     environment = {**environment, "THIRD_PARTY_ACTIVITY": str(activity), "THIRD_PARTY_GATE": str(gate)}
     processes = [launch(WORDS, folder, **environment) for _ in range(2)]
     until(
-        lambda: len(told(activity)) == 2 or any(each.poll() is not None for each in processes), "both to begin a cell"
+        lambda: len(notes(activity)) == 2 or any(each.poll() is not None for each in processes), "both to begin a cell"
     )
     gate.unlink()
     return processes
@@ -68,7 +68,7 @@ def test_two_runs_share_a_folder_and_each_cell_is_done_once(together: Together) 
         counts = counted(together.folder / "activity", word)
         assert len(counts) == CELLS
         assert set(counts.values()) == {1}
-    lines = told(together.folder / "activity")
+    lines = notes(together.folder / "activity")
     scored = [pid for word, tap, pid in lines if (word, tap) == ("scored", "fc")]
     assert sorted(scored) == sorted(pid for word, _, pid in lines if word == "start")  # once, where it was trained
 
@@ -107,7 +107,7 @@ def one_killed(launch: Launch, environment: dict[str, str], folder: Path) -> Tak
     def in_the_middle() -> bool:
         """Something is trained, and the one to be killed is in the middle of a training."""
         assert victim.poll() is None, ended(victim, folder).tail()
-        mine, lines = living(victim.pid), told(activity)
+        mine, lines = living(victim.pid), notes(activity)
         last = {pid: word for word, _, pid in lines if pid in mine}
         return "step" in last.values() and bool(trained())
 

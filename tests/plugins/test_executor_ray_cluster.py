@@ -1,9 +1,10 @@
-"""Cells on a Ray that is really there: two nodes of which one dies, Ctrl-C, a cell that hangs."""
+"""Executor `ray` on a real cluster: a node that dies, Ctrl-C, a cell that hangs."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -12,19 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import STRANGERS, Launch
+from conftest import THIRD_PARTY, Launch
 
-from benchmark.records.record import CHECKPOINT, read_records
+from benchmark.records.record import CHECKPOINT
+from benchmark.records.record_files import read_records
 
 pytest.importorskip("ray", reason='needs pip install "repbench[ray]"')
 pytestmark = [
     pytest.mark.slow,
-    # Ray's own: processes that it started, and left to be ended with the cluster.
+    # Ray leaves processes that end with the cluster.
     pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
 ]
 
 TIMEOUT = 300.0
-"""Seconds after which something hangs."""
+"""Seconds after which a test gives up."""
 CELLS = 20
 WORDS = ("--encoders", "tiny", "--dataset", "stripes", "--evaluators", "centroid", "--no-floors", "--device", "cpu")
 
@@ -33,14 +35,14 @@ def words(methods: str, *more: str) -> list[str]:
     return ["run", "--methods", methods, *WORDS, "--threads-per-cell", "1", "--out", "runs", *more]
 
 
-def environment_of_two(site: Path, **more: str) -> dict[str, str]:
-    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": STRANGERS, **more}
+def environment_of(site: Path, **more: str) -> dict[str, str]:
+    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": THIRD_PARTY, **more}
 
 
 def until(condition: Any, what: str) -> None:
     deadline = time.monotonic() + TIMEOUT
     while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        assert time.monotonic() < deadline, f"timed out waiting for {what}"
         time.sleep(0.05)
 
 
@@ -49,13 +51,13 @@ def states(folder: Path) -> dict[str, str]:
 
 
 def descendants(pid: int) -> set[int]:
-    """Processes below one, as they are now."""
+    """The processes that a process has started, directly or not."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {pid}
+    tree = {pid}
+    while more := {child for child, parent in parents.items() if parent in tree} - tree:
+        tree |= more
+    return tree - {pid}
 
 
 def is_alive(pid: int) -> bool:
@@ -69,7 +71,7 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "0000000000000000000
 
 
 def listens_at(pids: set[int]) -> set[str]:
-    """Addresses at which these processes listen, as the kernel writes them."""
+    """Addresses that these processes listen on, as the kernel writes them."""
     sockets = set()
     for each in (path for pid in pids for path in Path(f"/proc/{pid}/fd").glob("*")):
         with contextlib.suppress(OSError):
@@ -80,7 +82,7 @@ def listens_at(pids: set[int]) -> set[str]:
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch, site: Path) -> Iterator[Any]:
-    """A head and another node, with one CPU each."""
+    """A head and a second node, with one CPU each."""
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -90,45 +92,45 @@ def cluster(monkeypatch: pytest.MonkeyPatch, site: Path) -> Iterator[Any]:
     made.shutdown()
 
 
-def test_twenty_cells_survive_the_death_of_one_of_two_nodes(
+def test_cells_survive_the_death_of_one_of_two_nodes(
     cluster: Any, launch: Launch, site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start = time.monotonic()
     more = ("--seeds", str(CELLS), "--epochs", "300", "--executor", f"ray[address='{cluster.address}']")
-    process = launch(words("mean_color", *more), tmp_path, **environment_of_two(site))
+    process = launch(words("mean_color", *more), tmp_path, **environment_of(site))
     until(lambda: process.poll() is not None or len(list(tmp_path.glob("runs/*/record.json"))) >= 5, "five cells")
     (other,) = cluster.worker_nodes
     (raylet,) = (started.process.pid for started in other.all_processes["raylet"])
     os.kill(raylet, signal.SIGKILL)
     _, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, err
-    found, problems = read_records(tmp_path / "runs")
+    records, problems = read_records(tmp_path / "runs")
     assert not problems
-    assert [record.state for record in found] == ["done"] * CELLS
-    assert sorted(record.cell["seed"] for record in found) == list(range(CELLS))
+    assert [record.state for record in records] == ["done"] * CELLS
+    assert sorted(record.cell["seed"] for record in records) == list(range(CELLS))
     assert err.count("done after") == CELLS
-    again = err.count("is sent again: its node or its process died")
+    again = err.count("again: its node or its process died")
     assert again >= 1, err
-    assert not list((tmp_path / "runs").glob("*/claim.json"))
+    assert not list((tmp_path / "runs").glob("*/lock.json"))
     with capsys.disabled():
         print(f"\n{CELLS} cells, one of two nodes killed: {time.monotonic() - start:.1f} s, {again} sent again")  # noqa: T201
 
 
-def test_ctrl_c_brings_a_running_cells_checkpoint_home_and_leaves_no_ray_behind(
+def test_ctrl_c_returns_the_checkpoint_of_a_running_cell_and_ends_ray(
     launch: Launch, site: Path, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     gate.touch()
-    where = environment_of_two(site, STRANGER_GATE=str(gate))
+    where = environment_of(site, THIRD_PARTY_GATE=str(gate))
     process = launch(words("mean_color,fault_waits", "--executor", "ray"), tmp_path, **where)
     until(lambda: process.poll() is not None or (tmp_path / "gate.reached").exists(), "the cell in its step")
     until(lambda: states(tmp_path).get("mean_color") == "done", "the other cell")
     below = descendants(process.pid)
     assert len(below) > 2
-    found = listens_at({process.pid, *below})
-    assert found
-    assert found <= LOOPBACK, "Ray would answer other machines"
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everybody
+    addresses = listens_at({process.pid, *below})
+    assert addresses
+    assert addresses <= LOOPBACK, "Ray accepts connections from other machines"
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes
     time.sleep(1.0)
     gate.unlink()
     _, err = process.communicate(timeout=TIMEOUT)
@@ -136,24 +138,24 @@ def test_ctrl_c_brings_a_running_cells_checkpoint_home_and_leaves_no_ray_behind(
     assert states(tmp_path) == {"mean_color": "done", "fault_waits": "interrupted"}
     assert len(list((tmp_path / "runs").glob(f"*/{CHECKPOINT}"))) == 1
     until(lambda: not any(is_alive(pid) for pid in below), "the end of Ray")
-    assert not list((tmp_path / "runs").glob("*/claim.json"))
+    assert not list((tmp_path / "runs").glob("*/lock.json"))
     again = launch(words("mean_color,fault_waits", "--executor", "inline"), tmp_path, **where)
     assert again.communicate(timeout=TIMEOUT)[1]
     assert again.returncode == 0
     assert set(states(tmp_path).values()) == {"done"}
 
 
-def test_a_cell_that_hangs_costs_only_itself(launch: Launch, site: Path, tmp_path: Path) -> None:
+def test_hung_cell_fails_alone(launch: Launch, site: Path, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     gate.touch()
-    where = environment_of_two(site, STRANGER_GATE=str(gate))
+    where = environment_of(site, THIRD_PARTY_GATE=str(gate))
     more = ("--timeout", "5", "--executor", "ray")
     process = launch(words("fault_waits,mean_color,fault_exits", *more), tmp_path, **where)
     _, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 3, err
     assert "failed after" in err
-    assert "it gave no sign of life for 5 s" in err
+    assert "no sign of life for 5 s" in err
     assert states(tmp_path)["mean_color"] == "done"
     assert states(tmp_path)["fault_waits"] == "failed"
-    assert err.count("is sent again") == 3
+    assert len(re.findall("sending .* again: ", err)) == 3
     assert "its node or its process died (WorkerCrashedError" in err
