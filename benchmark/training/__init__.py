@@ -1,4 +1,4 @@
 """The training loop: batches, optimizer, losses, checkpoints, acceleration.
 
-May import api, images, encoder, seeding, progress. Never evaluation.
+May import api, records, images, encoder, seeding, progress. Never evaluation.
 """

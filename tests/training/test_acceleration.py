@@ -1,223 +1,114 @@
-"""What makes a step fast: what is reported and why not, what is given back, what stays as it was; losses kept on the device."""
+"""Acceleration: what it reports, and that a network that cannot be compiled trains like an uncompiled one."""
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
-import subprocess
-import sys
-from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
 import torch
+from plain_training import CASES, Case, assert_equal_bits
+from small_trainings import MeanColor, data_of, small_encoder, step_of, task_of
 from torch import Tensor, nn
 
 import benchmark
-from benchmark.api.catalog import load_catalog
-from benchmark.api.methods import Batch, Losses, MethodContext, MethodSpec
-from benchmark.encoder import NormalizedEncoder, build_encoder
-from benchmark.errors import TrainingError
-from benchmark.progress import silent
-from benchmark.testing.miniature import CLASSES, SMALL_ENCODER, small_images
-from benchmark.training import acceleration
-from benchmark.training.acceleration import (
-    COMPILED_STEPS,
-    Accelerator,
-    CaptureError,
-    compilation_pays,
-    kept_memory,
-    training_kernels,
-    without_time_limit,
-)
-from benchmark.training.loop import Loop, TrainingData, TrainingTask, train
-from benchmark.training.losses import LossSums
-from benchmark.training.optimizer import optimizer_for
+from benchmark.evaluation.features import state_checksum
+from benchmark.progress import Event, silent
+from benchmark.training.acceleration import COMPILED_STEPS, Accelerator, compilation_pays
+from benchmark.training.loop import train
+from benchmark.training.process_settings import glibc
+from benchmark.training.task import TrainingLength
 
 CPU = torch.device("cpu")
 GPU = torch.device("cuda", 0)
-"""Only named: nothing is computed there."""
-COUNT = 32
-RECIPE = benchmark.Recipe(epochs=1, batch=16, lr=0.01, pad=2)
-GLIBC = pytest.mark.skipif(acceleration._glibc() is None, reason="the C library is not glibc")
+"""A name only: nothing is computed there."""
 
 
-def encoder_of() -> NormalizedEncoder:
-    params = SMALL_ENCODER.params()
-    return build_encoder(SMALL_ENCODER, params, (3, 16, 16), num_images=COUNT, seed=0, mean=[0.4] * 3, std=[0.3] * 3)
-
-
-class Plain(nn.Module):
-    """The smallest method: vectors of length nothing."""
-
-    def __init__(self, context: MethodContext) -> None:
-        super().__init__()
-        self.encoder = context.encoder
-
-    def loss(self, batch: Batch) -> Losses:
-        return Losses(total=self.encoder.vector(batch.images).square().mean())
-
-
-class OwnStep(Plain):
-    def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Losses:
-        losses = self.loss(batch)
-        optimizer.zero_grad()
-        losses.total.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        return losses
-
-
-def loop_of(
-    build: Any = Plain, accelerate: Any = "auto", recipe: benchmark.Recipe = RECIPE, *, capturable: bool = False
-) -> Loop:
-    images, _ = small_images(COUNT)
-    spec = MethodSpec(name="tried", summary="", build=build, capturable=capturable)
-    task = TrainingTask(spec=spec, params=None, recipe=recipe, seed=0, title="tried", accelerate=accelerate)
-    return Loop(task, TrainingData(images=images, labels=None, num_classes=CLASSES), encoder_of(), silent)
+def is_compiled(network: nn.Module) -> bool:
+    """Whether calls of the network go to what `Module.compile` made."""
+    return network._compiled_call_impl is not None
 
 
 # --- reports ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("accelerate", "wanted"),
-    [
-        ("auto", {"graph": "not on a GPU", "compile": "not on a GPU"}),
-        ("off", {"graph": "not on a GPU", "compile": "switched off"}),
-    ],
-)
-def test_a_training_on_a_cpu_tells_what_it_did_without(accelerate: Any, wanted: dict[str, str]) -> None:
-    kept = "kept between steps" if accelerate == "auto" and acceleration._glibc() else "as the allocator does by itself"
-    with torch.random.fork_rng(devices=[]):
-        assert loop_of(accelerate=accelerate).run().acceleration == {**wanted, "memory": kept}
+@pytest.mark.parametrize(("accelerate", "compile_report"), [("auto", "not on a GPU"), ("off", "switched off")])
+def test_report_of_a_cpu_has_neither_graph_nor_compilation(accelerate: Any, compile_report: str) -> None:
+    kept = accelerate == "auto" and glibc() is not None
+    trained = train(task_of(accelerate=accelerate), data_of(), small_encoder(), silent)
+    assert trained.acceleration == {
+        "graph": "not on a GPU",
+        "compile": compile_report,
+        "memory": "kept between steps" if kept else "default of the allocator",
+    }
 
 
-def test_what_is_to_be_compiled_is_reported_as_such() -> None:
-    loop = loop_of(accelerate="compile")
-    with loop.accelerator.running():
-        assert loop.accelerator.report["compile"] == "compiled"
-        assert loop.network._compiled_call_impl is not None
-    assert loop.network._compiled_call_impl is None
-
-
-def test_a_method_that_does_not_train_reports_no_step() -> None:
-    images, _ = small_images(COUNT)
-    spec = MethodSpec(name="tried", summary="", build=Plain, trains=False)
-    task = TrainingTask(spec=spec, params=None, recipe=benchmark.Recipe(epochs=0), seed=0, title="tried")
-    data = TrainingData(images=images, labels=None, num_classes=CLASSES)
-    found = train(task, data, encoder_of(), silent)
-    assert found.images_seen == 0
-    assert "compile" not in found.acceleration
-    assert "memory" not in found.acceleration
+def long_training(steps: int) -> TrainingLength:
+    return TrainingLength(batch=4, steps_per_epoch=steps, total_steps=steps, num_images=4 * steps)
 
 
 @dataclasses.dataclass
-class Elsewhere:
-    """A loop as its accelerator sees it, on a GPU that need not be there."""
+class StepOnGpu:
+    """A training step as its accelerator sees it, on a GPU that need not exist."""
 
     accelerate: Any = "auto"
-    total_steps: int = 10
+    length: TrainingLength = dataclasses.field(default_factory=lambda: long_training(10))
     device: torch.device = GPU
-    batch: int = 4
-    declared: str | None = None
+    reason: str | None = None
+    network: nn.Module = dataclasses.field(default_factory=lambda: nn.Linear(1, 1))
 
-    def cannot_capture(self) -> str | None:
-        return self.declared
-
-
-@pytest.mark.parametrize(
-    ("given", "reason"),
-    [
-        (Elsewhere(), "not yet: training was too short"),
-        (Elsewhere(accelerate="off"), "switched off"),
-        (Elsewhere(accelerate="compile"), "not yet: training was too short"),
-        (Elsewhere(declared="the method has a step of its own"), "the method has a step of its own"),
-        (Elsewhere(device=CPU), "not on a GPU"),
-    ],
-)
-def test_why_no_graph_is_captured(given: Elsewhere, reason: str) -> None:
-    assert Accelerator(cast(Any, given)).report == {"graph": reason}
+    def why_not_capturable(self) -> str | None:
+        return self.reason
 
 
 @pytest.mark.parametrize(
-    ("given", "reason"),
+    ("step", "reason"),
     [
-        (Elsewhere(), f"fewer than {COMPILED_STEPS} steps"),
-        (Elsewhere(accelerate="off", total_steps=10**6), "switched off"),
-        (Elsewhere(device=CPU, total_steps=10**6), "not on a GPU"),
+        (StepOnGpu(), "not captured yet: training was too short"),
+        (StepOnGpu(accelerate="off"), "switched off"),
+        (StepOnGpu(accelerate="compile"), "not captured yet: training was too short"),
+        (StepOnGpu(reason="the method has a step of its own"), "the method has a step of its own"),
+        (StepOnGpu(device=CPU), "not on a GPU"),
     ],
 )
-def test_why_nothing_is_compiled(given: Elsewhere, reason: str) -> None:
-    given_network = nn.Linear(1, 1)
-    given.network = given_network  # type: ignore[attr-defined]
-    accelerator = Accelerator(cast(Any, given))
+def test_report_says_why_no_graph_was_captured(step: StepOnGpu, reason: str) -> None:
+    assert Accelerator(cast(Any, step)).report == {"graph": reason}
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        (StepOnGpu(), f"fewer than {COMPILED_STEPS} steps"),
+        (StepOnGpu(accelerate="off", length=long_training(10**6)), "switched off"),
+        (StepOnGpu(device=CPU, length=long_training(10**6)), "not on a GPU"),
+    ],
+)
+def test_report_says_why_nothing_was_compiled(step: StepOnGpu, reason: str) -> None:
+    accelerator = Accelerator(cast(Any, step))
     with accelerator.running():
         assert accelerator.report["compile"] == reason
-        assert given_network._compiled_call_impl is None
+        assert not is_compiled(step.network)
 
 
-def test_compiling_pays_on_a_gpu_from_so_many_steps_on() -> None:
+def test_compilation_pays_on_a_gpu_from_a_number_of_steps() -> None:
     assert [compilation_pays(GPU, COMPILED_STEPS + more) for more in (-1, 0, 1)] == [False, True, True]
     assert not compilation_pays(CPU, 10**9)
 
 
-def test_what_a_method_declares_decides_whether_a_step_may_be_captured() -> None:
-    assert loop_of(capturable=True).cannot_capture() is None
-    assert loop_of().cannot_capture() == "the method does not declare that its step may be captured"
-    assert loop_of(OwnStep, capturable=True).cannot_capture() == "the method has a step of its own"
-
-
-def test_a_forward_is_plain_again_after_an_error() -> None:
-    loop = loop_of(accelerate="compile")
-
-    def fail() -> None:
-        with loop.accelerator.running():
-            assert loop.network._compiled_call_impl is not None
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail()
-    assert loop.network._compiled_call_impl is None
-
-
-def test_compiling_changes_no_name_and_copies_nothing() -> None:
-    loop = loop_of(accelerate="compile")
-    before = {name: tensor.data_ptr() for name, tensor in loop.encoder.state_dict().items()}
-    with loop.accelerator.running():
-        assert {name: tensor.data_ptr() for name, tensor in loop.encoder.state_dict().items()} == before
-    assert {name: tensor.data_ptr() for name, tensor in loop.encoder.state_dict().items()} == before
-
-
-# --- memory -----------------------------------------------------------------------------------------------------------
-
-
-class Recorded:
-    """A C library that writes down what it was asked for."""
-
-    def __init__(self, answer: int = 1) -> None:
-        self.answer = answer
-        self.calls: list[tuple[Any, ...]] = []
-
-    def mallopt(self, *given: int) -> int:
-        self.calls.append(given)
-        return self.answer
-
-    def malloc_trim(self, pad: int) -> int:
-        self.calls.append(("trim", pad))
-        return 1
+# --- compilation ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_what_is_free_is_given_back_in_the_end_even_after_an_error(
-    monkeypatch: pytest.MonkeyPatch, fails: bool
-) -> None:
-    libc = Recorded()
-    monkeypatch.setattr(acceleration, "_glibc", lambda: libc)
+def test_network_is_compiled_while_it_trains_and_plain_afterwards(fails: bool) -> None:
+    step = step_of(accelerate="compile")
+    accelerator = Accelerator(step)
+    weights = {name: tensor.data_ptr() for name, tensor in step.encoder.state_dict().items()}
 
     def run() -> None:
-        with kept_memory() as kept:
-            assert kept
-            assert ("trim", 0) not in libc.calls
+        with accelerator.running():
+            assert accelerator.report["compile"] == "compiled"
+            assert is_compiled(step.network)
+            assert {name: tensor.data_ptr() for name, tensor in step.encoder.state_dict().items()} == weights
             if fails:
                 raise ZeroDivisionError
 
@@ -226,345 +117,110 @@ def test_what_is_free_is_given_back_in_the_end_even_after_an_error(
             run()
     else:
         run()
-    m_mmap_max, m_mmap_threshold, m_top_pad, m_trim_threshold = -4, -3, -2, -1  # malloc.h
-    assert libc.calls[0] == (m_mmap_max, 0)
-    most = 32 * 2**20  # the threshold that glibc learns at most; it trims at twice that
-    learned = {(m_mmap_max, 65536), (m_mmap_threshold, most), (m_trim_threshold, 2 * most), (m_top_pad, 128 * 1024)}
-    assert set(libc.calls[-5:-1]) == learned
-    assert libc.calls[-1] == ("trim", 0)
+    assert not is_compiled(step.network)
+    assert {name: tensor.data_ptr() for name, tensor in step.encoder.state_dict().items()} == weights
 
 
-def test_an_allocator_that_refuses_is_not_reported_as_keeping(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceleration, "_glibc", lambda: Recorded(answer=0))
-    with kept_memory() as kept:
-        assert not kept
+def break_compilation(network: nn.Module, error: Exception, *, after: int = 0, backward: bool = False) -> list[int]:
+    """The compiled network raises an error, after some calls that work or in its backward. Returns the calls."""
+    calls: list[int] = []
+    plain = network.forward
 
+    class Broken(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, value: Tensor) -> Tensor:
+            return value.clone()
 
-def test_without_glibc_nothing_is_done_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceleration, "_glibc", lambda: None)
-    with kept_memory() as kept:
-        assert kept is False
-    loop = loop_of()
-    with loop.accelerator.setting():
-        pass
-    assert loop.accelerator.report["memory"] == "as the allocator does by itself"
+        @staticmethod
+        def backward(context: Any, *gradients: Any) -> Any:
+            raise error
 
+    def compiled(*arguments: Any, **named: Any) -> Any:
+        calls.append(len(calls))
+        if backward:
+            return {name: Broken.apply(tensor) for name, tensor in plain(*arguments, **named).items()}
+        if len(calls) > after:
+            raise error
+        return plain(*arguments, **named)
 
-@pytest.mark.parametrize("platform", ["darwin", "win32"])
-def test_other_systems_have_no_glibc(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
-    monkeypatch.setattr(acceleration.sys, "platform", platform)
-    assert acceleration._glibc() is None
+    def compile_network(**options: Any) -> None:
+        network._compiled_call_impl = compiled  # as Module.compile does
 
+    network.compile = compile_network  # type: ignore[method-assign,assignment]
+    return calls
 
-def test_another_c_library_on_linux_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceleration.sys, "platform", "linux")
-    monkeypatch.setattr(acceleration.ctypes, "CDLL", lambda name: object())
-    assert acceleration._glibc() is None
 
+class NotTraceableError(torch._dynamo.exc.TorchDynamoException):
+    """As torch reports a network that it cannot compile."""
 
-@GLIBC
-def test_memory_that_a_step_freed_stays_with_the_process_and_leaves_it_in_the_end() -> None:
-    """Seen in the process's size: 256 MB are touched and freed, once inside and once after."""
-    from benchmark.speed.timing import _resident
 
-    size = 2**28
-    with kept_memory() as kept:
-        assert kept
-        before = _resident()
-        torch.ones(size, dtype=torch.uint8)  # made and let go
-        assert _resident() - before > size // 2
-    assert _resident() - before < size // 4
-
-
-MALLOC = """
-import ctypes
-from benchmark.acceleration import kept_memory
-
-class Info(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_size_t) for name in
-                "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]
-
-libc = ctypes.CDLL(None)
-libc.mallinfo2.restype, libc.malloc.restype = Info, ctypes.c_void_p
-libc.malloc.argtypes, libc.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
-
-def mapped(size):
-    before = libc.mallinfo2().hblks
-    place = libc.malloc(size)
-    found = libc.mallinfo2().hblks - before
-    libc.free(place)
-    return found
-
-{before}
-print(mapped(30 * 2**20), mapped(30 * 2**20))
-"""
-
-
-@GLIBC
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="this glibc cannot be asked")
-@pytest.mark.parametrize(
-    ("before", "mapped"),
-    [("pass", ["1", "0"]), ("with kept_memory(): pass", ["0", "0"])],
-    ids=["never entered", "entered and left"],
-)
-def test_afterwards_the_allocator_knows_what_it_would_have_learned(before: str, mapped: list[str]) -> None:
-    """By default glibc maps a large block once and from then on keeps blocks of that size; afterwards it keeps them at once."""
-    script = MALLOC.format(before=before)
-    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
-    assert found.stdout.split() == mapped
-
-
-# --- kernels ----------------------------------------------------------------------------------------------------------
-
-
-def flags() -> tuple[Any, ...]:
-    cudnn = torch.backends.cudnn
-    return torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.benchmark
-
-
-@pytest.fixture
-def other_flags() -> Iterator[tuple[Any, ...]]:
-    """None of them as training wants it, and all of them as they were in the end."""
-    before = flags()
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = False, False
-    yield flags()
-    torch.set_float32_matmul_precision(before[0])
-    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before[1:]
-
-
-def test_kernels_are_chosen_freely_inside_and_as_before_outside(other_flags: tuple[Any, ...]) -> None:
-    with training_kernels(GPU):
-        assert flags() == ("high", True, True)
-    assert flags() == other_flags
-
-
-def test_kernels_are_chosen_as_before_after_an_error(other_flags: tuple[Any, ...]) -> None:
-    def fail() -> None:
-        with training_kernels(GPU):
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail()
-    assert flags() == other_flags
-
-
-def test_on_a_cpu_no_flag_is_touched(other_flags: tuple[Any, ...]) -> None:
-    with training_kernels(CPU):
-        assert flags() == other_flags
-    assert flags() == other_flags
-
-
-def test_a_training_leaves_the_flags_as_they_were(other_flags: tuple[Any, ...]) -> None:
-    with torch.random.fork_rng(devices=[]):
-        loop_of().run()
-    assert flags() == other_flags
-
-
-# --- optimizers -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
-def test_a_cpu_gets_a_fused_optimizer_with_a_rate_that_is_a_number(kind: Any) -> None:
-    recipe = dataclasses.replace(RECIPE, optimizer=kind)
-    (group,) = optimizer_for([{"params": [nn.Parameter(torch.zeros(2))]}], recipe, CPU).param_groups
-    assert group["fused"] is True
-    assert group["lr"] == 0.01
-    assert isinstance(group["lr"], float)
-
-
-# --- a batch in a captured step ---------------------------------------------------------------------------------------
-
-
-def a_batch() -> Batch:
-    raw, labels = small_images(4)
-    images = raw.float() / 255
-    return Batch(
-        images=images, raw=raw, index=torch.arange(4), progress=0.25, generator=torch.Generator(), labels=labels
-    )
-
-
-def test_a_captured_batch_is_the_batch_but_for_its_progress() -> None:
-    batch = a_batch()
-    found = without_time_limit(batch)
-    assert isinstance(found, Batch)
-    for name in ("images", "raw", "index", "generator", "labels"):
-        assert getattr(found, name) is getattr(batch, name)
-    with pytest.raises(CaptureError, match=r"batch\.progress"):
-        _ = found.progress
-    assert batch.progress == 0.25
-
-
-def test_a_copy_of_a_captured_batch_does_not_tell_its_progress_either() -> None:
-    with pytest.raises(CaptureError, match=r"batch\.progress"):
-        dataclasses.replace(without_time_limit(a_batch()), images=torch.zeros(1))
-
-
-def test_a_captured_batch_refuses_what_every_batch_refuses() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        without_time_limit(a_batch()).images = torch.zeros(1)  # type: ignore[misc]
-
-
-# --- losses -----------------------------------------------------------------------------------------------------------
-
-
-def losses(total: float, **parts: float) -> Losses:
-    made = {name: torch.tensor(value) for name, value in parts.items()}
-    return Losses(total=torch.tensor(total, requires_grad=True), parts=made)
-
-
-def test_sums_give_the_mean_of_each_part_over_the_steps() -> None:
-    sums = LossSums(CPU)
-    for total, part in ((1.0, 10.0), (2.0, 20.0), (6.0, 60.0)):
-        sums.add(losses(total, prior=part))
-    assert sums.means(3, "tried", 0, 3) == {"total": 3.0, "prior": 30.0}
-
-
-def test_sums_start_anew_with_each_epoch() -> None:
-    sums = LossSums(CPU)
-    sums.add(losses(100.0))
-    sums.reset()
-    sums.add(losses(1.0))
-    sums.add(losses(2.0))
-    assert sums.means(2, "tried", 1, 2) == {"total": 1.5}
-
-
-def test_many_small_losses_are_not_lost_beside_a_large_one() -> None:
-    """In float32, 2^24 + 1 is 2^24."""
-    sums = LossSums(CPU)
-    for value in (2.0**24, *[1.0] * 8):
-        sums.add(losses(value))
-    assert sums.means(1, "tried", 0, 9)["total"] == 2**24 + 8
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_the_first_bad_step_is_told_with_its_own_parts(bad: float) -> None:
-    sums = LossSums(CPU)
-    sums.add(losses(1.0, prior=0.5))
-    sums.add(losses(bad, prior=0.25))
-    sums.add(losses(float("nan"), prior=0.125))
-    sums.add(losses(1.0, prior=4.0))
-    with pytest.raises(TrainingError, match=rf"in step 12 \(epoch 3\): total {bad:g}, prior 0\.25\. ") as caught:
-        sums.means(4, "tried", 2, 5)
-    assert "tried: " in str(caught.value)
-    assert "--set lr=" in str(caught.value)
-
-
-def test_a_part_that_is_not_finite_is_no_bad_step_while_the_total_is() -> None:
-    sums = LossSums(CPU)
-    sums.add(losses(1.0, prior=float("inf")))
-    assert sums.means(1, "tried", 0, 1) == {"total": 1.0, "prior": float("inf")}
-
-
-def test_a_bad_step_is_forgotten_in_the_next_epoch() -> None:
-    sums = LossSums(CPU)
-    sums.add(losses(float("nan")))
-    sums.reset()
-    sums.add(losses(2.0))
-    assert sums.means(1, "tried", 1, 1) == {"total": 2.0}
-
-
-def test_the_tensors_of_the_sums_stay_where_they_are() -> None:
-    """A captured step writes to these addresses for ever."""
-    sums = LossSums(CPU)
-
-    def places() -> list[int]:
-        held = [*sums._sums.values(), *sums._bad.values(), sums._step, sums._bad_step]
-        return [tensor.data_ptr() for tensor in held]
-
-    sums.add(losses(1.0, prior=1.0))
-    before = places()
-    assert len(before) == len(set(before)) == 6
-    for value in (2.0, float("nan"), 3.0):
-        sums.add(losses(value, prior=value))
-    sums.reset()
-    sums.add(losses(1.0, prior=1.0))
-    assert places() == before
-
-
-def test_no_graph_hangs_on_the_sums() -> None:
-    sums = LossSums(CPU)
-    sums.add(losses(1.0))
-    assert not any(tensor.requires_grad for tensor in (*sums._sums.values(), *sums._bad.values()))
-
-
-def test_a_loss_of_one_element_is_a_scalar_as_the_loop_says() -> None:
-    class Wide(Plain):
-        def loss(self, batch: Batch) -> Losses:
-            return Losses(total=super().loss(batch).total[None])
-
-    with torch.random.fork_rng(devices=[]):
-        assert loop_of(Wide).run().images_seen == COUNT
-
-
-# --- the two halves of a loss -----------------------------------------------------------------------------------------
-
-HALVES: dict[str, tuple[str, dict[str, Any]]] = {
-    "aet": ("aet", {}),
-    "aet affine": ("aet", {"transform": "affine"}),
-    "aet similarity": ("aet", {"transform": "similarity"}),
-    "aet joint": ("aet", {"statistics": "joint"}),
-    "aet image": ("aet", {"loss": "image", "fill": "black"}),
-    "rotation": ("rotation", {}),
-    "rotation 2": ("rotation", {"turns": 2}),
-    "rotation 8": ("rotation", {"turns": 8}),
+FAILURES: dict[str, dict[str, Any]] = {
+    "dynamo": {"error": NotTraceableError("this cannot be traced")},
+    "no compiler": {"error": RuntimeError("no g++")},
+    "no disk": {"error": OSError(28, "No space left on device")},
+    "in the second branch": {"error": RuntimeError("no g++"), "after": 1},
+    "in the backward": {"error": RuntimeError("no g++"), "backward": True},
 }
 
 
-def shipped_loop(method: str, params: dict[str, Any]) -> Loop:
-    catalog = load_catalog()
-    spec = catalog.find(catalog.methods, "method", method).spec
-    images, labels = small_images(COUNT)
-    bound = spec.params(**params)
-    task = TrainingTask(spec=spec, params=bound, recipe=RECIPE, seed=0, title=method)
-    kept = labels if spec.labels == "all" else None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return Loop(task, TrainingData(images=images, labels=kept, num_classes=CLASSES), encoder_of(), silent)
+@pytest.mark.parametrize("failure", FAILURES)
+def test_network_that_cannot_be_compiled_trains_to_the_bits_of_the_plain_one(failure: str) -> None:
+    case, error = CASES["aet projective"], str(FAILURES[failure]["error"])
+    plain = case.harness("off")
+    encoder, events = case.fresh_encoder(), cast(list[Event], [])
+    calls = break_compilation(encoder.network, **FAILURES[failure])
+    accelerated = case.harness("compile", encoder=encoder, reporter=events.append)
+    assert calls
+    assert_equal_bits(accelerated, plain)
+    assert accelerated.trained.curve == plain.trained.curve
+    assert not is_compiled(encoder.network)
+    assert accelerated.trained.acceleration["compile"].startswith("not compiled: ")
+    assert error in accelerated.trained.acceleration["compile"]
+    (note,) = [event.text for event in events if event.kind == "note"]
+    assert "could not compile the network; training continues without compilation" in note
+    assert error in note
 
 
-@pytest.mark.parametrize("name", HALVES)
-def test_a_loss_is_the_loss_of_its_views(name: str) -> None:
-    loop = shipped_loop(*HALVES[name])
-    batch = loop.prepared(loop.data.images[:8], torch.arange(8), 0.0)
-    drawn = loop.draws.get_state()
+def test_torch_that_refuses_to_compile_trains_to_the_bits_of_the_plain_network() -> None:
+    """torch.compile raises at once on a Python version that it does not support yet."""
+    case = CASES["rotation"]
+    encoder = case.fresh_encoder()
 
-    def made(of: Any) -> tuple[Losses, list[Tensor]]:
-        loop.draws.set_state(drawn)
-        loop.method.zero_grad()
-        found = of()
-        found.total.backward()
-        return found, [p.grad.clone() for p in loop.method.parameters() if p.grad is not None]
+    def refuse(**options: Any) -> None:
+        raise RuntimeError("torch.compile is not supported on Python 3.99")
 
-    whole, slopes = made(lambda: loop.hooks.loss(batch))
-    after = loop.draws.get_state()
-    halves, other_slopes = made(lambda: loop.hooks.loss_of(batch, loop.hooks.views(batch)))
-    assert torch.equal(loop.draws.get_state(), after)
-    assert torch.equal(whole.total, halves.total)
-    assert {key: float(value) for key, value in whole.parts.items()} == {
-        key: float(value) for key, value in halves.parts.items()
-    }
-    assert len(slopes) == len(other_slopes) > 0
-    assert all(torch.equal(one, other) for one, other in zip(slopes, other_slopes, strict=True))
+    encoder.network.compile = refuse  # type: ignore[method-assign,assignment]
+    assert_equal_bits(case.harness("compile", encoder=encoder), case.harness("off"))
 
 
-def test_every_shipped_method_with_views_is_compared_above() -> None:
-    catalog = load_catalog()
-    trained = [entry.spec.name for entry in catalog.methods if entry.spec.trains]
-    assert {"aet", "rotation", "dim", "supervised"} <= set(trained)
-    for name in trained:
-        loop = shipped_loop(name, {})
-        assert loop.has("views") == loop.has("loss_of")
-        assert loop.has("views") == (name in {method for method, _ in HALVES.values()})
+class TwoUpdates(MeanColor):
+    """A method whose step updates its head before it calls the encoder."""
+
+    def step(self, batch: benchmark.Batch, optimizer: torch.optim.Optimizer) -> benchmark.Losses:
+        optimizer.zero_grad()
+        self.head.weight.square().sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+        losses = self.loss(batch)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return losses
 
 
-@pytest.mark.parametrize("name", HALVES)
-def test_views_draw_all_that_the_loss_of_them_draws(name: str) -> None:
-    """So that `bench speed` may make them once and train on them again and again."""
-    loop = shipped_loop(*HALVES[name])
-    batch = loop.prepared(loop.data.images[:8], torch.arange(8), 0.0)
-    views = loop.hooks.views(batch)
-    drawn = loop.draws.get_state()
-    first, second = (float(loop.hooks.loss_of(batch, views).total.detach()) for _ in range(2))
-    assert torch.equal(loop.draws.get_state(), drawn)
-    assert first == second
+def test_step_that_fails_to_compile_half_way_is_undone() -> None:
+    checksums = []
+    for accelerate in ("off", "compile"):
+        encoder = small_encoder()
+        break_compilation(encoder.network, RuntimeError("no g++"))
+        checksums.append(
+            state_checksum(train(task_of(TwoUpdates, accelerate=accelerate), data_of(), encoder, silent).encoder)
+        )
+    assert checksums[0] == checksums[1]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kept_memory_trains_to_the_same_bits(name: str) -> None:
+    case: Case = CASES[name]
+    kept, plain = case.harness("auto"), case.harness("off")
+    assert_equal_bits(kept, plain)
+    assert plain.trained.acceleration["memory"] == "default of the allocator"
