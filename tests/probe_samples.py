@@ -51,7 +51,7 @@ def evaluate(name: str, probe: Any, **params: Any) -> Any:
 
 
 class Watcher(TorchDispatchMode):
-    """Counts numbers that the host reads from a tensor, and remembers the largest tensor that was result."""
+    """Counts numbers that the host reads from tensors, and records the size of the largest tensor."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -31,7 +31,7 @@ def rotation(width: int, seed: int = 7) -> Tensor:
 def fake_probe(
     features: Tensor, labels: Tensor | None = None, encode: Callable[[Tensor], Tensor] | None = None, **taps: Tensor
 ) -> Any:
-    """A probe whose images are bytes of the features' own numbers, so that a test can define an encoder."""
+    """A probe whose images are the features as bytes, so that a test can define an encoder."""
     count = len(features)
     images = (features[:, None, None] * 64 + 128).clamp(0, 255).byte()
     known = {"out": features, **taps}

@@ -33,13 +33,13 @@ def test_dot_products_pair_every_vector_with_every_location():
 def test_concat_applies_its_network_to_every_pair(hidden):
     torch.manual_seed(0)
     critic = Concat(6, 4, hidden)
-    vectors, places = torch.randn(3, 6), torch.randn(3, 2, 4)
+    vectors, locations = torch.randn(3, 6), torch.randn(3, 2, 4)
     whole = nn.Sequential(critic.first, *critic.rest)
-    scores = critic(vectors, places)
+    scores = critic(vectors, locations)
     assert scores.shape == (3, 3, 2)
     for i in range(3):
         for j in range(3):
-            pairs = torch.cat([places[j], vectors[i].expand(2, -1)], dim=1)
+            pairs = torch.cat([locations[j], vectors[i].expand(2, -1)], dim=1)
             assert torch.allclose(scores[i, j], whole(pairs)[:, 0], atol=1e-6)
 
 
@@ -47,13 +47,13 @@ def test_concat_applies_its_network_to_every_pair(hidden):
 def test_scores_have_vectors_as_rows_and_images_as_columns(critic):
     torch.manual_seed(0)
     critic.eval()
-    vectors, places = torch.randn(3, 6), torch.randn(3, 2, 4)
-    before = critic(vectors, places)
-    moved_vectors, moved_places = vectors.clone(), places.clone()
+    vectors, locations = torch.randn(3, 6), torch.randn(3, 2, 4)
+    before = critic(vectors, locations)
+    moved_vectors, moved_locations = vectors.clone(), locations.clone()
     moved_vectors[1] += 1
-    moved_places[2, 1] += 1
-    rows = (critic(moved_vectors, places) - before).abs() > 1e-6
-    columns = (critic(vectors, moved_places) - before).abs() > 1e-6
+    moved_locations[2, 1] += 1
+    rows = (critic(moved_vectors, locations) - before).abs() > 1e-6
+    columns = (critic(vectors, moved_locations) - before).abs() > 1e-6
     assert rows[1].all()
     assert not rows[[0, 2]].any()
     assert columns[:, 2, 1].all()
@@ -68,8 +68,8 @@ def test_linear_critic_never_beats_the_trivial_loss(name, scale):
     torch.manual_seed(1)
     critic = Concat(6, 4, ())
     vectors = torch.randn(8, 6) * scale
-    places = vectors[:, None, :4] + 0.1 * torch.randn(8, 3, 4)
-    scores = critic(vectors, places).double()
+    locations = vectors[:, None, :4] + 0.1 * torch.randn(8, 3, 4)
+    scores = critic(vectors, locations).double()
     assert positives(scores).mean().item() == pytest.approx(negatives(scores).mean().item(), abs=1e-5)
     assert ESTIMATORS[name].loss(scores).item() >= ESTIMATORS[name].trivial(21) - 1e-5
 

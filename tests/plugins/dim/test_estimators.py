@@ -13,8 +13,8 @@ from bench_dim.estimators import ESTIMATORS, NWJ_TANGENT, dv, jsd, nce, negative
 LOSSES = [pytest.param(estimator.loss, id=name) for name, estimator in ESTIMATORS.items()]
 
 
-def random_scores(count=5, places=3, scale=1.0, seed=0):
-    return torch.randn(count, count, places, generator=seeded(seed)) * scale
+def random_scores(count=5, locations=3, scale=1.0, seed=0):
+    return torch.randn(count, count, locations, generator=seeded(seed)) * scale
 
 
 def test_losses_of_zero_scores_have_closed_forms():
@@ -94,9 +94,9 @@ def test_infonce_is_invariant_to_a_constant_per_vector():
 def reference(name, scores):
     """The equations in float64, term by term."""
     table = scores.double()
-    count, _, places = table.shape
-    own = [table[i, i, k] for i in range(count) for k in range(places)]
-    others = [table[i, j, k] for i in range(count) for j in range(count) for k in range(places) if i != j]
+    count, _, locations = table.shape
+    own = [table[i, i, k] for i in range(count) for k in range(locations)]
+    others = [table[i, j, k] for i in range(count) for j in range(count) for k in range(locations) if i != j]
     zero = torch.zeros((), dtype=torch.float64)
     mean_own = torch.stack(own).mean()
     if name == "jsd":
@@ -111,8 +111,8 @@ def reference(name, scores):
         return sum(terms) / len(terms) - mean_own
     total = zero
     for i in range(count):
-        rivals = [table[i, j, k] for j in range(count) for k in range(places) if i != j]
-        for k in range(places):
+        rivals = [table[i, j, k] for j in range(count) for k in range(locations) if i != j]
+        for k in range(locations):
             total = total + torch.logsumexp(torch.stack([table[i, i, k], *rivals]), 0) - table[i, i, k]
     return total / len(own)
 
@@ -150,10 +150,10 @@ def gaussian_log_ratio(y, x, rho):
     return -0.5 * math.log(rest) - (rho**2 * (x**2 + y**2) - 2 * rho * x * y) / (2 * rest)
 
 
-def gaussian_scores(count=600, places=20, rho=0.8):
+def gaussian_scores(count=600, locations=20, rho=0.8):
     """The true log ratio for N evenly spread quantiles of y and L draws of x per quantile: (N, N, L)."""
     y = torch.special.ndtri((torch.arange(count) + 0.5) / count)
-    x = rho * y[:, None] + math.sqrt(1 - rho**2) * torch.randn(count, places, generator=seeded())
+    x = rho * y[:, None] + math.sqrt(1 - rho**2) * torch.randn(count, locations, generator=seeded())
     return gaussian_log_ratio(y[:, None, None], x[None], rho)
 
 

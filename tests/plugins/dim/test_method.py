@@ -60,7 +60,7 @@ def test_loss_is_finite_and_trains_the_encoder(critic, scope):
 
 
 def critic_inputs(method, images):
-    """Vectors and locations that the local critic receives in one loss, and the losses."""
+    """Vectors and locations that the local critic receives when the loss is computed."""
     inputs = []
     hook = method.critics["local"].register_forward_pre_hook(lambda module, arguments: inputs.append(arguments))
     method.loss(images)

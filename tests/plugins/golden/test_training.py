@@ -83,7 +83,7 @@ def test_paper_recipe_has_the_published_number_of_steps(method: str, encoder: st
 
 
 def trained_on_digits(method: str, *, epochs: int, lr: float | None = None, **params: Any) -> Trained:
-    """The harness's own loop with the quick recipe, for fewer epochs, on 512 digits."""
+    """A training by the harness with the quick recipe, for fewer epochs, on 512 digits."""
     spec = METHODS[method]
     recipe = make_recipe(method, "dim_conv", quick_digits=512, **params)
     recipe = dataclasses.replace(recipe, epochs=epochs, lr=recipe.lr if lr is None else lr)

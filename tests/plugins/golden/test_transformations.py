@@ -155,7 +155,7 @@ def test_affine_targets_have_the_exact_moments(side: int, shift: float, average:
 
 
 def coefficients(moved: Floats, corners: Floats) -> Floats:
-    """(N, 8) for which the moved corners (N, 4, 2) are read at the image's, by eight linear equations each."""
+    """(N, 8) coefficients that map the moved corners (N, 4, 2) to the image's corners, from eight linear equations."""
     x, y = moved[..., 0], moved[..., 1]
     matrix = np.zeros((len(moved), 8, 8))
     for first, axis in ((0, 0), (3, 1)):

@@ -125,7 +125,7 @@ def test_features_that_are_not_kept_give_the_same_head(monkeypatch: pytest.Monke
 
 
 class Reads(TorchDispatchMode):
-    """Counts numbers that the host reads from a tensor: data a GPU each is a wait for all that was launched before."""
+    """Counts numbers that the host reads from tensors; on a GPU each read waits for all earlier operations."""
 
     count = 0
 
@@ -140,7 +140,7 @@ class Reads(TorchDispatchMode):
 def test_training_reads_one_number_per_epoch_from_the_device(
     name: str, augment: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Adam counts its steps in tensors that lie data the host; that is not ours, and a GPU does not wait for it.
+    # Adam counts its steps in host tensors, for which a GPU does not wait.
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self: None)
     recipe = dataclasses.replace(RECIPES[name], batch=8)
     task = training.LabeledTask(

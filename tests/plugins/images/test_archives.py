@@ -81,7 +81,7 @@ def md5(content: bytes) -> str:
 
 
 def pickled(value: object) -> bytes:
-    """As Python 2's numpy wrote it: a data type's flags are the numbers 0 and 1, about which numpy 2.4.0 to 2.4.4 warns."""
+    """Pickled as by Python 2's numpy: flags of a data type are the numbers 0 and 1, about which numpy 2.4.0 to 2.4.4 warns."""
     content = pickle.dumps(value, protocol=2)
     return content.replace(b"\x89\x88\x87", b"K\x00K\x01\x87")
 

@@ -33,7 +33,7 @@ def test_ties_go_to_the_lower_gallery_index(search: str, k: int, monkeypatch: py
 @pytest.mark.parametrize("rows", [1, 7, 60, 300])
 @pytest.mark.parametrize("k", [1, 20, 300])
 def test_search_in_parts_gives_the_neighbors_of_the_whole(rows: int, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small whole numbers: many cosines are equal, and all are exact in either variant."""
+    """Small whole numbers: many cosines are equal, and all are exact."""
     generator = torch.Generator().manual_seed(0)
     gallery = torch.nn.functional.one_hot(torch.randint(0, 6, (300,), generator=generator)).float()
     gallery *= 2.0 ** torch.randint(-2, 3, (300, 1), generator=generator)

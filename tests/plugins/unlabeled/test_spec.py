@@ -70,7 +70,7 @@ def test_score_is_invariant_to_rotation_and_scale(name: str) -> None:
 
 
 def test_lidar_is_invariant_to_rotation_but_not_to_scale() -> None:
-    embeddings = gaussian(40, 5)[:, None] + 0.01 * gaussian(40 * 4, 5, 1).make_view(40, 4, 5)
+    embeddings = gaussian(40, 5)[:, None] + 0.01 * gaussian(40 * 4, 5, 1).view(40, 4, 5)
     before = perplexity(discriminant_values(embeddings, 1e-4))  # type: ignore[arg-type]  # they vary
     rotated = perplexity(discriminant_values(embeddings @ rotation(5) + 2, 1e-4))  # type: ignore[arg-type]
     large = perplexity(discriminant_values(100 * embeddings, 1e-4))  # type: ignore[arg-type]

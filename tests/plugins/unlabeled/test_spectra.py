@@ -65,7 +65,7 @@ def test_alpha_req_needs_three_eigenvalues() -> None:
 
 
 def embeddings_of(means: Tensor, noise: float, views: int = 6) -> Tensor:
-    spread = noise * gaussian(len(means) * views, means.shape[1], 9).make_view(len(means), views, -1)
+    spread = noise * gaussian(len(means) * views, means.shape[1], 9).view(len(means), views, -1)
     return means[:, None] + spread - spread.mean(dim=1, keepdim=True)
 
 
@@ -88,7 +88,7 @@ def test_lidar_normalizes_by_the_variance_within_images() -> None:
 @pytest.mark.parametrize("shape", [(12, 3, 20), (12, 3, 60), (5, 2, 11)])
 def test_lidar_matches_its_definition(shape: tuple[int, int, int]) -> None:
     count, views, width = shape
-    embeddings = gaussian(count * views, width).make_view(shape) + 2 * gaussian(count, width, 1)[:, None]
+    embeddings = gaussian(count * views, width).view(shape) + 2 * gaussian(count, width, 1)[:, None]
     exact = embeddings.double()
     means = exact.mean(dim=1)
     around = means - means.mean(dim=0)
