@@ -57,6 +57,7 @@ def walk_imports(node: ast.AST, *, lazy: bool, for_types: bool) -> Iterator[Impo
             for alias in child.names:
                 yield Import(module=alias.name, lazy=lazy, for_types=types)
         elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, "imports are absolute"
             for alias in child.names:
                 full = f"{child.module}.{alias.name}"
                 is_module = full in MODULES
@@ -109,6 +110,8 @@ def bound_names(tree: ast.Module) -> Iterator[tuple[str, int]]:
             yield node.name, node.lineno
         elif isinstance(node, ast.alias) and node.asname:
             yield node.asname, node.lineno
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            yield node.name, node.lineno
 
 
 def resolves(dotted: str) -> bool:
