@@ -1,4 +1,4 @@
-"""Warps of batches: the same pictures as Pillow's, the right direction, the right numbers."""
+"""Warps of batches of images, against Pillow, against torch and by hand."""
 
 from __future__ import annotations
 
@@ -66,19 +66,19 @@ def source_points(coefficients: Tensor) -> tuple[np.ndarray[Any, Any], np.ndarra
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (24, 20)])
-def test_an_affine_warp_gives_the_pixels_that_pillow_gives(seed: int, height: int, width: int) -> None:
+def test_affine_gives_the_pixels_of_pillow(seed: int, height: int, width: int) -> None:
     picture, matrix = random_bytes(height, width, seed), some_affine(seed, (width / 2 + 0.5, height / 2 + 0.5))
     theirs = pillow(picture, Image.Transform.AFFINE, matrix[0])
     mine = ours(warp.affine(as_batch(picture), matrix, 128 / 255))
     # Pillow truncates to whole gray values; 0.01 is what float32 may add.
     assert np.all(mine - theirs > -0.01)
     assert np.all(mine - theirs < 1.01)
-    assert np.mean(np.all(theirs == 128, axis=2)) > 0.02, "no border was compared"
+    assert np.mean(np.all(theirs == 128, axis=2)) > 0.02, "the border must be compared"
 
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (24, 20)])
-def test_a_projective_warp_gives_the_pixels_that_pillow_gives(seed: int, height: int, width: int) -> None:
+def test_projective_gives_the_pixels_of_pillow(seed: int, height: int, width: int) -> None:
     picture, coefficients = random_bytes(height, width, seed), some_projective(seed, width, height)
     theirs = pillow(picture, Image.Transform.PERSPECTIVE, coefficients[0])
     mine = ours(warp.projective(as_batch(picture), coefficients, 128 / 255))
@@ -86,8 +86,8 @@ def test_a_projective_warp_gives_the_pixels_that_pillow_gives(seed: int, height:
     assert np.all(mine - theirs < 1.01)
 
 
-def test_float32_coefficients_differ_from_pillow_in_points_on_the_border_alone() -> None:
-    wrong = total = 0
+def test_projective_in_float32_differs_from_pillow_only_on_the_border() -> None:
+    different = total = 0
     for seed in range(20):
         picture, coefficients = random_bytes(32, 32, seed), some_projective(seed, 32, 32)
         theirs = pillow(picture, Image.Transform.PERSPECTIVE, coefficients[0])
@@ -96,12 +96,12 @@ def test_float32_coefficients_differ_from_pillow_in_points_on_the_border_alone()
         x, y = source_points(coefficients[0])
         on_border = np.min([np.abs(x), np.abs(y), np.abs(x - 32), np.abs(y - 32)], axis=0) < 1e-4
         assert not np.any(unlike & ~on_border)
-        wrong, total = wrong + unlike.sum(), total + unlike.size
-    assert 0 < wrong < 0.001 * total
+        different, total = different + unlike.sum(), total + unlike.size
+    assert 0 < different < 0.001 * total
 
 
 @pytest.mark.parametrize("side", [8, 32, 64])
-def test_the_identity_gives_back_every_bit(side: int) -> None:
+def test_identity_keeps_every_bit(side: int) -> None:
     images = torch.rand((2, 3, side, side), generator=generator())
     identity = torch.tensor([[1.0, 0, 0, 0, 1, 0, 0, 0]]).expand(2, 8)
     assert torch.equal(warp.affine(images, identity[:, :6], 0.5), images)
@@ -109,13 +109,13 @@ def test_the_identity_gives_back_every_bit(side: int) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (96, 96), (7, 13)])
-def test_the_identity_gives_back_other_sizes_but_for_rounding(height: int, width: int) -> None:
+def test_identity_of_other_sizes_is_accurate_to_rounding(height: int, width: int) -> None:
     images = torch.rand((2, 1, height, width), generator=generator())
     identity = torch.tensor([[1.0, 0, 0, 0, 1, 0]]).expand(2, 6)
     torch.testing.assert_close(warp.affine(images, identity), images, rtol=0, atol=1e-5)
 
 
-def test_a_whole_shift_moves_content_right_and_down_exactly() -> None:
+def test_shift_by_whole_pixels_moves_content_right_and_down() -> None:
     images = torch.rand((1, 1, 8, 8), generator=generator())
     matrix = warp.affine_inverse(torch.zeros(1), torch.tensor([[3.0, 2.0]]), torch.ones(1), torch.zeros(1), (4.5, 4.5))
     moved = warp.affine(images, matrix, 0.25)
@@ -124,19 +124,19 @@ def test_a_whole_shift_moves_content_right_and_down_exactly() -> None:
     assert torch.all(moved[:, :, :, :3] == 0.25)
 
 
-def test_half_a_pixel_of_shift_repeats_the_edge_and_is_not_mixed_with_the_fill() -> None:
+def test_shift_by_part_of_a_pixel_repeats_the_edge_without_the_fill() -> None:
     images = torch.tensor([[[[0.0, 1.0, 0.0, 1.0]]]])
     moved = warp.affine(images, torch.tensor([[1.0, 0, -0.4, 0, 1, 0]]), 9.0)
     torch.testing.assert_close(moved.flatten(), torch.tensor([0.0, 0.6, 0.4, 0.6]))
 
 
-def test_every_channel_gets_its_own_fill() -> None:
+def test_fill_can_differ_per_channel() -> None:
     outside = torch.tensor([[1.0, 0, 100, 0, 1, 0]])
     filled = warp.affine(torch.rand(1, 3, 2, 2), outside, (0.25, 0.5, 0.75))
     assert filled[0, :, 0, 0].tolist() == [0.25, 0.5, 0.75]
 
 
-def test_every_image_is_warped_by_its_own_matrix() -> None:
+def test_affine_warps_each_image_by_its_own_matrix() -> None:
     images = torch.rand((2, 1, 8, 8), generator=generator())
     matrices = torch.tensor([[1.0, 0, 0, 0, 1, 0], [-1, 0, 8, 0, 1, 0]])
     warped = warp.affine(images, matrices)
@@ -144,14 +144,14 @@ def test_every_image_is_warped_by_its_own_matrix() -> None:
     assert torch.equal(warped[1], images[1].flip(-1))
 
 
-def test_a_projective_warp_without_perspective_is_the_affine_one() -> None:
+def test_projective_without_perspective_is_affine() -> None:
     images = torch.rand((4, 3, 20, 24), generator=generator())
     matrices = torch.cat([some_affine(seed, (12, 10)) for seed in range(4)]).float()
     coefficients = torch.cat([matrices, torch.zeros(4, 2)], dim=1)
     assert torch.equal(warp.projective(images, coefficients, 0.5), warp.affine(images, matrices, 0.5))
 
 
-def test_a_quarter_turn_and_its_opposite_give_back_the_image() -> None:
+def test_quarter_turn_and_its_inverse_give_the_image() -> None:
     images = torch.rand((1, 3, 32, 32), generator=generator())
     clockwise = torch.tensor([[0.0, 1, 0, -1, 0, 32]])
     counter = torch.tensor([[0.0, -1, 32, 1, 0, 0]])
@@ -160,7 +160,7 @@ def test_a_quarter_turn_and_its_opposite_give_back_the_image() -> None:
     assert torch.equal(warp.affine(turned, counter), images)
 
 
-def test_a_horizon_in_the_picture_is_filled() -> None:
+def test_horizon_is_filled() -> None:
     # depth = 1 - x / 2.5 is 0 on the column of pixel centers at x = 2.5, where 0 / 0 is read
     coefficients = torch.tensor([[0.0, 0, 0, 0, 0, 0, -0.4, 0]])
     warped = warp.projective(torch.ones(1, 1, 4, 4), coefficients, 0.25)
@@ -193,22 +193,24 @@ def test_coordinates_are_those_of_affine_grid_without_aligned_corners() -> None:
     ],
     ids=["identity", "shift", "scale", "one corner", "two corners", "quarter turn clockwise"],
 )
-def test_known_corners_give_the_known_homography(moved: list[list[float]], expected: tuple[float, ...]) -> None:
+def test_homography_of_known_corners_has_the_known_coefficients(
+    moved: list[list[float]], expected: tuple[float, ...]
+) -> None:
     coefficients = warp.homography(torch.tensor([moved], dtype=torch.float64), CORNERS)
     np.testing.assert_allclose(coefficients[0].numpy(), expected, rtol=0, atol=1e-12)
 
 
-def test_a_homography_takes_each_corner_to_its_partner() -> None:
+def test_homography_maps_each_corner_to_its_partner() -> None:
     source = CORNERS + torch.rand((50, 4, 2), generator=generator(), dtype=torch.float64) * 8
     target = CORNERS + torch.rand((50, 4, 2), generator=generator(1), dtype=torch.float64) * 8
     a, b, c, d, e, f, g, h = warp.homography(source, target)[:, None].unbind(-1)
     x, y = source.unbind(-1)
     depth = g * x + h * y + 1
-    found = torch.stack([(a * x + b * y + c) / depth, (d * x + e * y + f) / depth], dim=-1)
-    torch.testing.assert_close(found, target, rtol=0, atol=1e-9)
+    mapped = torch.stack([(a * x + b * y + c) / depth, (d * x + e * y + f) / depth], dim=-1)
+    torch.testing.assert_close(mapped, target, rtol=0, atol=1e-9)
 
 
-def test_a_homography_and_its_opposite_make_the_identity() -> None:
+def test_homography_and_its_inverse_give_the_identity() -> None:
     moved = CORNERS + torch.rand((50, 4, 2), generator=generator(), dtype=torch.float64) * 8
     there, back = warp.homography(moved, CORNERS.expand(50, 4, 2)), warp.homography(CORNERS.expand(50, 4, 2), moved)
     one = torch.ones(50, 1, dtype=torch.float64)
@@ -216,7 +218,7 @@ def test_a_homography_and_its_opposite_make_the_identity() -> None:
     torch.testing.assert_close(product / product[:, 2:, 2:], torch.eye(3, dtype=torch.float64).expand(50, 3, 3))
 
 
-def test_a_homography_from_float32_corners_is_computed_in_float64() -> None:
+def test_homography_of_float32_corners_is_computed_in_float64() -> None:
     moved = CORNERS + torch.tensor([[[4.0, 4.0], [-4.0, 4.0], [0.0, 0.0], [0.0, 0.0]]])
     coefficients = warp.homography(moved.float(), CORNERS.float())
     assert coefficients.dtype == torch.float32
@@ -231,7 +233,7 @@ def test_a_homography_from_float32_corners_is_computed_in_float64() -> None:
         (30, (3, -2), 1.1, 20, (0.621855, 0.741098, -6.372085, -0.483717, 0.837823, 13.784055)),
     ],
 )
-def test_known_parameters_give_the_known_affine_inverse(
+def test_affine_inverse_of_known_parameters_has_the_known_coefficients(
     angle: float, shift: tuple[float, float], scale: float, shear: float, expected: tuple[float, ...]
 ) -> None:
     def one(value: Any) -> Tensor:
@@ -241,13 +243,13 @@ def test_known_parameters_give_the_known_affine_inverse(
     np.testing.assert_allclose(matrix[0].numpy(), expected, rtol=0, atol=1e-6)
 
 
-def test_ninety_degrees_about_the_middle_are_a_quarter_turn_clockwise() -> None:
+def test_affine_inverse_of_90_degrees_turns_clockwise() -> None:
     images = torch.rand((1, 1, 32, 32), generator=generator())
     matrix = warp.affine_inverse(torch.tensor([90.0]), torch.zeros(1, 2), torch.ones(1), torch.zeros(1), (16, 16))
     torch.testing.assert_close(warp.affine(images, matrix), images.rot90(-1, (2, 3)), rtol=0, atol=1e-4)
 
 
-def test_a_warp_undone_gives_back_a_smooth_picture() -> None:
+def test_warp_and_its_inverse_give_a_smooth_image() -> None:
     axis = torch.linspace(0, 3, 32)
     smooth = (axis[:, None].sin() + axis.cos())[None, None]
     there = warp.homography(CORNERS + torch.tensor([[[2.0, 1], [-1, 2], [1, -1], [0, 1]]]), CORNERS)
@@ -256,7 +258,7 @@ def test_a_warp_undone_gives_back_a_smooth_picture() -> None:
     torch.testing.assert_close(restored[..., 6:-6, 6:-6], smooth[..., 6:-6, 6:-6], rtol=0, atol=5e-3)
 
 
-def test_gradients_flow_to_pixels_and_to_coefficients() -> None:
+def test_gradients_reach_pixels_and_coefficients() -> None:
     images = torch.rand((2, 1, 5, 6), generator=generator(), dtype=torch.float64, requires_grad=True)
     matrices = torch.tensor([[0.9, 0.1, 0.23, -0.1, 0.9, 0.31]] * 2, dtype=torch.float64, requires_grad=True)
     perspective = torch.tensor([[0.01, 0.02]] * 2, dtype=torch.float64)
@@ -265,7 +267,7 @@ def test_gradients_flow_to_pixels_and_to_coefficients() -> None:
     assert torch.autograd.gradcheck(warp.projective, (images, coefficients))
 
 
-def test_no_images_give_no_images() -> None:
+def test_empty_batch_gives_an_empty_batch() -> None:
     images = torch.rand(0, 3, 8, 8)
     assert warp.affine(images, torch.rand(0, 6)).shape == (0, 3, 8, 8)
     assert warp.projective(images, torch.rand(0, 8), (0.1, 0.2, 0.3)).shape == (0, 3, 8, 8)
@@ -280,15 +282,15 @@ def test_no_images_give_no_images() -> None:
         (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.rand(2, 6), 0.0, "uint8"),
         (torch.rand(2, 3, 8, 8), torch.rand(3, 6), 0.0, r"not \(3, 6\)"),
         (torch.rand(2, 3, 8, 8), torch.rand(2, 8), 0.0, "6 numbers"),
-        (torch.rand(2, 3, 8, 8), torch.rand(2, 6), (0.5, 0.5), "2 channels and the images have 3"),
+        (torch.rand(2, 3, 8, 8), torch.rand(2, 6), (0.5, 0.5), "2 channels, but the images have 3"),
     ],
 )
-def test_what_cannot_be_warped_is_refused_in_words(images: Tensor, matrices: Tensor, fill: Any, message: str) -> None:
+def test_affine_rejects_wrong_shapes_and_types(images: Tensor, matrices: Tensor, fill: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         warp.affine(images, matrices, fill)
 
 
-def test_corners_of_another_shape_are_refused_in_words() -> None:
+def test_homography_rejects_wrong_shapes() -> None:
     with pytest.raises(ValueError, match=r"\(N, 4, 2\)"):
         warp.homography(torch.rand(2, 3, 2), torch.rand(2, 3, 2))
     with pytest.raises(ValueError, match=r"\(2, 4, 2\) and \(1, 4, 2\)"):

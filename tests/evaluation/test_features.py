@@ -1,4 +1,4 @@
-"""Frozen features: pooled, flattened or as they are, each read in one pass and kept."""
+"""Features of a frozen encoder: pooled or not, read in one pass, kept, and checked to be frozen."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import pytest
 import torch
 
 from benchmark.api.encoders import Pool
-from benchmark.evaluation.features import FrozenFeatures
+from benchmark.errors import FrozenError
+from benchmark.evaluation.features import FrozenFeatures, frozen_features, state_checksum
 from benchmark.testing.miniature import probe_subject
 
 
 @pytest.fixture
 def source() -> FrozenFeatures:
-    found = probe_subject().source
-    assert isinstance(found, FrozenFeatures)
-    return found
+    features = probe_subject().source
+    assert isinstance(features, FrozenFeatures)
+    return features
 
 
 def passes(source: FrozenFeatures) -> list[tuple[str, ...]]:
-    """The taps of every forward from here on."""
+    """The taps of each later forward."""
     seen: list[tuple[str, ...]] = []
-    source.encoder.register_forward_pre_hook(lambda module, given: seen.append(tuple(given[1])))
+    source.encoder.register_forward_pre_hook(lambda module, arguments: seen.append(tuple(arguments[1])))
     return seen
 
 
-def test_features_without_pooling_have_the_taps_shape_and_are_the_flat_ones(source: FrozenFeatures) -> None:
+def test_features_without_pooling_have_the_shape_of_the_tap(source: FrozenFeatures) -> None:
     tap = source.layout.tap("conv2")
     whole = source.read("test", "conv2", "none")
     assert whole.shape[1:] == tap.shape
@@ -33,7 +34,7 @@ def test_features_without_pooling_have_the_taps_shape_and_are_the_flat_ones(sour
     assert tap.width("none") == tap.width("flat") == whole[0].numel()
 
 
-def test_what_is_asked_for_again_is_not_read_again(source: FrozenFeatures) -> None:
+def test_features_are_read_once(source: FrozenFeatures) -> None:
     seen = passes(source)
     pools: tuple[Pool, ...] = ("none", "flat")
     for pool in pools:
@@ -41,11 +42,11 @@ def test_what_is_asked_for_again_is_not_read_again(source: FrozenFeatures) -> No
     assert seen == [("conv2",)] * 2
 
 
-def test_all_that_is_wanted_is_read_in_one_pass_but_for_maps_as_they_are() -> None:
+def test_requests_with_pooling_are_read_in_one_pass() -> None:
     subject = probe_subject()
     assert isinstance(subject.source, FrozenFeatures)
-    wanted: list[tuple[str, Pool]] = [("conv1", "average"), ("conv2", "flat"), ("conv2", "none")]
-    source = FrozenFeatures(subject.source.encoder, subject.train.images, subject.test.images, wanted)
+    requests: list[tuple[str, Pool]] = [("conv1", "average"), ("conv2", "flat"), ("conv2", "none")]
+    source = FrozenFeatures(subject.source.encoder, subject.train.images, subject.test.images, requests)
     seen = passes(source)
     source.read("test", "conv1", "average")
     source.read("test", "conv2", "flat")
@@ -54,7 +55,7 @@ def test_all_that_is_wanted_is_read_in_one_pass_but_for_maps_as_they_are() -> No
     assert seen == [("conv1", "conv2"), ("conv2",)]
 
 
-def test_maps_as_they_are_are_kept_for_one_tap_at_a_time(source: FrozenFeatures) -> None:
+def test_features_without_pooling_are_kept_for_one_tap(source: FrozenFeatures) -> None:
     source.read("train", "conv1", "none")
     flat = source.read("train", "conv1", "flat")
     source.read("train", "conv2", "none")
@@ -64,3 +65,41 @@ def test_maps_as_they_are_are_kept_for_one_tap_at_a_time(source: FrozenFeatures)
     assert seen == []
     source.read("train", "conv1", "none")
     assert seen == [("conv1",)]
+
+
+# --- frozen -----------------------------------------------------------------------------------------------------------
+
+
+def test_encoded_images_have_the_shape_of_the_tap_and_no_graph(source: FrozenFeatures) -> None:
+    assert not source.encoded
+    features = source.encode(torch.rand(2, 3, 16, 16, requires_grad=True), "conv2")
+    assert features.shape == (2, *source.layout.tap("conv2").shape)
+    assert not features.requires_grad
+    assert source.encoded
+
+
+def test_checksum_depends_on_each_weight_and_buffer(source: FrozenFeatures) -> None:
+    checksums = {state_checksum(source.encoder)}
+    for tensor in source.encoder.state_dict().values():
+        tensor += 1
+        checksums.add(state_checksum(source.encoder))
+    assert len(checksums) == 1 + len(source.encoder.state_dict())
+
+
+def test_frozen_features_yields_the_checksum(source: FrozenFeatures) -> None:
+    with frozen_features(source.encoder) as checksum:
+        source.read("train", "conv2", "flat")
+    assert checksum == state_checksum(source.encoder)
+
+
+@pytest.mark.parametrize("change", ["weight", "running statistics"])
+def test_changed_encoder_is_an_error(source: FrozenFeatures, change: str) -> None:
+    def evaluate() -> None:
+        with frozen_features(source.encoder):
+            if change == "weight":
+                next(source.encoder.parameters()).data += 1
+            else:
+                source.encoder.train()(torch.rand(4, 3, 16, 16), ["conv2"])
+
+    with pytest.raises(FrozenError, match="weights or running statistics changed while it was scored"):
+        evaluate()
