@@ -49,7 +49,7 @@ class PendingCell:
         return self.planned.cell
 
 
-_Found = tuple[CellState, str, bool]
+_Assessment = tuple[CellState, str, bool]
 """state, detail, retrain"""
 
 
@@ -68,7 +68,7 @@ def survey(plan: Plan, out: Path) -> list[PendingCell]:
         if folder not in names:
             folder = earlier.find(folder, planned.cell.id) or folder
         position = known.position(folder) if folder in names else None
-        state: _Found = ("new", "", False)
+        state: _Assessment = ("new", "", False)
         if position is not None:
             state = _state_of(_evidence_of_summary(known.columns, position), planned)
         elif folder in names:
@@ -92,7 +92,7 @@ def _folder_names(out: Path) -> set[str]:
         return set()
 
 
-def _state_of_folder(planned: PlannedCell, folder: Path) -> _Found:
+def _state_of_folder(planned: PlannedCell, folder: Path) -> _Assessment:
     """The state of a cell whose record the index does not hold."""
     if not (folder / RECORD).exists():
         interrupted = (folder / CHECKPOINT).exists()
@@ -151,7 +151,7 @@ def _evidence_of_summary(columns: Columns, position: int) -> _Evidence:
     )
 
 
-def _state_of(evidence: _Evidence, planned: PlannedCell) -> _Found:
+def _state_of(evidence: _Evidence, planned: PlannedCell) -> _Assessment:
     changed = _changes(evidence, planned.cell)
     if changed and evidence.scored:
         return "stale", changed, True

@@ -126,7 +126,7 @@ def _running(
 
 
 def _is_waiting(out: Path, cell: QueuedCell, summary: RecordSummary | None) -> bool:
-    """Whether a run has not yet executed a queued cell: its record is still the one that the run found."""
+    """Whether a run has not yet executed a queued cell: its record is unchanged since the run started."""
     if summary is None or summary.state == "interrupted":
         return True
     return cell.stamp is not None and cell.stamp == index.stamp_of(f"{out}/{cell.folder}")

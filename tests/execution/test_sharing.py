@@ -1,4 +1,4 @@
-"""Two runs that share an output folder: each cell is done once."""
+"""Two runs on one output folder: each cell runs once, also if one of them is killed."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def environment(site: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(site), "BENCH_PLUGINS": THIRD_PARTY, **times}
 
 
-def by_itself(launch: Launch, environment: dict[str, str], folder: Path) -> Ended:
-    """What one run makes of it, undisturbed and without haste."""
+def run_single(launch: Launch, environment: dict[str, str], folder: Path) -> Ended:
+    """The same request in one run."""
     result = ended(launch(WORDS, folder, **{**environment, "THIRD_PARTY_STEP_SECONDS": "0"}), folder)
     assert result.code == 0, result.tail()
     return result
@@ -37,32 +37,33 @@ def by_itself(launch: Launch, environment: dict[str, str], folder: Path) -> Ende
 
 @dataclasses.dataclass(frozen=True)
 class Together:
-    """What runs made that shared a folder."""
+    """Two runs on one folder."""
 
     folder: Path
     runs: tuple[Ended, ...]
 
 
-def both_at_work(launch: Launch, environment: dict[str, str], folder: Path) -> list[subprocess.Popen[str]]:
-    """Two runs of the same request in one folder, each of which has begun a cell: it has one slot."""
+def start_two(launch: Launch, environment: dict[str, str], folder: Path) -> list[subprocess.Popen[str]]:
+    """Two runs of the same request on one folder, of one slot each, that have both started a cell."""
     activity, gate = folder / "activity", folder / "gate"
     gate.touch()
     environment = {**environment, "THIRD_PARTY_ACTIVITY": str(activity), "THIRD_PARTY_GATE": str(gate)}
     processes = [launch(WORDS, folder, **environment) for _ in range(2)]
     until(
-        lambda: len(notes(activity)) == 2 or any(each.poll() is not None for each in processes), "both to begin a cell"
+        lambda: len(notes(activity)) == 2 or any(each.poll() is not None for each in processes),
+        "both runs to start a cell",
     )
     gate.unlink()
     return processes
 
 
-def side_by_side(launch: Launch, environment: dict[str, str], folder: Path) -> Together:
-    """Two runs of the same request in one folder, from first to last."""
-    processes = both_at_work(launch, environment, folder)
+def run_two(launch: Launch, environment: dict[str, str], folder: Path) -> Together:
+    """Two runs of the same request on one folder, until they end."""
+    processes = start_two(launch, environment, folder)
     return Together(folder, tuple(ended(process, folder) for process in processes))
 
 
-def test_two_runs_share_a_folder_and_each_cell_is_done_once(together: Together) -> None:
+def test_two_runs_on_one_folder_run_each_cell_once(together: Together) -> None:
     assert [run.code for run in together.runs] == [0, 0], "\n".join(run.tail() for run in together.runs)
     for word in ("start", "end"):
         counts = counted(together.folder / "activity", word)
@@ -70,51 +71,53 @@ def test_two_runs_share_a_folder_and_each_cell_is_done_once(together: Together) 
         assert set(counts.values()) == {1}
     lines = notes(together.folder / "activity")
     scored = [pid for word, tap, pid in lines if (word, tap) == ("scored", "fc")]
-    assert sorted(scored) == sorted(pid for word, _, pid in lines if word == "start")  # once, where it was trained
+    assert sorted(scored) == sorted(
+        pid for word, _, pid in lines if word == "start"
+    )  # once, by the process that trained it
 
 
-def test_two_runs_share_the_work(together: Together) -> None:
-    # The harness has seen both at work at once; here, that each has told of all cells, its own and the other's.
+def test_each_run_reports_the_end_of_every_cell(together: Together) -> None:
+    # Its own cells and those of the other run.
     for run in together.runs:
         assert len([line for line in run.err.splitlines() if line.startswith("[") and ": done after" in line]) == CELLS
 
 
-def test_two_runs_print_full_tables_both(together: Together, alone: Ended) -> None:
-    assert [run.out for run in together.runs] == [alone.out, alone.out]
+def test_each_run_prints_the_complete_tables(together: Together, single: Ended) -> None:
+    assert [run.out for run in together.runs] == [single.out, single.out]
 
 
-def test_two_runs_leave_what_one_would(together: Together, alone: Ended) -> None:
-    assert rows(together.folder) == rows(alone.folder)
+def test_two_runs_leave_the_same_records_as_one(together: Together, single: Ended) -> None:
+    assert rows(together.folder) == rows(single.folder)
     assert {record.state for record in by_label(together.folder).values()} == {"done"}
     assert not list((together.folder / "runs").glob(f"*/{LOCK}"))
 
 
 @dataclasses.dataclass(frozen=True)
 class TakenOver:
-    """Two runs of which one was killed."""
+    """Two runs on one folder, of which one was killed."""
 
     folder: Path
     other: Ended
     done: frozenset[str]
-    """Cells that were trained before."""
+    """Cells that were trained before the kill."""
 
 
-def one_killed(launch: Launch, environment: dict[str, str], folder: Path) -> TakenOver:
-    """Two runs of the same request in one folder, of which one is killed in the middle."""
+def kill_one(launch: Launch, environment: dict[str, str], folder: Path) -> TakenOver:
+    """Two runs of the same request on one folder. One is killed while it trains."""
     activity = folder / "activity"
-    victim, other = both_at_work(launch, environment, folder)
+    victim, other = start_two(launch, environment, folder)
 
     def in_the_middle() -> bool:
-        """Something is trained, and the one to be killed is in the middle of a training."""
+        """A cell is trained, and the run to be killed trains another one."""
         assert victim.poll() is None, ended(victim, folder).tail()
-        mine, lines = living(victim.pid), notes(activity)
-        last = {pid: word for word, _, pid in lines if pid in mine}
+        own, lines = living(victim.pid), notes(activity)
+        last = {pid: word for word, _, pid in lines if pid in own}
         return "step" in last.values() and bool(trained())
 
     def trained() -> frozenset[str]:
         return frozenset(cell_of(record) for record in by_label(folder).values() if record.trained)
 
-    until(in_the_middle, "the one that is to be killed to train another cell")
+    until(in_the_middle, "the run to be killed to train another cell")
     done = trained()
     os.kill(victim.pid, signal.SIGKILL)
     until_all_gone(victim)
@@ -122,65 +125,65 @@ def one_killed(launch: Launch, environment: dict[str, str], folder: Path) -> Tak
 
 
 @dataclasses.dataclass(frozen=True)
-class Begun:
-    """Runs that go on side by side: each takes seconds for starting alone."""
+class Started:
+    """Runs that work at the same time, since each needs seconds to start."""
 
-    alone: Future[Ended]
+    single: Future[Ended]
     together: Future[Together]
     taken_over: Future[TakenOver]
 
 
 @pytest.fixture(scope="module")
-def begun(launch: Launch, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Begun]:
-    """All of them; a test waits for the one that it needs."""
-    folders = [tmp_path_factory.mktemp(name) for name in ("alone", "together", "taken-over")]
+def started(launch: Launch, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    """Starts all runs; a test waits for the one that it needs."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("single", "together", "taken-over")]
     with ThreadPoolExecutor() as pool:
-        yield Begun(
+        yield Started(
             *(
                 pool.submit(make, launch, environment, folder)
-                for make, folder in zip((by_itself, side_by_side, one_killed), folders, strict=True)
+                for make, folder in zip((run_single, run_two, kill_one), folders, strict=True)
             )
         )
 
 
 @pytest.fixture(scope="module")
-def alone(begun: Begun) -> Ended:
-    return begun.alone.result()
+def single(started: Started) -> Ended:
+    return started.single.result()
 
 
 @pytest.fixture(scope="module")
-def together(begun: Begun) -> Together:
-    return begun.together.result()
+def together(started: Started) -> Together:
+    return started.together.result()
 
 
 @pytest.fixture(scope="module")
-def taken_over(begun: Begun) -> TakenOver:
-    return begun.taken_over.result()
+def taken_over(started: Started) -> TakenOver:
+    return started.taken_over.result()
 
 
-def test_whoever_is_left_finishes_what_the_killed_one_had_begun(taken_over: TakenOver, alone: Ended) -> None:
+def test_remaining_run_finishes_the_cells_of_a_killed_one(taken_over: TakenOver, single: Ended) -> None:
     assert taken_over.other.code == 0, taken_over.other.tail()
-    assert taken_over.other.out == alone.out
-    assert rows(taken_over.folder) == rows(alone.folder)
+    assert taken_over.other.out == single.out
+    assert rows(taken_over.folder) == rows(single.folder)
     assert not list((taken_over.folder / "runs").glob(f"*/{LOCK}"))
 
 
-def test_only_what_the_killed_one_was_at_is_trained_again(taken_over: TakenOver) -> None:
+def test_only_the_cell_in_progress_of_a_killed_run_is_trained_again(taken_over: TakenOver) -> None:
     counts = counted(taken_over.folder / "activity", "start")
     assert len(counts) == CELLS
     again = {cell for cell, count in counts.items() if count > 1}
-    assert len(again) <= 1  # it has one slot
+    assert len(again) <= 1  # one slot
     assert not again & taken_over.done
     assert max(counts.values()) <= 2
 
 
-def test_a_run_that_comes_late_and_finds_all_done_does_nothing(
-    launch: Launch, environment: dict[str, str], together: Together, alone: Ended
+def test_late_run_on_a_finished_folder_does_nothing(
+    launch: Launch, environment: dict[str, str], together: Together, single: Ended
 ) -> None:
     before = (together.folder / "activity").read_bytes()
     late = ended(
         launch(WORDS, together.folder, **environment, THIRD_PARTY_ACTIVITY=str(together.folder / "activity")),
         together.folder,
     )
-    assert (late.code, late.out) == (0, alone.out)
+    assert (late.code, late.out) == (0, single.out)
     assert (together.folder / "activity").read_bytes() == before

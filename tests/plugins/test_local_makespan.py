@@ -1,7 +1,7 @@
-"""The local executor on a real clock: many cells of uneven length on pretended devices, and what the harness costs.
+"""Executor `local` on a real clock: makespan of many uneven cells, and overhead.
 
-These are the only tests that look at a clock: they compare with the cells' own seconds of the same run, never with a
-number of seconds. Slow, and alone on the machine, or they measure something else.
+Only these tests measure time. They compare it with the cells' own seconds in the same run. They are slow, and need a machine
+without other load.
 """
 
 from __future__ import annotations
@@ -12,15 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from sample_jobs import third_party_jobs
 
 from bench_executors.local import Local
 from bench_executors.parameters import LocalParams
-from benchmark.api.catalog import load_catalog
 from benchmark.api.cells import Job, Outcome
 from benchmark.api.executors import ExecutorContext
-from benchmark.api.grammar import parse_items
-from benchmark.execution.plan import cell_folder, plan
-from benchmark.execution.request import Request
 from benchmark.execution.runner import longest_first
 from benchmark.progress import Event
 
@@ -29,53 +26,37 @@ STEP_SECONDS = 0.1
 
 def jobs_of(epochs: Sequence[int], seeds: int, out: Path) -> list[Job]:
     """Cells of `epochs` x 3 steps of `STEP_SECONDS` each."""
-    found = []
-    for number in epochs:
-        asked = Request(
-            methods=parse_items(["steady"]),
-            encoders=parse_items(["tiny"]),
-            datasets=parse_items(["stripes"]),
-            evaluators=parse_items(["centroid"]),
-            epochs=number,
-            seeds=tuple(range(seeds)),
-            floors=False,
+    return [
+        job
+        for number in epochs
+        for job in third_party_jobs(
+            out, "steady", epochs=number, seeds=tuple(range(seeds)), expected_seconds=3 * number * STEP_SECONDS
         )
-        found += [
-            Job(
-                cell=planned.cell,
-                scores=planned.scores,
-                data_dir="data",
-                out_dir=str(out),
-                folder=cell_folder(planned.cell),
-                expected_seconds=3 * number * STEP_SECONDS,
-            )
-            for planned in plan(asked, load_catalog()).cells
-        ]
-    return found
+    ]
 
 
 def timed(jobs: Sequence[Job], devices: tuple[str, ...]) -> tuple[float, list[Outcome]]:
-    """Seconds from the first cell's start to the last one's end, and all outcomes."""
+    """Seconds from the start of the first cell to the end of the last one, and all outcomes."""
     executor = Local(ExecutorContext(params=LocalParams(), devices=devices, slots=1, threads=1))
-    began: list[float] = []
+    started: list[float] = []
 
     def note(event: Event) -> None:
-        if event.kind == "started" and not began:
-            began.append(time.monotonic())
+        if event.kind == "started" and not started:
+            started.append(time.monotonic())
 
     outcomes = list(executor.run(jobs, note))
-    return time.monotonic() - began[0], outcomes
+    return time.monotonic() - started[0], outcomes
 
 
 @pytest.mark.slow
-def test_two_hundred_uneven_cells_on_eight_pretended_devices_end_near_the_bound(
+def test_makespan_of_two_hundred_cells_on_eight_simulated_devices_is_near_the_bound(
     third_party: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("THIRD_PARTY_STEP_SECONDS", str(STEP_SECONDS))
-    chance = random.Random(0)
-    jobs = jobs_of(chance.sample(range(2, 24), 20), 10, tmp_path)
+    rng = random.Random(0)
+    jobs = jobs_of(rng.sample(range(2, 24), 20), 10, tmp_path)
     assert len(jobs) == 200
-    chance.shuffle(jobs)
+    rng.shuffle(jobs)
     makespan, outcomes = timed(longest_first(jobs), tuple(f"cpu:{number}" for number in range(8)))
     assert [outcome.reason for outcome in outcomes if outcome.state != "done"] == []
     assert len({outcome.cell_id for outcome in outcomes}) == len(jobs)
@@ -85,10 +66,10 @@ def test_two_hundred_uneven_cells_on_eight_pretended_devices_end_near_the_bound(
 
 
 @pytest.mark.slow
-def test_the_harness_costs_less_than_a_fiftieth_of_cells_of_five_seconds(
+def test_overhead_is_below_two_percent_for_cells_of_five_seconds(
     third_party: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Of the time that two slots have, the part in which no cell is at work."""
+    """The fraction of two slots' time in which no cell runs."""
     monkeypatch.setenv("THIRD_PARTY_STEP_SECONDS", str(STEP_SECONDS))
     jobs = jobs_of([16], 16, tmp_path)
     makespan, outcomes = timed(jobs, ("cpu:0", "cpu:1"))

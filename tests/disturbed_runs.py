@@ -1,0 +1,247 @@
+"""Runs of one plan that are killed or interrupted at random moments, compared with an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from conftest import Launch
+from launched import (
+    Ended,
+    Kept,
+    bodies,
+    by_label,
+    cell_of,
+    command,
+    counted,
+    ended,
+    kept,
+    notes,
+    rows,
+    until,
+    until_all_gone,
+)
+
+from benchmark.records import locks
+
+METHODS = "steady,steady_noise,steady_teacher"
+SEEDS = 4
+CELLS = 12
+EPOCHS = 3
+STEPS = EPOCHS * 3
+"""Of a cell: 48 images in batches of 16."""
+WORDS = command(
+    *(METHODS, "--seeds", str(SEEDS), "--epochs", str(EPOCHS), "--per-device", "2", "--checkpoint-minutes", "0.001"),
+    evaluators="steady_centroid",
+)
+DELAYS = {"THIRD_PARTY_STEP_SECONDS": "0.035", "THIRD_PARTY_SCORE_SECONDS": "0.12"}
+"""Training and scoring take equally long, so that a random moment falls into either."""
+ACTIVITY = {
+    "start": "training",
+    "step": "training",
+    "end": "writing the weights",
+    "score": "scoring",
+    "scored": "scoring",
+}
+"""The last word that a cell has noted -> what it does."""
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """One run of the plan without a stop."""
+
+    folder: Path
+    run: Ended
+    starting: float
+    """Seconds until the first cell started."""
+    working: float
+    """Seconds from then until the last cell had been scored."""
+    rows: list[dict[str, str]]
+    bodies: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A stop of a run, and the output folder just after it."""
+
+    how: str
+    seconds: float
+    """After the first cell of this run had started; negative: before."""
+    at: tuple[str, ...]
+    """What each running cell did."""
+    done: int
+    """Finished cells."""
+    kept: dict[str, Kept]
+    """Their files."""
+    trained: frozenset[str]
+    """Cells whose record says that they are trained."""
+    starts: Counter[str]
+    """How often the training of each cell had started."""
+    run: Ended | None = None
+    """How the run ended; None after a kill."""
+
+    @property
+    def where(self) -> str:
+        """What the stop hit, in one word."""
+        for activity in ("training", "scoring", "writing the weights"):
+            if activity in self.at:
+                return activity
+        return "before the first cell" if self.seconds < 0 else "between cells"
+
+
+@dataclass
+class DisturbedRun:
+    """A plan that is stopped_at_random again and again until it is through.
+
+    Args:
+        folder: where it runs.
+        environment: of its processes.
+        launch: see conftest.
+    """
+
+    folder: Path
+    environment: dict[str, str]
+    launch: Launch
+    stops: list[Stop] = field(default_factory=list)
+    last: Ended | None = None
+
+    def __post_init__(self) -> None:
+        self.activity = self.folder / "activity"
+        self.environment = {**self.environment, "THIRD_PARTY_ACTIVITY": str(self.activity)}
+
+    def stop_once(self, how: str, seconds: float, starting: float = 0.0) -> Stop | None:
+        """Starts the command, stops it and waits until all its processes have ended; None if it was done before.
+
+        Args:
+            how: `SIGKILL`, `SIGINT` (to all processes, as a terminal does) or `SIGTERM`.
+            seconds: after the first cell has started; negative: before the moment when it usually starts.
+            starting: that moment, in seconds after the start of the command.
+        """
+        process = self._start()
+        before = len(notes(self.activity))
+        if seconds < 0:
+            self._sleep(process, max(0.0, starting + seconds))
+        else:
+            until(lambda: len(notes(self.activity)) > before or process.poll() is not None, "a cell to start")
+            self._sleep(process, seconds)
+        if process.poll() is not None:
+            self.last = ended(process, self.folder)
+            return None
+        number = signal.Signals[how]
+        lines = notes(self.activity)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            os.kill(process.pid, number)
+        run = None if number == signal.SIGKILL else ended(process, self.folder)
+        until_all_gone(process)
+        # After a kill nothing is written. After an interrupt, cells go on until the end of their step.
+        stop = self._observe(how, seconds, (lines if run else notes(self.activity))[before:], run)
+        self.stops.append(stop)
+        return stop
+
+    def finish(self) -> Ended:
+        """Runs the command once more without a stop, unless it is done."""
+        if self.last is None:
+            self.last = ended(self._start(), self.folder)
+        return self.last
+
+    def _start(self) -> subprocess.Popen[str]:
+        return self.launch(WORDS, self.folder, **self.environment)
+
+    def _sleep(self, process: subprocess.Popen[str], seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and process.poll() is None:
+            time.sleep(0.002)
+
+    def _observe(self, how: str, seconds: float, lines: list[tuple[str, str, int]], run: Ended | None) -> Stop:
+        last = {pid: (word, cell) for word, cell, pid in lines}
+        ended_ones = {pid for pid, (word, cell) in last.items() if word == "scored" and cell == "fc"}
+        at = tuple(ACTIVITY[word] for pid, (word, _) in last.items() if pid not in ended_ones)
+        records = list(by_label(self.folder).values()) if (self.folder / "runs").is_dir() else []  # none may be damaged
+        return Stop(
+            how=how,
+            seconds=seconds,
+            at=at,
+            done=sum(record.state == "done" for record in records),
+            kept=kept(self.folder),
+            trained=frozenset(cell_of(record) for record in records if record.trained),
+            starts=counted(self.activity, "start"),
+            run=run,
+        )
+
+
+def moments(chance: random.Random, count: int, length: float) -> Iterator[float]:
+    """Seconds between stops that are uniformly distributed over a plan of this length."""
+    points = sorted(chance.uniform(0, length) for _ in range(count))
+    yield from (after - before for before, after in zip([0.0, *points], points, strict=False))
+
+
+def check_nothing_is_lost(disturbed: DisturbedRun, undisturbed: Undisturbed) -> None:
+    """Checks a plan that was stopped, after the same command has finished it."""
+    last = disturbed.finish()
+    assert last.code == 0, last.tail()
+    final = kept(disturbed.folder)
+    starts = counted(disturbed.activity, "start")
+    for stop in disturbed.stops:
+        assert {name: final[name] for name in stop.kept} == stop.kept, "a finished cell was written again"
+        again = {cell for cell in stop.trained if starts[cell] > stop.starts[cell]}
+        assert not again, "a trained cell was trained again"
+    assert last.out == undisturbed.run.out
+    assert rows(disturbed.folder) == undisturbed.rows
+    assert bodies(disturbed.folder, "model.safetensors", "curve.csv") == undisturbed.bodies
+    assert len(final) == 3 * CELLS
+    # A cell that was killed after it wrote its record leaves a lock, which is abandoned.
+    for path in (disturbed.folder / "runs").glob(f"*/{locks.LOCK}"):
+        lock = locks.read_lock(path.parent)
+        assert lock is not None
+        assert locks.LeaseMonitor().is_abandoned(lock)
+
+
+def shown(stops: list[Stop]) -> str:
+    """A table of the stops, for messages."""
+    lines = [f"{'how':8}{'after':>8}  {'done':>4}  running cells"]
+    for stop in stops:
+        at = ", ".join(stop.at) or stop.where
+        lines.append(f"{stop.how:8}{stop.seconds:7.2f}s  {stop.done:>4}  {at}")
+    counts = Counter(stop.where for stop in stops)
+    lines += [f"{count} of {len(stops)}: {where}" for where, count in counts.most_common()]
+    return "\n".join(lines)
+
+
+def stopped_at_random(
+    launch: Launch,
+    environment: dict[str, str],
+    folder: Path,
+    undisturbed: Undisturbed,
+    how: list[str],
+    chance: random.Random,
+    *,
+    early: float = 0.0,
+) -> DisturbedRun:
+    """A plan that is stopped by each of these signals, one after another, at random moments.
+
+    Args:
+        early: probability that a stop falls before the first cell has started.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    disturbed = DisturbedRun(folder, environment, launch)
+    for one, seconds in zip(how, moments(chance, len(how), undisturbed.working), strict=True):
+        at_first = chance.random() < early
+        when = -chance.uniform(0, undisturbed.starting) if at_first else seconds
+        if disturbed.stop_once(one, when, undisturbed.starting) is None:
+            break
+    disturbed.finish()
+    return disturbed
+
+
+def scored_cells(lines: list[tuple[str, str, int]]) -> int:
+    """Number of cells that are scored at their last tap."""
+    return sum(line[:2] == ("scored", "fc") for line in lines)
