@@ -155,8 +155,8 @@ def dim_loss(method: Any, params: dict[str, Any], images: Tensor, labels: Tensor
     output, maps = encoded(method, images, layout.output, layout.local)
     vectors = output.mean(dim=(2, 3)) if output.ndim == 4 else output
     critic = method.critics["local"]
-    positions = maps.permute(0, 2, 3, 1).reshape(len(images), -1, maps.shape[1])
-    keys = critic.places(positions.reshape(-1, positions.shape[2])).view(len(images), positions.shape[1], -1)
+    locations = maps.permute(0, 2, 3, 1).reshape(len(images), -1, maps.shape[1])
+    keys = critic.locations(locations.reshape(-1, locations.shape[2])).view(len(images), locations.shape[1], -1)
     scores = torch.einsum("iu,jlu->ijl", critic.vectors(vectors), keys)
     own = torch.eye(len(images), dtype=torch.bool)
     local = F.softplus(-scores[own]).mean() + F.softplus(scores[~own]).mean()
