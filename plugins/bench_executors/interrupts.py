@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any
 
@@ -30,6 +31,7 @@ def interrupts_delayed() -> Iterator[None]:
         yield
         return
     can_block = hasattr(signal, "pthread_sigmask")
+    resource_tracker.ensure_running()  # Python 3.11 unblocks Ctrl-C when it starts this process
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if can_block else set()
     try:
         yield
@@ -38,8 +40,8 @@ def interrupts_delayed() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    if received:
-        _deliver(received[0], handlers[received[0]])
+        if received:  # also if the start failed
+            _deliver(received[0], handlers[received[0]])
 
 
 def _deliver(number: int, handler: Any) -> None:
