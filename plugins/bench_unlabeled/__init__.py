@@ -28,12 +28,13 @@ from bench_unlabeled.params import (
 def bench_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
     """All evaluators of this plugin."""
     yield from _spectral_evaluators()
+    yield from _dimension_evaluators()
     yield from _hypersphere_evaluators()
     yield from _structural_evaluators()
 
 
 def _spectral_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
-    """`rankme`, `alpha_req`, `lidar`, `dimension`."""
+    """`rankme`, `alpha_req`."""
     yield benchmark.EvaluatorSpec(
         name="rankme",
         summary="effective rank of the features, without labels",
@@ -61,6 +62,10 @@ def _spectral_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
         "by measuring eigenspectrum decay, 2022",
         bibtex=references.AGRAWAL_2022,
     )
+
+
+def _dimension_evaluators() -> Iterable[benchmark.EvaluatorSpec]:
+    """`lidar`, `dimension`."""
     yield benchmark.EvaluatorSpec(
         name="lidar",
         summary="effective rank of image means relative to views, no labels",

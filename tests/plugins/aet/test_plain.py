@@ -65,7 +65,7 @@ def drawn_by_the_method(family: Any, side: int, count: int) -> NDArray[np.float6
 def drawn_plainly(family: Any, side: int, count: int) -> NDArray[np.float64]:
     rng = random.Random(12)
     if family is Affine:
-        return np.array([plain.affine(side, rng, sheared=True) for _ in range(count)])
+        return np.array([plain.affine(side, rng, with_shear=True) for _ in range(count)])
     return np.array([plain.projective(side, rng) for _ in range(count)])
 
 
@@ -89,7 +89,7 @@ def test_plain_transformations_have_the_distribution_of_the_method(family: Any, 
 def test_plain_similarity_keeps_right_angles() -> None:
     rng = random.Random(3)
     for _ in range(50):
-        a, b, _, d, e, _ = plain.affine(32, rng, sheared=False)
+        a, b, _, d, e, _ = plain.affine(32, rng, with_shear=False)
         assert a * b + d * e == pytest.approx(0, abs=1e-12)
         assert a == pytest.approx(e)
         assert 1 / 1.3 - 1e-9 <= math.hypot(a, d) <= 1 / 0.7 + 1e-9
