@@ -110,41 +110,39 @@ class CountingDataset:
         )
 
 
-def light_catalog(describe: CountingDataset | None = None, **versions: int) -> Catalog:
-    """Four kinds of plugins that can be planned but not run."""
-    version = versions.get("version", 1)
+def _methods(version: int) -> tuple[MethodSpec, ...]:
     pixels = EncoderSpec(name="-", summary="pixels", build=never_called, layout=vector_layout, min_side=1)
-    methods = (
+    untrained: dict[str, Any] = {"summary": "", "build": never_called, "trains": False}
+    return (
         MethodSpec(
             name="aet", summary="", build=never_called, params=MethodParams, recipe=light_recipe, version=version
         ),
         MethodSpec(name="local", summary="", build=never_called, supports=supports_maps),
         MethodSpec(
             name="weights",
-            summary="",
-            build=never_called,
             params=FileParams,
-            trains=False,
             seeded=False,
             identity=lambda params: {"sha256": "0123456789abcdef" * 4} if params.path else {},
+            **untrained,
         ),
-        MethodSpec(
-            name="pixels", summary="", build=never_called, trains=False, seeded=False, floor=True, own_encoder=pixels
-        ),
-        MethodSpec(name="untrained", summary="", build=never_called, trains=False, floor=True),
+        MethodSpec(name="pixels", seeded=False, floor=True, own_encoder=pixels, **untrained),
+        MethodSpec(name="untrained", floor=True, **untrained),
     )
+
+
+def light_catalog(describe: CountingDataset | None = None, **versions: int) -> Catalog:
+    """Four kinds of plugins that can be planned but not run."""
+    version = versions.get("version", 1)
+    unused: dict[str, Any] = {"summary": "", "build": never_called}
     encoders = (
-        EncoderSpec(
-            name="net", summary="", build=never_called, layout=light_layout, params=EncoderParams, version=version
-        ),
-        EncoderSpec(name="big", summary="", build=never_called, layout=light_layout, min_side=64),
-        EncoderSpec(name="vec", summary="", build=never_called, layout=vector_layout),
+        EncoderSpec(name="net", layout=light_layout, params=EncoderParams, version=version, **unused),
+        EncoderSpec(name="big", layout=light_layout, min_side=64, **unused),
+        EncoderSpec(name="vec", layout=vector_layout, **unused),
     )
+    metrics = (Metric(name="accuracy"),)
     evaluators = (
-        EvaluatorSpec(
-            name="knn", summary="", evaluate=never_called, metrics=(Metric(name="accuracy"),), params=KnnParams
-        ),
-        EvaluatorSpec(name="linear", summary="", evaluate=never_called, metrics=(Metric(name="accuracy"),), version=2),
+        EvaluatorSpec(name="knn", summary="", evaluate=never_called, metrics=metrics, params=KnnParams),
+        EvaluatorSpec(name="linear", summary="", evaluate=never_called, metrics=metrics, version=2),
     )
     folder = DatasetSpec(
         name="folder",
@@ -159,7 +157,7 @@ def light_catalog(describe: CountingDataset | None = None, **versions: int) -> C
         return tuple(Entry(spec=spec, provider=PROVIDER) for spec in specs)
 
     return Catalog(
-        methods=entries(methods),
+        methods=entries(_methods(version)),
         encoders=entries(encoders),
         evaluators=entries(evaluators),
         datasets=entries([folder]),

@@ -11,6 +11,7 @@ import dataclasses
 import time
 import traceback
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -156,7 +157,9 @@ def _write_failure(run: CellRun, state: State, reason: str, trace: str) -> None:
         run.folder.write_record(record)
 
 
-def _outcome(job: Job, state: State, started: float, reason: str = "", trace: str = "", cause: Cause = "") -> Outcome:
+def _outcome(
+    job: Job, state: State | Literal["elsewhere"], started: float, reason: str = "", trace: str = "", cause: Cause = ""
+) -> Outcome:
     return Outcome(
         cell_id=job.cell.id,
         folder=job.folder,

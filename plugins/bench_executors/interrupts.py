@@ -38,8 +38,8 @@ def interrupts_delayed() -> Iterator[None]:
     finally:
         if can_block:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
         if received:  # also if the start failed
             _deliver(received[0], handlers[received[0]])
 
