@@ -86,7 +86,7 @@ def train_head(
     """
     read = feature_reader(task, generator)
     labels = task.probe.train.labels[task.positions.to(task.probe.device)]
-    optimizer = _optimizer(head, recipe)
+    optimizer = build_optimizer(head, recipe)
     loss, steps = math.nan, 0
     for epoch in range(epochs):
         head.train()
@@ -170,7 +170,8 @@ def predict(head: nn.Module, probe: benchmark.Probe) -> Tensor:
     return torch.cat([head(block).argmax(dim=1) for block in features]).int().cpu()
 
 
-def _optimizer(head: nn.Module, recipe: HeadRecipe) -> torch.optim.Optimizer:
+def build_optimizer(head: nn.Module, recipe: HeadRecipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer for the head's parameters, with the initial learning rate."""
     start = recipe.rates[0][1]
     if recipe.optimizer == "adam":
         return torch.optim.Adam(head.parameters(), lr=start, betas=BETAS)

@@ -55,7 +55,7 @@ def decode(path: Path, size: int, gray: bool) -> NDArray[np.uint8]:
 
 
 def decode_all(
-    root: Path, names: Sequence[str], size: int, gray: bool, workers: int = 1
+    root: Path, names: Sequence[str], size: int, gray: bool, workers: int = 1, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[NDArray[np.uint8]]:
     """All images in order, in blocks (n, C, size, size), decoded by `workers` threads (see `threads_for`).
 
@@ -63,7 +63,7 @@ def decode_all(
         DataError: after the last block, if files could not be decoded; the message lists them.
     """
     channels = 1 if gray else 3
-    step = max(workers, BLOCK_BYTES // (channels * size * size))
+    step = max(workers, block_bytes // (channels * size * size))
     damaged: list[str] = []
 
     with ThreadPoolExecutor(workers) as pool:

@@ -60,11 +60,11 @@ def _network(inputs: int, units: int) -> nn.Sequential:
 
 
 @torch.no_grad()
-def score_pairs(critic: Critic, pairs: Pairs) -> RowScores:
+def score_pairs(critic: Critic, pairs: Pairs, rows_at_once: int = ROWS) -> RowScores:
     """Scores every vector with every image, in blocks of rows."""
     blocks = []
-    for first in range(0, len(pairs), ROWS):
-        rows = critic(pairs.vectors[first : first + ROWS], pairs.images)
+    for first in range(0, len(pairs), rows_at_once):
+        rows = critic(pairs.vectors[first : first + rows_at_once], pairs.images)
         blocks.append(reduce_rows(rows, first))
     return RowScores(
         own=torch.cat([block.own for block in blocks]), others=torch.cat([block.others for block in blocks])

@@ -35,20 +35,21 @@ def evaluate_knn(probe: benchmark.Probe, params: NeighborsParams) -> benchmark.E
     return benchmark.Evaluation(measurements=tuple(measurements), predictions=predictions)
 
 
-def vote(classes: Tensor, weights: Tensor, counts: Sequence[int]) -> dict[int, Tensor]:
+def vote(classes: Tensor, weights: Tensor, counts: Sequence[int], rows_at_once: int | None = None) -> dict[int, Tensor]:
     """The winning class of each query among its first k neighbors, for each k.
 
     Args:
         classes: (Q, K) int64, the neighbors' classes, nearest first.
         weights: (Q, K) float64, the neighbors' votes.
         counts: the values of k, ascending, at most K.
+        rows_at_once: queries per block; None: as many as fit into a block.
 
     Returns:
         k -> (Q,) int64. Of classes with equal sums, the one whose first neighbor is nearest wins.
     """
     num_classes = int(classes.max()) + 1
     winners: dict[int, list[Tensor]] = {k: [] for k in counts}
-    for start, stop in blocks(len(classes), rows_per_block(num_classes, bytes_each=32)):
+    for start, stop in blocks(len(classes), rows_at_once or rows_per_block(num_classes, bytes_each=32)):
         sums = torch.zeros(stop - start, num_classes, dtype=weights.dtype)
         first = first_positions(classes[start:stop], num_classes)
         done = 0

@@ -6,7 +6,7 @@ the tie decides which neighbors are among the first k.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -20,13 +20,16 @@ BLOCK_BYTES = 64 * 2**20
 COPY_BYTES = 512 * 2**20
 """Largest size of a normalized copy of a gallery in bytes; a larger gallery is searched in parts."""
 
+Search = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
+"""Queries (Q, D), gallery (G, D), k -> similarities (Q, k) and gallery indices (Q, k); the order of ties is undefined."""
+
 
 def unit_length(features: Tensor) -> Tensor:
     """Rows (N, D) divided by their Euclidean length, so inner products are cosines. Zero rows stay zero."""
     return F.normalize(features.detach().float(), dim=1)
 
 
-def nearest(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def nearest(queries: Tensor, gallery: Tensor, k: int, search: Search | None = None) -> tuple[Tensor, Tensor]:
     """The k gallery rows with the largest inner product for each query, exactly.
 
     Uses FAISS on the CPU and blocks of a matrix product on other devices.
@@ -35,6 +38,7 @@ def nearest(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
         queries: (Q, D) float32.
         gallery: (G, D) float32 on the same device.
         k: from 1 to G.
+        search: `search_by_faiss` or `search_by_blocks`; None: by the device.
 
     Returns:
         Similarities (Q, k) float32 and gallery indices (Q, k) int64, on the CPU, nearest first.
@@ -43,7 +47,8 @@ def nearest(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
         raise ValueError(f"k={k} is not valid for a gallery of {len(gallery)}: must be from 1 to its size")
     # One more than requested shows whether a tie decides which neighbor is the last one.
     searched = min(k + 1, len(gallery))
-    search = search_by_faiss if queries.device.type == "cpu" else search_by_blocks
+    if search is None:
+        search = search_by_faiss if queries.device.type == "cpu" else search_by_blocks
     similarities, indices = search(queries, gallery, searched)
     similarities, indices = _sort_neighbors(similarities, indices)
     if searched > k:
@@ -56,14 +61,14 @@ def nearest(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return similarities[:, :k], indices[:, :k]
 
 
-def nearest_by_cosine(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def nearest_by_cosine(queries: Tensor, gallery: Tensor, k: int, copy_bytes: int = COPY_BYTES) -> tuple[Tensor, Tensor]:
     """The k gallery rows with the largest cosine for each query, exactly, without a copy of a large gallery.
 
     Args and returns as `nearest`. Rows can have any length; rows of length zero have a cosine of 0.
     """
     queries = unit_length(queries)
     best: tuple[Tensor, Tensor] | None = None
-    for start, stop in blocks(len(gallery), max(1, COPY_BYTES // (4 * gallery.shape[1]))):
+    for start, stop in blocks(len(gallery), max(1, copy_bytes // (4 * gallery.shape[1]))):
         similarities, indices = nearest(queries, unit_length(gallery[start:stop]), min(k, stop - start))
         indices = indices + start
         if best is not None:
@@ -90,11 +95,13 @@ def search_by_faiss(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, T
     return torch.from_numpy(similarities), torch.from_numpy(indices)
 
 
-def search_by_blocks(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def search_by_blocks(
+    queries: Tensor, gallery: Tensor, k: int, rows_at_once: int | None = None
+) -> tuple[Tensor, Tensor]:
     """As `nearest`, for any device, with ties in torch's order."""
     results = [
         (queries[start:stop] @ gallery.T).topk(k, dim=1)
-        for start, stop in blocks(len(queries), rows_per_block(len(gallery)))
+        for start, stop in blocks(len(queries), rows_at_once or rows_per_block(len(gallery)))
     ]
     return torch.cat([block.values.cpu() for block in results]), torch.cat([block.indices.cpu() for block in results])
 

@@ -44,7 +44,7 @@ def test_rates_of_mlp_do_not_scale() -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [("fc1", torch.optim.SGD), ("mlp", torch.optim.Adam)])
 def test_optimizer_is_the_published_one(name: str, kind: type) -> None:
-    optimizer = training._optimizer(nn.Linear(2, 2), RECIPES[name])
+    optimizer = training.build_optimizer(nn.Linear(2, 2), RECIPES[name])
     assert type(optimizer) is kind
     expected: dict[str, object] = {"lr": 1e-4, "betas": (0.5, 0.999), "weight_decay": 0}
     if name == "fc1":

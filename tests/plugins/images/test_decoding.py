@@ -89,14 +89,11 @@ def test_float_pixels_are_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_blocks_and_threads_do_not_change_the_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
-) -> None:
+def test_blocks_and_threads_do_not_change_the_order(tmp_path: Path, workers: int) -> None:
     names = [f"{number}.png" for number in range(10)]
     for number, name in enumerate(names):
         Image.new("L", (8, 8), number).save(tmp_path / name)
-    monkeypatch.setattr(decoding, "BLOCK_BYTES", 4 * 64)
-    blocks = list(decoding.decode_all(tmp_path, names, 8, gray=True, workers=workers))
+    blocks = list(decoding.decode_all(tmp_path, names, 8, gray=True, workers=workers, block_bytes=4 * 64))
     assert [len(block) for block in blocks] == [4, 4, 2]
     assert np.concatenate(blocks)[:, 0, 0, 0].tolist() == list(range(10))
 

@@ -68,12 +68,11 @@ def test_reduce_rows_of_a_block_matches_the_whole_table() -> None:
     torch.testing.assert_close(part.others, whole.others[3:5])
 
 
-def test_score_pairs_does_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_score_pairs_does_not_depend_on_the_block_size() -> None:
     torch.manual_seed(0)
     critic, pairs = Critic(1, 1, 8), gaussian_pairs(10)
     whole = score_pairs(critic, pairs)
-    monkeypatch.setattr("bench_information.critic.ROWS", 3)
-    parts = score_pairs(critic, pairs)
+    parts = score_pairs(critic, pairs, rows_at_once=3)
     torch.testing.assert_close(parts.own, whole.own)
     torch.testing.assert_close(parts.others, whole.others)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from probe_samples import clusters, evaluate, fake_probe, scores
 
-from bench_probes import knn, neighbors
+from bench_probes import knn
 from bench_probes.params import NeighborsParams
 
 
@@ -42,12 +42,11 @@ def test_equal_votes_go_to_the_class_of_the_nearest() -> None:
     assert won[4].tolist() == [2, 1, 1]
 
 
-def test_votes_do_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_votes_do_not_depend_on_the_block_size() -> None:
     classes = torch.randint(5, (40, 9), generator=torch.Generator().manual_seed(0))
     weights = torch.rand(40, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     whole = knn.vote(classes, weights, [4, 9])
-    monkeypatch.setattr(neighbors, "BLOCK_BYTES", 500)
-    parts = knn.vote(classes, weights, [4, 9])
+    parts = knn.vote(classes, weights, [4, 9], rows_at_once=3)
     assert all(torch.equal(whole[k], parts[k]) for k in (4, 9))
     sums = [np.bincount(classes[row].numpy(), weights[row].numpy(), 5) for row in range(40)]
     assert whole[9].tolist() == [int(row.argmax()) for row in sums]

@@ -9,48 +9,44 @@ from probe_samples import Watcher, clusters
 from bench_probes import neighbors
 
 
-def test_faiss_and_blocked_products_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbors, "BLOCK_BYTES", 4 * 200 * 7)  # blocks of 7 queries
+def test_faiss_and_blocked_products_agree() -> None:
     queries, gallery = neighbors.unit_length(clusters(50, 0)[0]), neighbors.unit_length(clusters(200, 1)[0])
     by_faiss = neighbors.search_by_faiss(queries, gallery, 12)
-    by_blocks = neighbors.search_by_blocks(queries, gallery, 12)
+    by_blocks = neighbors.search_by_blocks(queries, gallery, 12, rows_at_once=7)
     assert torch.equal(by_faiss[1], by_blocks[1])
     torch.testing.assert_close(by_faiss[0], by_blocks[0])
     torch.testing.assert_close(by_faiss[1], (queries @ gallery.T).argsort(dim=1, descending=True)[:, :12])
 
 
-@pytest.mark.parametrize("search", ["search_by_faiss", "search_by_blocks"])
+@pytest.mark.parametrize("search", [neighbors.search_by_faiss, neighbors.search_by_blocks])
 @pytest.mark.parametrize("k", [1, 3, 9, 150])
-def test_ties_go_to_the_lower_gallery_index(search: str, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbors, "search_by_faiss", getattr(neighbors, search))
+def test_ties_go_to_the_lower_gallery_index(search: neighbors.Search, k: int) -> None:
     gallery = torch.zeros(300, 2)
     gallery[:, 0] = torch.arange(300) % 2
     queries = torch.tensor([[1.0, 0.0]]).repeat(30, 1)
-    _, indices = neighbors.nearest(queries, gallery, k)
+    _, indices = neighbors.nearest(queries, gallery, k, search)
     assert torch.equal(indices, torch.arange(1, 2 * k, 2).expand(30, k))
 
 
 @pytest.mark.parametrize("rows", [1, 7, 60, 300])
 @pytest.mark.parametrize("k", [1, 20, 300])
-def test_search_in_parts_gives_the_neighbors_of_the_whole(rows: int, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_search_in_parts_gives_the_neighbors_of_the_whole(rows: int, k: int) -> None:
     """Small whole numbers: many cosines are equal, and all are exact."""
     generator = torch.Generator().manual_seed(0)
     gallery = torch.nn.functional.one_hot(torch.randint(0, 6, (300,), generator=generator)).float()
     gallery *= 2.0 ** torch.randint(-2, 3, (300, 1), generator=generator)
     queries = torch.randint(-3, 4, (40, 6), generator=generator).float()
-    monkeypatch.setattr(neighbors, "COPY_BYTES", 4 * 6 * rows)
-    similarities, indices = neighbors.nearest_by_cosine(queries, gallery, k)
+    similarities, indices = neighbors.nearest_by_cosine(queries, gallery, k, copy_bytes=4 * 6 * rows)
     cosines = neighbors.unit_length(queries) @ neighbors.unit_length(gallery).T
     expected = cosines.sort(dim=1, descending=True, stable=True)
     assert torch.equal(indices, expected.indices[:, :k])
     torch.testing.assert_close(similarities, expected.values[:, :k])
 
 
-def test_large_gallery_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbors, "COPY_BYTES", 4 * 64 * 50)  # 50 rows
+def test_large_gallery_is_not_copied() -> None:
     queries, gallery = torch.ones(10, 64), torch.ones(400, 64)
     with Watcher() as watcher:
-        neighbors.nearest_by_cosine(queries, gallery, 3)
+        neighbors.nearest_by_cosine(queries, gallery, 3, copy_bytes=4 * 64 * 50)  # 50 rows
     assert watcher.largest == 50 * 64
 
 
