@@ -31,7 +31,7 @@ WATCH_SECONDS = 0.5
 """Seconds between two checks of the cells that another run works on."""
 
 
-Estimate = Callable[[Cell], tuple[float | None, int | None]]
+Estimator = Callable[[Cell], tuple[float | None, int | None]]
 """Cell -> (seconds of training and scoring, bytes held), from past records; None where there are none."""
 
 
@@ -45,7 +45,7 @@ def run(
     catalog: Catalog,
     config: RunConfig,
     reporter: Reporter,
-    estimate: Estimate = no_estimate,
+    estimate: Estimator = no_estimate,
 ) -> Iterator[Outcome]:
     """Runs the pending cells, longest first, and yields each outcome when it is final. Closing the iterator stops the run.
 
@@ -113,7 +113,7 @@ def _executor(spec: ExecutorSpec, config: RunConfig) -> Executor:
     )
 
 
-def _job(pending: PendingCell, config: RunConfig, spec: ExecutorSpec, estimate: Estimate) -> Job:
+def _job(pending: PendingCell, config: RunConfig, spec: ExecutorSpec, estimate: Estimator) -> Job:
     seconds, memory = estimate(pending.cell)
     return Job(
         cell=pending.cell,
