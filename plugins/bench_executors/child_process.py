@@ -7,10 +7,14 @@ import os
 import signal
 import threading
 from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING
 
 import benchmark
 from bench_executors.output import finish_output, output_path, redirected_to
 from benchmark.progress import Event
+
+if TYPE_CHECKING:
+    from benchmark.executors import StopRequest
 
 
 def run_in_child(job: benchmark.Job, device: str, pipe: Connection) -> None:
@@ -19,23 +23,26 @@ def run_in_child(job: benchmark.Job, device: str, pipe: Connection) -> None:
     SIGTERM asks the cell to write a checkpoint and stop. SIGINT is ignored: a terminal sends it to every process, and the
     parent decides.
     """
-    from benchmark.executors import StopRequest, run_cell
+    from benchmark.executors import StopRequest
 
     stop = StopRequest()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: stop.request())
     threading.Thread(target=_exit_with_parent, daemon=True).start()
+    try:
+        signal.signal(signal.SIGTERM, lambda *_: stop.request())
+        _run(job, device, pipe, stop)
+    except KeyboardInterrupt:  # at whichever moment: while the process starts, runs the cell or ends
+        output_path(job, os.getpid()).unlink(missing_ok=True)
+
+
+def _run(job: benchmark.Job, device: str, pipe: Connection, stop: StopRequest) -> None:
+    from benchmark.executors import run_cell
 
     def report(event: Event) -> None:
         pipe.send(event)
 
-    path = output_path(job, os.getpid())
-    with redirected_to(path):
-        try:
-            outcome = run_cell(job, device=use_gpu(device), reporter=report, stop=stop)
-        except KeyboardInterrupt:
-            path.unlink(missing_ok=True)
-            return
+    with redirected_to(output_path(job, os.getpid())):
+        outcome = run_cell(job, device=use_gpu(device), reporter=report, stop=stop)
     finish_output(job, os.getpid(), keep=outcome.state == "failed")
     pipe.send(outcome)
     pipe.close()
