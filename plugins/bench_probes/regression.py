@@ -62,12 +62,13 @@ class Standardized:
         return _standardized(features, self.full_shift, self.full_scale)
 
 
-def standardize(features: Tensor, rows: Tensor) -> Standardized:
+def standardize(features: Tensor, rows: Tensor, max_copy_bytes: int | None = None) -> Standardized:
     """Features standardized with the mean and standard deviation of some rows.
 
     Args:
         features: (N, D) float32; not changed.
         rows: (N,) bool, the rows that mean and deviation are computed from.
+        max_copy_bytes: largest size of features that are copied; None: `MAX_COPY_BYTES`.
     """
     weights = rows.float() / rows.sum()
     pieces = list(blocks(len(features), rows_per_block(features.shape[1])))
@@ -83,12 +84,12 @@ def standardize(features: Tensor, rows: Tensor) -> Standardized:
     deviation = variance.sqrt()
     varies = deviation > torch.finfo(torch.float32).eps * mean.abs()
     scale = torch.where(varies, 1 / deviation, 0.0).float()
-    return _standardized(features, shift, scale)
+    return _standardized(features, shift, scale, max_copy_bytes)
 
 
-def _standardized(features: Tensor, shift: Tensor, scale: Tensor) -> Standardized:
+def _standardized(features: Tensor, shift: Tensor, scale: Tensor, max_copy_bytes: int | None = None) -> Standardized:
     full = {"full_shift": shift, "full_scale": scale}
-    if features.numel() * 4 > MAX_COPY_BYTES:
+    if features.numel() * 4 > (MAX_COPY_BYTES if max_copy_bytes is None else max_copy_bytes):
         return Standardized(features=features, shift=shift, scale=scale, **full)
     copied = torch.sub(features, shift).mul_(scale)
     return Standardized(features=copied, shift=torch.zeros_like(shift), scale=torch.ones_like(scale), **full)
@@ -112,14 +113,16 @@ class Curvature:
         return (inside * (1 / (confidence * self.variances + strength) - rest)) @ self.basis.T + gradient * rest
 
 
-def curvature(features: Tensor) -> Curvature:
+def curvature(features: Tensor, rows: int | None = None) -> Curvature:
     """Estimates the curvature from a sample of rows: all directions of up to `MAX_BASIS` features, else those of most variance.
 
     Args:
         features: (N, D) float32, not standardized.
+        rows: largest size of the sample; None: `SAMPLE` or `SMALL_SAMPLE`, depending on D.
     """
     width = features.shape[1]
-    sample = features[:: -(-len(features) // (SAMPLE if width <= MAX_BASIS else SMALL_SAMPLE))]
+    rows = rows or (SAMPLE if width <= MAX_BASIS else SMALL_SAMPLE)
+    sample = features[:: -(-len(features) // rows)]
     data = standardize(sample, torch.ones(len(sample), dtype=torch.bool, device=features.device))
     sample = torch.sub(data.features, data.shift).mul_(data.scale)
     if width <= len(sample):
