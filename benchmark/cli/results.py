@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 @click.command(name="table")
 @records_argument
 @format_option
-@click.option("--published", is_flag=True, help="Compare with published results; lists all differing settings.")
+@click.option(
+    "--published",
+    "--expected",
+    "published",
+    is_flag=True,
+    help="Compare with published results; lists all differing settings.",
+)
 @click.option(
     "--by",
     type=click.Choice(["method", "tap"]),

@@ -89,7 +89,7 @@ def test_unknown_name_is_refused_with_the_nearest_one(
         (("mean_color", "--epochs", "few"), ("--epochs",)),
         (("mean_color", "--budget", "rich"), ("--budget", "quick", "paper")),
         (("mean_color", "--rerun", "some"), ("--rerun", "stale")),
-        (("mean_color", "--format", "html"), ("--format", "latex")),
+        (("mean_color", "--format", "odt"), ("--format", "latex")),
         (("mean_color", "--threads-per-cell", "0"), ("--threads-per-cell",)),
         (("mean_color", "--executor", "inline,local"), ("--executor inline,local: name exactly one executor",)),
         (("mean_color", "--dataset", "fault_specks"), ("4 x 4 pixels", "8")),
