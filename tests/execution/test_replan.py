@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from conftest import Bench
 from PIL import Image
+from verified_runs import change_records, verified
 
-from benchmark.api.catalog import Catalog, load_catalog
+from benchmark.api.catalog import load_catalog
 from benchmark.errors import UsageError
-from benchmark.execution import verify
 from benchmark.execution.replan import replan
-from benchmark.records.record import RECORD
-from benchmark.records.record_files import read_records
-
-CELL = ("--encoders", "tiny", "--dataset", "stripes", "--evaluators", "centroid", "--no-floors", "--device", "cpu")
-
-
-@pytest.fixture
-def runs(third_party: Path, bench: Bench, tmp_path: Path) -> Path:
-    """Two finished cells of a third-party method, of two seeds and with a recipe of their own."""
-    words = ("run", "--methods", "mean_color", *CELL, "--executor", "inline", "--epochs", "2", "--set", "lr=0.01")
-    result = bench(*words, "--seeds", "2", "--quiet", "--out", "runs")
-    assert result.exit_code == 0, result.output
-    return tmp_path / "runs"
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def change_records(folder: Path, change: Any) -> None:
-    """Changes each record's parsed file."""
-    for path in folder.glob(f"*/{RECORD}"):
-        body = json.loads(path.read_text())
-        change(body)
-        path.write_text(json.dumps(body))
-
-
-def verified(runs: Path, **options: Any) -> list[verify.VerifiedCell]:
-    records, _ = read_records(runs)
-    return list(verify.verify(records, verify.VerifyOptions(**{"data_dir": runs, **options}), load_catalog()))
+from benchmark.records.leaderboard import read_leaderboard
 
 
 def test_replan_rejects_a_record_of_another_version(runs: Path, bench: Bench) -> None:
@@ -97,17 +66,11 @@ def test_replan_needs_the_path_of_a_folder_dataset_and_checks_its_contents(
     assert "havechangedsincethetraining" in "".join(result.output.split())
 
 
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
-
-
 RESULTS = Path(__file__).parents[2] / "results"
 
 
-def test_replan_gives_the_ids_of_the_digits_leaderboard(catalog: Catalog, tmp_path: Path) -> None:
-    from benchmark.records.leaderboard import read_leaderboard
-
+def test_replan_gives_the_ids_of_the_digits_leaderboard(tmp_path: Path) -> None:
+    catalog = load_catalog()
     for record in read_leaderboard(RESULTS / "digits.jsonl"):
         try:
             planned = replan(record, tmp_path, None, catalog)

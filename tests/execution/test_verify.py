@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,44 +10,19 @@ import pytest
 import torch
 from conftest import Bench
 from sample_records import sample_record, sample_score
+from verified_runs import change_records, verified
 
-from benchmark.api.catalog import load_catalog
 from benchmark.api.cells import Job, Outcome
 from benchmark.errors import UsageError
 from benchmark.execution import verify
 from benchmark.records.index import INDEX
-from benchmark.records.record import RECORD, Record
-from benchmark.records.record_files import read_records
-
-CELL = ("--encoders", "tiny", "--dataset", "stripes", "--evaluators", "centroid", "--no-floors", "--device", "cpu")
-
-
-@pytest.fixture
-def runs(third_party: Path, bench: Bench, tmp_path: Path) -> Path:
-    """Two finished cells of a third-party method, of two seeds and with a recipe of their own."""
-    words = ("run", "--methods", "mean_color", *CELL, "--executor", "inline", "--epochs", "2", "--set", "lr=0.01")
-    result = bench(*words, "--seeds", "2", "--quiet", "--out", "runs")
-    assert result.exit_code == 0, result.output
-    return tmp_path / "runs"
+from benchmark.records.record import Record
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     """All files but the index, which is derived from them."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != INDEX]
     return {str(path): path.read_bytes() for path in files}
-
-
-def change_records(folder: Path, change: Any) -> None:
-    """Changes each record's parsed file."""
-    for path in folder.glob(f"*/{RECORD}"):
-        body = json.loads(path.read_text())
-        change(body)
-        path.write_text(json.dumps(body))
-
-
-def verified(runs: Path, **options: Any) -> list[verify.VerifiedCell]:
-    records, _ = read_records(runs)
-    return list(verify.verify(records, verify.VerifyOptions(**{"data_dir": runs, **options}), load_catalog()))
 
 
 def test_verify_reproduces_a_cell_to_the_last_bit_and_changes_nothing(runs: Path, bench: Bench) -> None:
