@@ -52,6 +52,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def environment(site: Path) -> dict[str, str]:
+    """The variables of a `bench` process with both distributions and only their quick, valid plugins."""
+    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": THIRD_PARTY}
+
+
 @pytest.fixture
 def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Both distributions are installed beside repbench, in this process and in its child processes."""

@@ -13,17 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import THIRD_PARTY, Bench, Launch
+from conftest import Bench, Launch
 from launched import Ended, bodies, by_label, command, counted, ended, kept, rows
 
 from benchmark.records import locks
 from benchmark.records.record import Record
-
-
-@pytest.fixture(scope="module")
-def environment(site: Path) -> dict[str, str]:
-    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": THIRD_PARTY}
-
 
 Mount = Callable[[Path, str], None]
 

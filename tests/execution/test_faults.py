@@ -16,11 +16,6 @@ BROKEN = f"{THIRD_PARTY},third_party_absent,third_party_exit"
 """With two plugins that cannot be imported."""
 
 
-@pytest.fixture(scope="module")
-def environment(site: Path) -> dict[str, str]:
-    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": THIRD_PARTY}
-
-
 # --- everything at once -----------------------------------------------------------------------------------------------
 
 FAULTY = (

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import THIRD_PARTY, Launch
+from conftest import Launch
 from disturbed_runs import (
     CELLS,
     DELAYS,
@@ -48,8 +48,8 @@ from benchmark.records.record import Record
 
 
 @pytest.fixture(scope="module")
-def environment(site: Path) -> dict[str, str]:
-    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": THIRD_PARTY, **DELAYS}
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    return {**environment, **DELAYS}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import THIRD_PARTY, Launch
+from conftest import Launch
 from launched import Ended, by_label, cell_of, command, counted, ended, living, notes, rows, until, until_all_gone
 
 from benchmark.records.locks import LOCK
@@ -23,9 +23,8 @@ WORDS = command("steady,steady_noise", "--seeds", "4", "--per-device", "1", eval
 
 
 @pytest.fixture(scope="module")
-def environment(site: Path) -> dict[str, str]:
-    times = {"THIRD_PARTY_STEP_SECONDS": "0.04", "THIRD_PARTY_SCORE_SECONDS": "0.05"}
-    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": THIRD_PARTY, **times}
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    return {**environment, "THIRD_PARTY_STEP_SECONDS": "0.04", "THIRD_PARTY_SCORE_SECONDS": "0.05"}
 
 
 def run_single(launch: Launch, environment: dict[str, str], folder: Path) -> Ended:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import THIRD_PARTY, Bench, Launch
+from conftest import Bench, Launch
 from launched import Ended, command, ended, is_alive, rows, until
 
 from bench_executors.child_process import use_gpu
@@ -21,11 +21,6 @@ from bench_executors.interrupts import interrupts_delayed
 from bench_executors.local import GRACE_SECONDS, PRELOADED
 from benchmark.records.record import Record
 from benchmark.records.record_files import read_records
-
-
-@pytest.fixture(scope="module")
-def environment(site: Path) -> dict[str, str]:
-    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": THIRD_PARTY}
 
 
 def records(folder: Path) -> dict[str, Record]:

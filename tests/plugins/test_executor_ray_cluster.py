@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import THIRD_PARTY, Launch
+from conftest import Launch
+from launched import command, is_alive, until
 
 from benchmark.records.record import CHECKPOINT
 from benchmark.records.record_files import read_records
@@ -28,22 +29,10 @@ pytestmark = [
 TIMEOUT = 300.0
 """Seconds after which a test gives up."""
 CELLS = 20
-WORDS = ("--encoders", "tiny", "--dataset", "stripes", "--evaluators", "centroid", "--no-floors", "--device", "cpu")
 
 
 def words(methods: str, *more: str) -> list[str]:
-    return ["run", "--methods", methods, *WORDS, "--threads-per-cell", "1", "--out", "runs", *more]
-
-
-def environment_of(site: Path, **more: str) -> dict[str, str]:
-    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": THIRD_PARTY, **more}
-
-
-def until(condition: Any, what: str) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline, f"timed out waiting for {what}"
-        time.sleep(0.05)
+    return command(methods, "--threads-per-cell", "1", *more)
 
 
 def states(folder: Path) -> dict[str, str]:
@@ -58,13 +47,6 @@ def descendants(pid: int) -> set[int]:
     while more := {child for child, parent in parents.items() if parent in tree} - tree:
         tree |= more
     return tree - {pid}
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
@@ -93,12 +75,14 @@ def cluster(monkeypatch: pytest.MonkeyPatch, site: Path) -> Iterator[Any]:
 
 
 def test_cells_survive_the_death_of_one_of_two_nodes(
-    cluster: Any, launch: Launch, site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: Any, launch: Launch, environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start = time.monotonic()
     more = ("--seeds", str(CELLS), "--epochs", "300", "--executor", f"ray[address='{cluster.address}']")
-    process = launch(words("mean_color", *more), tmp_path, **environment_of(site))
-    until(lambda: process.poll() is not None or len(list(tmp_path.glob("runs/*/record.json"))) >= 5, "five cells")
+    process = launch(words("mean_color", *more), tmp_path, **environment)
+    until(
+        lambda: process.poll() is not None or len(list(tmp_path.glob("runs/*/record.json"))) >= 5, "five cells", TIMEOUT
+    )
     (other,) = cluster.worker_nodes
     (raylet,) = (started.process.pid for started in other.all_processes["raylet"])
     os.kill(raylet, signal.SIGKILL)
@@ -117,14 +101,14 @@ def test_cells_survive_the_death_of_one_of_two_nodes(
 
 
 def test_ctrl_c_returns_the_checkpoint_of_a_running_cell_and_ends_ray(
-    launch: Launch, site: Path, tmp_path: Path
+    launch: Launch, environment: dict[str, str], tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     gate.touch()
-    where = environment_of(site, THIRD_PARTY_GATE=str(gate))
+    where = {**environment, "THIRD_PARTY_GATE": str(gate)}
     process = launch(words("mean_color,fault_waits", "--executor", "ray"), tmp_path, **where)
-    until(lambda: process.poll() is not None or (tmp_path / "gate.reached").exists(), "the cell in its step")
-    until(lambda: states(tmp_path).get("mean_color") == "done", "the other cell")
+    until(lambda: process.poll() is not None or (tmp_path / "gate.reached").exists(), "the cell in its step", TIMEOUT)
+    until(lambda: states(tmp_path).get("mean_color") == "done", "the other cell", TIMEOUT)
     below = descendants(process.pid)
     assert len(below) > 2
     addresses = listens_at({process.pid, *below})
@@ -137,7 +121,7 @@ def test_ctrl_c_returns_the_checkpoint_of_a_running_cell_and_ends_ray(
     assert process.returncode == 130, err
     assert states(tmp_path) == {"mean_color": "done", "fault_waits": "interrupted"}
     assert len(list((tmp_path / "runs").glob(f"*/{CHECKPOINT}"))) == 1
-    until(lambda: not any(is_alive(pid) for pid in below), "the end of Ray")
+    until(lambda: not any(is_alive(pid) for pid in below), "the end of Ray", TIMEOUT)
     assert not list((tmp_path / "runs").glob("*/lock.json"))
     again = launch(words("mean_color,fault_waits", "--executor", "inline"), tmp_path, **where)
     assert again.communicate(timeout=TIMEOUT)[1]
@@ -145,10 +129,10 @@ def test_ctrl_c_returns_the_checkpoint_of_a_running_cell_and_ends_ray(
     assert set(states(tmp_path).values()) == {"done"}
 
 
-def test_hung_cell_fails_alone(launch: Launch, site: Path, tmp_path: Path) -> None:
+def test_hung_cell_fails_alone(launch: Launch, environment: dict[str, str], tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     gate.touch()
-    where = environment_of(site, THIRD_PARTY_GATE=str(gate))
+    where = {**environment, "THIRD_PARTY_GATE": str(gate)}
     more = ("--timeout", "5", "--executor", "ray")
     process = launch(words("fault_waits,mean_color,fault_exits", *more), tmp_path, **where)
     _, err = process.communicate(timeout=TIMEOUT)

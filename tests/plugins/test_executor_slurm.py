@@ -13,7 +13,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import THIRD_PARTY, Launch
+from conftest import Launch
+from launched import TIMEOUT, command, until
 from sample_jobs import sample_job
 
 import bench_executors
@@ -32,36 +33,20 @@ from bench_executors import slurm_executor  # noqa: E402  # imports submitit
 from bench_executors.slurm_executor import SlurmExecutor  # noqa: E402
 from bench_executors.slurm_job import HUNG, HUNG_STATUS, Watchdog, preemption_stops  # noqa: E402
 
-TIMEOUT = 120.0
-"""Seconds after which a test gives up."""
-
 
 def context(**params: Any) -> ExecutorContext:
     return ExecutorContext(params=SlurmParams(**params), devices=("cpu",), slots=1, threads=3)
 
 
-def command(folder: Path, name: str, *lines: str) -> None:
+def write_command(folder: Path, name: str, *lines: str) -> None:
     """Writes a script in place of a command of Slurm."""
     path = folder / name
     path.write_text("\n".join(("#!/bin/bash", *lines, "")))
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-def environment_of(site: Path) -> dict[str, str]:
-    return {"PYTHONPATH": str(site), "BENCH_PLUGINS": THIRD_PARTY}
-
-
 def words(executor: str) -> list[str]:
-    where = ("--dataset", "stripes", "--evaluators", "centroid", "--no-floors", "--device", "cpu", "--out", "runs")
-    methods = ("--methods", "mean_color,fault_waits", "--encoders", "tiny")
-    return ["run", *methods, *where, "--executor", executor]
-
-
-def until(condition: Any, what: str) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline, f"timed out waiting for {what}"
-        time.sleep(0.05)
+    return command("mean_color,fault_waits", "--executor", executor)
 
 
 # --- submission --------------------------------------------------------------------------------------------------------
@@ -72,10 +57,10 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Replacements for the commands of Slurm. sbatch accepts a job and does nothing."""
     folder = tmp_path / "slurm"
     folder.mkdir()
-    command(folder, "srun", "exit 1")
-    command(folder, "sbatch", f'cp "$1" {folder}/submitted.sh', 'echo "Submitted batch job 77"')
-    command(folder, "sacct", 'echo "JobID|State|NodeList"')
-    command(folder, "scancel", f'echo "$@" >> {folder}/canceled')
+    write_command(folder, "srun", "exit 1")
+    write_command(folder, "sbatch", f'cp "$1" {folder}/submitted.sh', 'echo "Submitted batch job 77"')
+    write_command(folder, "sacct", 'echo "JobID|State|NodeList"')
+    write_command(folder, "scancel", f'echo "$@" >> {folder}/canceled')
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     return folder
 
@@ -138,7 +123,7 @@ def test_interrupt_cancels_the_jobs(slurm: Path, tmp_path: Path, submit: Callabl
 
 
 def test_jobs_that_slurm_rejects_are_reported_with_its_message(slurm: Path, tmp_path: Path) -> None:
-    command(slurm, "sbatch", 'echo "sbatch: error: invalid partition specified: long" >&2', "exit 1")
+    write_command(slurm, "sbatch", 'echo "sbatch: error: invalid partition specified: long" >&2', "exit 1")
     with pytest.raises(UsageError, match=r"Slurm does not accept the jobs \(.*invalid partition specified: long"):
         next(SlurmExecutor(context()).run([sample_job(out=tmp_path / "runs")], lambda event: None))
 
@@ -272,8 +257,8 @@ def test_preempted_cell_writes_a_checkpoint_before_it_is_queued_again() -> None:
     assert order == ["written", "queued"]
 
 
-def test_cells_run_as_jobs_of_submitit(launch: Launch, site: Path, tmp_path: Path) -> None:
-    process = launch(words("slurm[cluster=local]"), tmp_path, **environment_of(site))
+def test_cells_run_as_jobs_of_submitit(launch: Launch, environment: dict[str, str], tmp_path: Path) -> None:
+    process = launch(words("slurm[cluster=local]"), tmp_path, **environment)
     _, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, err
     assert {record.state for record in read_records(tmp_path / "runs")[0]} == {"done"}
@@ -282,10 +267,12 @@ def test_cells_run_as_jobs_of_submitit(launch: Launch, site: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_preempted_cell_is_queued_again_and_resumes(launch: Launch, site: Path, tmp_path: Path) -> None:
+def test_preempted_cell_is_queued_again_and_resumes(
+    launch: Launch, environment: dict[str, str], tmp_path: Path
+) -> None:
     gate = tmp_path / "gate"
     gate.touch()
-    process = launch(words("slurm[cluster=local]"), tmp_path, **environment_of(site), THIRD_PARTY_GATE=str(gate))
+    process = launch(words("slurm[cluster=local]"), tmp_path, **environment, THIRD_PARTY_GATE=str(gate))
     reached = tmp_path / "gate.reached"
     until(lambda: reached.exists() or process.poll() is not None, "the cell in its step")
     os.kill(int(reached.read_text()), signal.SIGUSR2)
@@ -299,19 +286,21 @@ def test_preempted_cell_is_queued_again_and_resumes(launch: Launch, site: Path, 
 
 
 @pytest.mark.slow
-def test_array_runs_all_cells(slurm: Path, launch: Launch, site: Path, tmp_path: Path) -> None:
+def test_array_runs_all_cells(slurm: Path, launch: Launch, environment: dict[str, str], tmp_path: Path) -> None:
     variables = "SLURM_JOB_ID=77$i SLURM_ARRAY_JOB_ID=77 SLURM_ARRAY_TASK_ID=$i SLURM_NTASKS=1 SLURM_JOB_NUM_NODES=1"
     ranks = "SLURM_NODEID=0 SLURM_PROCID=0 SLURM_LOCALID=0"
-    command(
+    write_command(
         slurm,
         "sbatch",
         f'cp "$1" {slurm}/submitted.sh',
         f'for i in 0 1; do env {variables} {ranks} setsid bash "{slurm}/submitted.sh" >"{slurm}/$i.txt" 2>&1 & done',
         'echo "Submitted batch job 77"',
     )
-    command(slurm, "srun", 'while [[ "$1" == --* ]]; do [[ "$1" == --unbuffered ]] || shift; shift; done', 'exec "$@"')
-    command(slurm, "sacct", 'echo "JobID|State|NodeList"', 'echo "77_0|RUNNING|n"', 'echo "77_1|RUNNING|n"')
-    process = launch(words("slurm[minutes=10]"), tmp_path, **environment_of(site))
+    write_command(
+        slurm, "srun", 'while [[ "$1" == --* ]]; do [[ "$1" == --unbuffered ]] || shift; shift; done', 'exec "$@"'
+    )
+    write_command(slurm, "sacct", 'echo "JobID|State|NodeList"', 'echo "77_0|RUNNING|n"', 'echo "77_1|RUNNING|n"')
+    process = launch(words("slurm[minutes=10]"), tmp_path, **environment)
     _, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, err
     assert sbatch_options(slurm)["array"] == "0-1%2"
