@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from generators import seeded
+from method_samples import make_context
 from numpy.typing import NDArray
 
 import bench_aet
@@ -52,17 +52,5 @@ def make_method(name: str, encoder: NormalizedEncoder, shape: Shape = RGB, **par
     spec = METHODS[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return spec.build(
-            benchmark.MethodContext(
-                params=spec.params(**params),
-                encoder=encoder,
-                layout=encoder.layout,
-                image_shape=shape,
-                num_images=100,
-                num_classes=10 if spec.labels == "all" else None,
-                total_steps=10,
-                mean=(0.5,) * shape[0],
-                std=(0.5,) * shape[0],
-                generator=seeded(),
-            )
-        )
+        classes = 10 if spec.labels == "all" else None
+        return spec.build(make_context(encoder, spec.params(**params), image_shape=shape, num_classes=classes))

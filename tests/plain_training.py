@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
+from method_samples import make_context
 from plain_losses import MEAN, PLAIN_LOSSES, STD, shifted_and_mirrored
 from torch import Tensor, nn
 
@@ -124,16 +125,13 @@ class Case:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(SEED, "method"))
             method = spec.build(
-                MethodContext(
-                    params=spec.params(**self.params),
-                    encoder=encoder,
-                    layout=encoder.layout,
+                make_context(
+                    encoder,
+                    spec.params(**self.params),
                     image_shape=(3, self.side, self.side),
                     num_images=COUNT,
                     num_classes=CLASSES if spec.labels == "all" else None,
                     total_steps=self.recipe.epochs * STEPS,
-                    mean=tuple(encoder.mean.flatten().tolist()),
-                    std=tuple(encoder.std.flatten().tolist()),
                     generator=torch.Generator().manual_seed(derived_seed(SEED, "build")),
                 )
             )

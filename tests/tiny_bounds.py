@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from method_samples import make_context
 from torch import Tensor, nn
 
 import bench_bounds
@@ -49,27 +50,4 @@ def make_encoder(name: str, shape: tuple[int, int, int] = DIGIT, **choices: Any)
 
 
 def build_method(method: str, encoder: NormalizedEncoder, params: Any = None, num_classes: int | None = None) -> Any:
-    context = benchmark.MethodContext(
-        params=params or benchmark.NoParams(),
-        encoder=encoder,
-        layout=encoder.layout,
-        image_shape=DIGIT,
-        num_images=64,
-        num_classes=num_classes,
-        total_steps=10,
-        mean=(0.3,),
-        std=(0.4,),
-        generator=torch.Generator().manual_seed(0),
-    )
-    return METHODS[method].build(context)
-
-
-def make_batch(images: Tensor, labels: Tensor | None = None) -> benchmark.Batch:
-    return benchmark.Batch(
-        images=images,
-        raw=(images * 255).byte(),
-        index=torch.arange(len(images)),
-        progress=0.0,
-        generator=torch.Generator().manual_seed(0),
-        labels=labels,
-    )
+    return METHODS[method].build(make_context(encoder, params or benchmark.NoParams(), num_classes=num_classes))

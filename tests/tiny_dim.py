@@ -4,6 +4,7 @@ import math
 
 import torch
 from generators import seeded
+from method_samples import make_batch, make_context
 from torch import nn
 
 import benchmark
@@ -39,35 +40,13 @@ def tiny_encoder(kind="vector"):
     return NormalizedEncoder(Tiny(kind), layout, (0.5,), (0.5,))
 
 
-def context(encoder, params):
-    return benchmark.MethodContext(
-        params=params,
-        encoder=encoder,
-        layout=encoder.layout,
-        image_shape=(1, 8, 8),
-        num_images=100,
-        num_classes=None,
-        total_steps=10,
-        mean=(0.5,),
-        std=(0.5,),
-        generator=seeded(),
-    )
-
-
 def tiny_method(kind="vector", seed=0, **params):
     torch.manual_seed(seed)
-    return DeepInfoMax(context(tiny_encoder(kind), DimParams(**{"units": 32, **params})))
+    return DeepInfoMax(make_context(tiny_encoder(kind), DimParams(**{"units": 32, **params})))
 
 
 def batch(count=8, seed=0):
-    images = torch.rand(count, 1, 8, 8, generator=seeded(seed))
-    return benchmark.Batch(
-        images=images,
-        raw=(images * 255).to(torch.uint8),
-        index=torch.arange(count),
-        progress=0.0,
-        generator=seeded(seed + 1),
-    )
+    return make_batch(torch.rand(count, 1, 8, 8, generator=seeded(seed)), seed=seed + 1)
 
 
 LOG_TWO = math.log(2)

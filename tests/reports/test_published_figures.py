@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from method_samples import make_setting
 from sample_figures import record_of, scored
 
 from benchmark.api.catalog import Catalog, load_catalog
 from benchmark.api.grammar import parse_items
-from benchmark.api.methods import MethodSpec, Published, Setting
+from benchmark.api.methods import MethodSpec, Published
 from benchmark.api.parameters import as_dict, bind
 from benchmark.api.recipes import Recipe
 from benchmark.records.record import Record
@@ -208,16 +209,13 @@ def test_figure_recipe_equals_the_paper_budget(installed_catalog: Catalog) -> No
         if figure.recipe is None:
             continue
         encoder, params = bound(installed_catalog, "encoders", figure.encoder)
-        setting = Setting(
-            method_params=bind(spec.params, figure.method, spec.name),
+        setting = make_setting(
+            bind(spec.params, figure.method, spec.name),
             encoder=encoder.name,
             encoder_params=params,
             layout=encoder.layout(params, (3, 32, 32)),
             dataset=figure.dataset,
-            image_shape=(3, 32, 32),
-            num_images=50_000,
             num_classes=100 if figure.dataset == "cifar100" else 10,
-            budget="paper",
         )
         assert spec.supports(setting) is None
         assert spec.recipe(setting) == figure.recipe, figure

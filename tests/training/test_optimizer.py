@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from method_samples import make_setting
 from torch import nn
 
 from benchmark.api.catalog import load_catalog
-from benchmark.api.methods import Setting
 from benchmark.api.parameters import bind
 from benchmark.api.recipes import Recipe, with_epochs
 from benchmark.training.optimizer import learning_rate, move_rates_to, optimizer_for, set_learning_rate
@@ -26,17 +26,8 @@ def aet_paper_recipe() -> Recipe:
     catalog = load_catalog()
     encoder = catalog.find(catalog.encoders, "encoder", "blocknet").spec
     method = catalog.find(catalog.methods, "method", "aet").spec
-    setting = Setting(
-        method_params=method.params(),
-        encoder="blocknet",
-        encoder_params=encoder.params(),
-        layout=encoder.layout(encoder.params(), (3, 32, 32)),
-        dataset="cifar10",
-        image_shape=(3, 32, 32),
-        num_images=50_000,
-        num_classes=10,
-        budget="paper",
-    )
+    params = encoder.params()
+    setting = make_setting(method.params(), encoder_params=params, layout=encoder.layout(params, (3, 32, 32)))
     return method.recipe(setting)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
-from tiny_aet import GRAY, WIDTH, draw_parameters, make_batch, make_context, make_method, random_images, smooth_images
+from method_samples import WIDTH, make_batch, make_context, random_images
+from tiny_aet import GRAY, draw_parameters, make_method, smooth_images
 from torch import nn
 
 import benchmark
-from bench_aet import build
+from bench_aet import AETParams, build
 from bench_aet.transforms import FAMILIES
 from bench_encoders import bench_encoders
 from benchmark.encoder import NormalizedEncoder
@@ -20,7 +19,7 @@ from benchmark.encoder import NormalizedEncoder
 def test_constant_prediction_has_the_constant_loss() -> None:
     method = make_method(transform="affine")
     nn.init.zeros_(method.decoder.weight)
-    losses = [method.loss(make_batch(random_images(500), seed)).total.item() for seed in range(10)]
+    losses = [method.loss(make_batch(random_images(500), seed=seed)).total.item() for seed in range(10)]
     variance_and_mean = method.trivial_losses()["total"]
     assert np.mean(losses) == pytest.approx(variance_and_mean, abs=0.01)
 
@@ -82,7 +81,7 @@ def test_short_training_beats_the_constant_loss(transform: str) -> None:
     optimizer = torch.optim.Adam(method.parameters(), 5e-3)
     losses = []
     for step in range(120):
-        total = method.loss(make_batch(images, step)).total
+        total = method.loss(make_batch(images, seed=step)).total
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
@@ -105,7 +104,7 @@ def test_method_on_blocknet_has_the_published_size(transform: str, parameters: i
     network = spec.build(benchmark.EncoderContext(params=defaults, image_shape=shape))
     layout = spec.layout(defaults, shape)
     encoder = NormalizedEncoder(network, layout, (0.5,) * 3, (0.5,) * 3)
-    method = build(replace(make_context(encoder, layout, transform=transform), image_shape=shape))
+    method = build(make_context(encoder, AETParams(transform=transform), layout=layout, image_shape=shape))
     assert sum(parameter.numel() for parameter in method.parameters()) == parameters
 
 

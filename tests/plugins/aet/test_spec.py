@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tiny_aet import LAYOUT
+from method_samples import make_setting
 
 import benchmark
 from bench_aet import AETParams, bench_methods, recipe, supports
 from bench_aet.transforms import FAMILIES
 from benchmark.api.parameters import as_dict, label
 from benchmark.testing.methods import check_method
-
-
-def make_setting(**changes: Any) -> benchmark.Setting:
-    setting = benchmark.Setting(
-        method_params=AETParams(),
-        encoder="blocknet",
-        encoder_params=None,
-        layout=LAYOUT,
-        dataset="cifar10",
-        image_shape=(3, 32, 32),
-        num_images=50_000,
-        num_classes=10,
-        budget="paper",
-    )
-    return replace(setting, **changes)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +37,7 @@ def test_identity_contains_the_loss_only_if_it_is_not_the_default() -> None:
 
 
 def test_paper_recipe_is_the_released_script() -> None:
-    paper = recipe(make_setting())
+    paper = recipe(make_setting(AETParams()))
     assert (paper.epochs, paper.batch, paper.optimizer, paper.lr) == (1500, 512, "sgd", 0.1)
     assert (paper.momentum, paper.nesterov, paper.weight_decay) == (0.9, True, 5e-4)
     assert (paper.augment, paper.pad, paper.drop_last) == ("crop-flip", 4, False)  # 98 steps an epoch
@@ -64,7 +48,7 @@ def test_paper_recipe_is_the_released_script() -> None:
 def test_paper_recipe_has_the_released_learning_rates() -> None:
     from benchmark.training.optimizer import learning_rate
 
-    paper = recipe(make_setting())
+    paper = recipe(make_setting(AETParams()))
     expected = {0: 0.1, 239: 0.1, 240: 0.02, 480: 0.004, 640: 0.0008, 800: 1.6e-4, 999: 1.6e-4, 1000: 1.597e-4}
     expected |= {1250: 8.47e-5, 1499: 1e-5}
     rates = {epoch: learning_rate(paper, epoch * 98, 98) for epoch in expected}
@@ -83,7 +67,7 @@ def test_paper_recipe_has_the_released_learning_rates() -> None:
 )
 def test_paper_recipe_exists_only_for_published_settings(change: dict[str, Any]) -> None:
     with pytest.raises(benchmark.UnsupportedError, match=r"with blocknet \(default parameters\)"):
-        recipe(make_setting(**change))
+        recipe(make_setting(AETParams(), **change))
 
 
 @pytest.mark.parametrize(
@@ -91,19 +75,19 @@ def test_paper_recipe_exists_only_for_published_settings(change: dict[str, Any])
 )
 def test_paper_recipe_exists_only_for_published_params(params: dict[str, Any], message: str) -> None:
     with pytest.raises(benchmark.UnsupportedError, match=message):
-        recipe(make_setting(method_params=AETParams(**params)))
+        recipe(make_setting(AETParams(**params)))
 
 
 def test_quick_recipe_has_more_epochs_for_more_images() -> None:
-    small = recipe(make_setting(budget="quick", dataset="digits", num_images=1437, image_shape=(1, 8, 8)))
-    large = recipe(make_setting(budget="quick"))
+    small = recipe(make_setting(AETParams(), budget="quick", dataset="digits", num_images=1437, image_shape=(1, 8, 8)))
+    large = recipe(make_setting(AETParams(), budget="quick"))
     assert (small.epochs, small.pad, small.augment) == (6, 1, "crop")
     assert (large.epochs, large.pad, large.augment) == (20, 4, "crop-flip")
 
 
 def test_supports_only_square_images() -> None:
-    assert supports(make_setting()) is None
-    assert "32 x 48" in (supports(make_setting(image_shape=(3, 32, 48))) or "")
+    assert supports(make_setting(AETParams())) is None
+    assert "32 x 48" in (supports(make_setting(AETParams(), image_shape=(3, 32, 48))) or "")
 
 
 def test_plugin_provides_aet_with_projective_as_default() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny_aet import GRAY, draw_parameters, random_images, smooth_images
+from method_samples import random_images
+from tiny_aet import GRAY, draw_parameters, smooth_images
 
 from bench_aet.transforms import FAMILIES, Affine, Projective, Similarity, constant_loss
 from benchmark.warp import homography

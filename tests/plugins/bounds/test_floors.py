@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from tiny_bounds import DIGIT, ENCODERS, METHODS, build_method, make_batch, make_encoder, tiny_encoder
+from method_samples import make_batch
+from tiny_bounds import DIGIT, ENCODERS, METHODS, build_method, make_encoder, tiny_encoder
 from torch import nn
 
 import benchmark

@@ -5,26 +5,17 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_bounds import DIGIT, ENCODERS, METHODS, build_method, make_batch, make_encoder, tiny_encoder
+from method_samples import make_batch, make_setting
+from tiny_bounds import DIGIT, ENCODERS, METHODS, build_method, make_encoder, tiny_encoder
 from torch import nn
 
 import benchmark
 
 
-def make_setting(encoder: str = "alexnet", dataset: str = "cifar10", **changes: Any) -> benchmark.Setting:
-    shape = changes.pop("image_shape", (3, 32, 32))
-    fields: dict[str, Any] = {
-        "method_params": benchmark.NoParams(),
-        "encoder": encoder,
-        "encoder_params": ENCODERS[encoder].params(),
-        "layout": ENCODERS[encoder].layout(ENCODERS[encoder].params(), shape),
-        "dataset": dataset,
-        "image_shape": shape,
-        "num_images": 50_000,
-        "num_classes": 10,
-        "budget": "quick",
-    }
-    return benchmark.Setting(**{**fields, **changes})
+def setting_of(encoder: str = "alexnet", **changes: Any) -> benchmark.Setting:
+    spec, shape = ENCODERS[encoder], changes.get("image_shape", (3, 32, 32))
+    network = {"encoder": encoder, "encoder_params": spec.params(), "layout": spec.layout(spec.params(), shape)}
+    return make_setting(benchmark.NoParams(), **{**network, "budget": "quick", **changes})
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -81,7 +72,7 @@ def test_missing_labels_are_an_error() -> None:
 
 def test_paper_recipe_is_rotnets_supervised_recipe() -> None:
     published = ENCODERS["blocknet"].params(blocks=3, init="default")
-    recipe = METHODS["supervised"].recipe(make_setting("blocknet", budget="paper", encoder_params=published))
+    recipe = METHODS["supervised"].recipe(setting_of("blocknet", budget="paper", encoder_params=published))
     assert (recipe.optimizer, recipe.lr, recipe.momentum, recipe.nesterov) == ("sgd", 0.1, 0.9, True)
     assert (recipe.weight_decay, recipe.batch, recipe.epochs, recipe.drop_last) == (5e-4, 128, 200, False)
     assert (recipe.schedule, recipe.milestones, recipe.factor) == ("milestones", (60, 120, 160), 0.2)
@@ -95,16 +86,16 @@ def test_paper_recipe_is_rotnets_supervised_recipe() -> None:
 )
 def test_paper_recipe_exists_only_for_published_settings(encoder: str, dataset: str) -> None:
     with pytest.raises(benchmark.UnsupportedError, match=f"this {encoder} on {dataset}"):
-        METHODS["supervised"].recipe(make_setting(encoder, dataset, budget="paper"))
+        METHODS["supervised"].recipe(setting_of(encoder, dataset=dataset, budget="paper"))
 
 
 def test_quick_recipe_does_not_flip_digits() -> None:
-    recipe = METHODS["supervised"].recipe(make_setting(dataset="digits", image_shape=DIGIT))
+    recipe = METHODS["supervised"].recipe(setting_of(dataset="digits", image_shape=DIGIT))
     assert (recipe.augment, recipe.pad, recipe.epochs) == ("crop", 1, 6)
-    recipe = METHODS["supervised"].recipe(make_setting(dataset="cifar10"))
+    recipe = METHODS["supervised"].recipe(setting_of(dataset="cifar10"))
     assert (recipe.augment, recipe.pad) == ("crop-flip", 4)
 
 
 def test_supports_needs_two_classes() -> None:
-    assert "two classes" in str(METHODS["supervised"].supports(make_setting(num_classes=1)))
-    assert METHODS["supervised"].supports(make_setting()) is None
+    assert "two classes" in str(METHODS["supervised"].supports(setting_of(num_classes=1)))
+    assert METHODS["supervised"].supports(setting_of()) is None

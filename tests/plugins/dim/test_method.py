@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 from generators import seeded
-from tiny_dim import LOG_TWO, batch, context, tiny_method
+from method_samples import make_context
+from tiny_dim import LOG_TWO, batch, tiny_method
 
 import bench_encoders
 import benchmark
@@ -38,7 +39,7 @@ def test_method_on_dim_conv_has_the_published_size():
     shape = (3, 32, 32)
     layout = spec.layout(spec.params(), shape)
     network = spec.build(benchmark.EncoderContext(params=spec.params(), image_shape=shape))
-    method = DeepInfoMax(context(NormalizedEncoder(network, layout, (0.5,) * 3, (0.5,) * 3), DimParams()))
+    method = DeepInfoMax(make_context(NormalizedEncoder(network, layout, (0.5,) * 3, (0.5,) * 3), DimParams()))
     assert parameter_count(method.encoder) == 4_921_280
     assert parameter_count(method) == 4_921_280 + 4_728_832 + 4_466_688 + 265_401
 

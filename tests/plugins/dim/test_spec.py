@@ -3,7 +3,8 @@
 import math
 
 import pytest
-from tiny_dim import context, tiny_encoder
+from method_samples import make_context, make_setting
+from tiny_dim import tiny_encoder
 
 import bench_dim
 import benchmark
@@ -18,17 +19,8 @@ def spec():
 
 
 def setting(encoder="tiny", dataset="digits", layout=None, images=1000, budget="quick", shape=(1, 8, 8), **params):
-    return benchmark.Setting(
-        method_params=DimParams(**params),
-        encoder=encoder,
-        encoder_params=None,
-        layout=layout or tiny_encoder().layout,
-        dataset=dataset,
-        image_shape=shape,
-        num_images=images,
-        num_classes=10,
-        budget=budget,
-    )
+    where = {"encoder": encoder, "layout": layout or tiny_encoder().layout, "dataset": dataset, "image_shape": shape}
+    return make_setting(DimParams(**params), num_images=images, budget=budget, **where)
 
 
 def layout_of(shape, kind="map", local=True):
@@ -55,7 +47,7 @@ def test_method_passes_the_conformance_checks(params):
 
 def test_spec_builds_a_method_without_labels():
     (spec,) = bench_dim.bench_methods()
-    assert isinstance(spec.build(context(tiny_encoder(), spec.params(units=8))), benchmark.Method)
+    assert isinstance(spec.build(make_context(tiny_encoder(), spec.params(units=8))), benchmark.Method)
     assert spec.labels == "none"
 
 

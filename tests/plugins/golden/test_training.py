@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from golden_samples import DIGIT, ENCODERS, METHODS, RGB, make_encoder
+from method_samples import make_setting
 from torch import nn
 
 import benchmark
@@ -25,19 +27,15 @@ def make_recipe(method: str, encoder: str, *, quick_digits: int | None = None, *
     published = {"rotation": {"init": "default"}, "supervised": {"blocks": 3, "init": "default"}}
     own = published.get(method, {}) if quick_digits is None else {}
     spec, choices = METHODS[method], ENCODERS[encoder].params(**own)
-    return spec.recipe(
-        benchmark.Setting(
-            method_params=spec.params(**params),
-            encoder=encoder,
-            encoder_params=choices,
-            layout=ENCODERS[encoder].layout(choices, shape),
-            dataset="cifar10" if quick_digits is None else "digits",
-            image_shape=shape,
-            num_images=quick_digits or 50_000,
-            num_classes=10,
-            budget="paper" if quick_digits is None else "quick",
-        )
+    setting = make_setting(
+        spec.params(**params),
+        encoder=encoder,
+        encoder_params=choices,
+        layout=ENCODERS[encoder].layout(choices, shape),
     )
+    if quick_digits is not None:
+        setting = replace(setting, dataset="digits", image_shape=shape, num_images=quick_digits, budget="quick")
+    return spec.recipe(setting)
 
 
 @pytest.mark.parametrize("method", ["rotation", "supervised"])

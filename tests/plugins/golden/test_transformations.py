@@ -11,6 +11,7 @@ import pytest
 import torch
 from generators import seeded
 from golden_samples import DIGIT, GRAY, Floats, make_encoder, make_method
+from method_samples import make_batch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -22,13 +23,8 @@ from benchmark import warp
 
 
 def batch_with_black_raw_images(count: int, seed: int) -> benchmark.Batch:
-    return benchmark.Batch(
-        images=torch.rand((count, *DIGIT), generator=seeded()),
-        raw=torch.zeros((count, *DIGIT), dtype=torch.uint8),
-        index=torch.arange(count),
-        progress=0.0,
-        generator=seeded(seed),
-    )
+    images = torch.rand((count, *DIGIT), generator=seeded())
+    return make_batch(images, seed=seed, raw=torch.zeros((count, *DIGIT), dtype=torch.uint8))
 
 
 @pytest.mark.parametrize("transform", ["affine", "projective"])

@@ -8,62 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from method_samples import make_batch, make_context, random_images, tiny_map_encoder
+from torch import nn
 
-import benchmark
 from bench_rotation import RotationParams, build
 from bench_rotation.method import all_rotations
-from benchmark.encoder import NormalizedEncoder
-
-
-def random_images(count: int = 3, channels: int = 1, side: int = 8) -> Tensor:
-    return torch.rand((count, channels, side, side), generator=torch.Generator().manual_seed(1))
 
 
 def make_method(turns: Any = 4) -> Any:
-    torch.manual_seed(0)
-    context = benchmark.MethodContext(
-        params=RotationParams(turns=turns),
-        encoder=NormalizedEncoder(Tiny(), LAYOUT, (0.5,), (0.5,)),
-        layout=LAYOUT,
-        image_shape=(1, 8, 8),
-        num_images=32,
-        num_classes=None,
-        total_steps=10,
-        mean=(0.5,),
-        std=(0.5,),
-        generator=torch.Generator(),
-    )
-    return build(context)
-
-
-def make_batch(images: Tensor) -> benchmark.Batch:
-    return benchmark.Batch(
-        images=images,
-        raw=(images * 255).byte(),
-        index=torch.arange(len(images)),
-        progress=0.0,
-        generator=torch.Generator().manual_seed(0),
-    )
-
-
-WIDTH = 16
-
-
-LAYOUT = benchmark.Layout(
-    taps=(benchmark.Tap(name="map", kind="map", shape=(WIDTH, 4, 4)),), output="map", probe="map", local="map"
-)
-
-
-class Tiny(nn.Module):
-    """One strided convolution: 8 x 8 images to a 4 x 4 map."""
-
-    def __init__(self, channels: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, WIDTH, 5, stride=2, padding=2)
-
-    def forward(self, images: Tensor, taps: tuple[str, ...]) -> dict[str, Tensor]:
-        return {"map": self.conv(images).relu()}
+    return build(make_context(tiny_map_encoder(), RotationParams(turns=turns)))
 
 
 def test_label_one_is_a_quarter_turn_counter_clockwise() -> None:
@@ -74,7 +27,7 @@ def test_label_one_is_a_quarter_turn_counter_clockwise() -> None:
 
 
 def test_rotations_match_numpy() -> None:
-    images = random_images(channels=3)
+    images = random_images(3, channels=3)
     rotated, labels = all_rotations(images, 4)
     for position, label in enumerate(labels.tolist()):
         expected = np.rot90(images[position % 3].numpy(), label, axes=(1, 2))
@@ -82,7 +35,7 @@ def test_rotations_match_numpy() -> None:
 
 
 def test_four_quarter_turns_restore_the_image() -> None:
-    images = random_images()
+    images = random_images(3)
     rotated_images = images
     for _ in range(4):
         rotated_images = all_rotations(rotated_images, 4)[0][3:6]

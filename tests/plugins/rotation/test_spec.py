@@ -7,32 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from method_samples import make_setting
 
 import benchmark
 from bench_rotation import RotationParams, bench_methods, recipe, supports
 from benchmark.testing.methods import check_method
-
-LAYOUT = benchmark.Layout(
-    taps=(benchmark.Tap(name="map", kind="map", shape=(16, 4, 4)),), output="map", probe="map", local="map"
-)
-
-
-WIDTH = 16
-
-
-def make_setting(**changes: Any) -> benchmark.Setting:
-    setting = benchmark.Setting(
-        method_params=RotationParams(),
-        encoder="blocknet",
-        encoder_params=None,
-        layout=LAYOUT,
-        dataset="cifar10",
-        image_shape=(3, 32, 32),
-        num_images=50_000,
-        num_classes=10,
-        budget="paper",
-    )
-    return replace(setting, **changes)
 
 
 @pytest.mark.parametrize("turns", [2, 4, 8])
@@ -47,7 +26,7 @@ def test_three_turns_are_an_error() -> None:
 
 
 def test_paper_recipe_is_the_released_configuration() -> None:
-    paper = recipe(make_setting())
+    paper = recipe(make_setting(RotationParams()))
     assert (paper.epochs, paper.batch, paper.optimizer, paper.lr) == (200, 128, "sgd", 0.1)
     assert (paper.momentum, paper.nesterov, paper.weight_decay) == (0.9, True, 5e-4)
     assert (paper.schedule, paper.milestones, paper.factor) == ("milestones", (60, 120, 160), 0.2)
@@ -68,24 +47,26 @@ def test_paper_recipe_is_the_released_configuration() -> None:
 )
 def test_paper_recipe_exists_only_for_published_settings(change: dict[str, Any]) -> None:
     with pytest.raises(benchmark.UnsupportedError, match=r"blocknet\[init=default\]"):
-        recipe(make_setting(**change))
+        recipe(make_setting(RotationParams(), **change))
 
 
 def test_quick_recipe_has_more_epochs_for_more_images() -> None:
-    small = recipe(make_setting(budget="quick", dataset="digits", num_images=1437, image_shape=(1, 8, 8)))
-    large = recipe(make_setting(budget="quick"))
+    small = recipe(
+        make_setting(RotationParams(), budget="quick", dataset="digits", num_images=1437, image_shape=(1, 8, 8))
+    )
+    large = recipe(make_setting(RotationParams(), budget="quick"))
     assert (small.epochs, large.epochs) == (6, 20)
     assert (small.pad, large.pad) == (1, 4)
 
 
 def test_quick_recipe_does_not_flip_digits() -> None:
-    assert recipe(make_setting(budget="quick", dataset="digits")).augment == "crop"
-    assert recipe(make_setting(budget="quick")).augment == "crop-flip"
+    assert recipe(make_setting(RotationParams(), budget="quick", dataset="digits")).augment == "crop"
+    assert recipe(make_setting(RotationParams(), budget="quick")).augment == "crop-flip"
 
 
 def test_supports_only_square_images_unless_turns_is_two() -> None:
-    oblong = make_setting(image_shape=(3, 32, 48))
-    assert supports(make_setting()) is None
+    oblong = make_setting(RotationParams(), image_shape=(3, 32, 48))
+    assert supports(make_setting(RotationParams())) is None
     assert "32 x 48" in (supports(oblong) or "")
     assert supports(replace(oblong, method_params=RotationParams(turns=2))) is None
 
