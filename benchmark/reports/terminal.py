@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import io
 import itertools
-import re
+import sys
 from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
+from rich.measure import Measurement
 from rich.segment import Segment, Segments
 from rich.style import Style
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from benchmark.reports.table import Table
 
@@ -35,50 +36,78 @@ def print_tables(tables: Sequence[Table], console: Console) -> None:
 
     On a narrow terminal the last metrics are left out, with a note. Digits are never cut off.
     """
-    for table in (_without_excess_columns(each, console.width) for each in tables):
-        widths = _column_widths(table, console.width)
-        console.print(table.title, style="italic", markup=False, highlight=False)
-        if _fits_plainly(table, widths, console.width):
-            console.print(_grid(table, widths), crop=False)
+    for table in tables:
+        widths = [max(map(len, texts)) for texts in zip(table.columns, *table.rows, strict=True)]
+        layout: RichTable | Segments
+        if sum(widths) + 2 * len(widths) + 2 <= console.width and _is_plain(table):
+            layout, notes = _grid(table, widths), table.notes
         else:
-            console.print(_rich(table, widths))
-        for note in table.notes:
+            layout, notes = _fitted(table, console)
+        console.print(table.title, style="italic", markup=False, highlight=False)
+        console.print(layout)
+        for note in notes:
             console.print(note, markup=False, highlight=False)
         console.print()
 
 
-def _rich(table: Table, widths: Sequence[int]) -> RichTable:
-    """The table as rich lays it out: texts that are too long for their column are folded."""
-    rich_table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for index, (column, width) in enumerate(zip(table.columns, widths, strict=True)):
-        justify = "left" if _is_left_aligned(index, column) else "right"
-        # Folding keeps every digit; rich's default cuts words off.
-        rich_table.add_column(column, justify=justify, overflow="fold", width=width)  # type: ignore[arg-type]  # a literal
-    for i, row in enumerate(table.rows):
-        rich_table.add_row(
-            *(f"[bold]{escape(text)}[/bold]" if (i, j) in table.best else escape(text) for j, text in enumerate(row))
+def _fitted(table: Table, console: Console) -> tuple[RichTable, tuple[str, ...]]:
+    """The layout without the last metrics that do not fit, and the notes; the first `kept` columns stay."""
+    left_out: list[str] = []
+    layout = _layout(table)
+    while _least_width(layout, console) > console.width:
+        last = len(table.columns) - 1 - (table.columns[-1] == "remarks")
+        if last < table.kept:
+            layout = _layout(table, whole_words=False)
+            break
+        left_out.insert(0, table.columns[last])
+        table = _without_column(table, last)
+        layout = _layout(table)
+    if left_out:
+        return layout, (*table.notes, f"Too narrow for: {', '.join(left_out)}. --format csv has all columns.")
+    return layout, table.notes
+
+
+def _least_width(layout: RichTable, console: Console) -> int:
+    return Measurement.get(console, console.options.update(max_width=sys.maxsize), layout).minimum
+
+
+def _without_column(table: Table, column: int) -> Table:
+    return dataclasses.replace(
+        table,
+        columns=table.columns[:column] + table.columns[column + 1 :],
+        rows=tuple(row[:column] + row[column + 1 :] for row in table.rows),
+        best=frozenset(cell for cell in table.best if cell[1] != column),
+    )
+
+
+def _layout(table: Table, whole_words: bool = True) -> RichTable:
+    """The table for rich: texts that are too long for their column are folded, so that no digit is cut off."""
+    layout = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for index, (column, *texts) in enumerate(zip(table.columns, *table.rows, strict=True)):
+        words = texts if index < 2 else " ".join(texts).split()
+        layout.add_column(
+            Text(column),
+            justify="left" if _is_left_aligned(index, column) else "right",
+            overflow="fold",
+            min_width=min(MAX_WORD, max(map(len, [*column.split(), *words]))) if whole_words else None,
         )
-    return rich_table
+    for i, row in enumerate(table.rows):
+        layout.add_row(*(Text(text, style="bold" if (i, j) in table.best else "") for j, text in enumerate(row)))
+    return layout
 
 
 def _is_left_aligned(index: int, column: str) -> bool:
     return index < 3 or column == "remarks"
 
 
-def _fits_plainly(table: Table, widths: Sequence[int], width: int) -> bool:
-    """Whether every text fits on one line of its column and its width is its length."""
-    if sum(widths) + 2 * len(widths) + 2 > width:
-        return False
-    columns = zip(table.columns, *table.rows, strict=True)
-    if any(max(map(len, texts)) > available for texts, available in zip(columns, widths, strict=True)):
-        return False
+def _is_plain(table: Table) -> bool:
+    """Whether the width of every text is its number of characters."""
     text = " ".join(itertools.chain(table.columns, *table.rows)).replace("±", "")
-    # rich interprets backslashes and `:name:` (emoji).
-    return text.isascii() and text.isprintable() and "\\" not in text and not re.search(r":\S+:", text)
+    return text.isascii() and text.isprintable()
 
 
 def _grid(table: Table, widths: Sequence[int]) -> Segments:
-    """The output of `_rich` for texts without folding, thirty times faster: tables may have thousands of rows."""
+    """The output of `_layout` for texts that need no folding, many times faster: tables may have thousands of rows."""
     line = "  ".join(
         f"%{'-' if _is_left_aligned(index, column) else ''}{width}s"
         for index, (column, width) in enumerate(zip(table.columns, widths, strict=True))
@@ -108,43 +137,3 @@ def _with_bold(text: str, widths: Sequence[int], bold: set[int]) -> Iterator[Seg
         yield Segment(text[start:end], Style(bold=True) if column in bold else None)
         start = end
     yield Segment(text[start:])
-
-
-def _without_excess_columns(table: Table, width: int) -> Table:
-    """The table without the last metrics that do not fit; its first `kept` columns stay."""
-    left_out: list[str] = []
-    widths = _min_widths(table)
-    while sum(widths) + 2 * len(widths) + 2 > width:
-        last = len(widths) - 1 - (table.columns[-1] == "remarks")
-        if last < table.kept:
-            break
-        left_out.insert(0, table.columns[last])
-        del widths[last]
-        table = dataclasses.replace(
-            table,
-            columns=table.columns[:last] + table.columns[last + 1 :],
-            rows=tuple(row[:last] + row[last + 1 :] for row in table.rows),
-            best=frozenset(cell for cell in table.best if cell[1] != last),
-        )
-    if not left_out:
-        return table
-    note = f"Too narrow for: {', '.join(left_out)}. --format csv has all columns."
-    return dataclasses.replace(table, notes=(*table.notes, note))
-
-
-def _column_widths(table: Table, width: int) -> list[int]:
-    """Minimum widths; the remaining space goes to the columns from the left, up to their longest text."""
-    widths = _min_widths(table)
-    spare = width - 2 * len(table.columns) - 2 - sum(widths)
-    for index, texts in enumerate(zip(table.columns, *table.rows, strict=True)):
-        extra = max(0, min(max(map(len, texts)) - widths[index], spare))
-        widths[index] += extra
-        spare -= extra
-    return widths
-
-
-def _min_widths(table: Table) -> list[int]:
-    """The longest word of each column, in the first two columns the longest text; at most `MAX_WORD`."""
-    columns = zip(table.columns, *table.rows, strict=True)
-    words = (texts if index < 2 else " ".join(texts).split() for index, texts in enumerate(columns))
-    return [min(MAX_WORD, max(map(len, each))) for each in words]
