@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
+from launched import command
 from sample_figures import PAPER, beside, catalog_of, differing, published, record_of, scored
 
+from benchmark.api.catalog import Entry, Provider, load_catalog
+from benchmark.api.methods import MethodSpec
 from benchmark.records.record import Record
+from benchmark.records.record_files import read_records
 from benchmark.reports.published import comparisons, evaluator_text, figure_row, figure_text
 
 # --- matching --------------------------------------------------------------------------------------------------------
@@ -95,6 +100,38 @@ def test_comparisons_are_in_the_order_of_records() -> None:
     assert forwards == backwards[::-1]
 
 
+def test_smoke_cell_with_a_failed_evaluator_is_not_compared(third_party: Path, bench: Any) -> None:
+    words = command(
+        "mean_color", "--executor", "inline", "--epochs", "1", "--smoke", evaluators="centroid,fault_raises"
+    )
+    assert bench(*words).exit_code == 3
+    ((record,), _) = read_records(Path("runs"))
+    figure = published(encoder="tiny", dataset="stripes", tap="fc", evaluator="centroid", recipe=None)
+    spec = MethodSpec(name="mean_color", summary="", build=lambda context: ..., published=(figure,))
+    entry = Entry(spec=spec, provider=Provider(plugin="p", distribution="p", version="1"))
+    assert record.scores
+    assert comparisons([record], dataclasses.replace(load_catalog(), methods=(entry,))) == []
+
+
+def test_figures_of_another_distribution_are_not_used(installed: Path) -> None:
+    catalog = load_catalog("rotation,encoders,heads,third_party_rotation")
+    score = dataclasses.replace(
+        scored(0.8, "conv"), params={"per_class": None, "draws": 1, "epochs": 100, "best": False, "augment": True}
+    )
+    record = record_of(score, method="rotation", encoder="blocknet", method_params={})
+    record.cell["encoder"]["params"] = {"blocks": 4, "init": "default", "pool_after_block3": False}
+    record.cell["method"]["provider"] = "repbench-third-party"
+    assert comparisons([record], catalog) == []
+    record.cell["method"].update(provider="repbench", params={"turns": 4})
+    for methods in (catalog.methods, catalog.methods[::-1]):
+        assert len(comparisons([record], dataclasses.replace(catalog, methods=methods))) == 1
+
+
+@pytest.mark.parametrize("encoder", ["net[blocks=3", "net[blocks=3|4]", "net[block=3]", "net,wide"])
+def test_invalid_figure_does_not_affect_the_others(encoder: str) -> None:
+    assert (0.9, ()) in beside(record_of(), published(0.5, encoder=encoder), published(0.9))
+
+
 # --- named parameters -------------------------------------------------------------------------------------------------
 
 
@@ -130,6 +167,18 @@ def test_encoder_and_evaluator_parameters_added_later_are_their_defaults() -> No
     earlier = record_of(dataclasses.replace(scored(), params={"epochs": 100}), encoder_params={"blocks": 4})
     assert differing(earlier) == ()
     assert differing(earlier, encoder="net[init=default]") == ("init=own",)
+    assert differing(earlier, evaluator="head[rates=0.1;0.01]") == ()
+
+
+def test_integers_equal_the_same_floats() -> None:
+    assert beside(record_of(), published(method={"weight": 1})) == [(0.9, ())]
+    assert beside(record_of(), published(evaluator="head[rates=0.10;0.01]")) == [(0.9, ())]
+
+
+def test_figure_may_name_the_pooling() -> None:
+    ours = record_of(scored(evaluator="svm[pool=average]", pool="average"))
+    assert beside(ours, published(evaluator="svm[pool=average]")) == [(0.9, ())]
+    assert beside(record_of(scored(evaluator="svm")), published(evaluator="svm[pool=average]")) == []
 
 
 # --- nearest figures ------------------------------------------------------------------------------------------------------

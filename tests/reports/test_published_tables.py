@@ -9,16 +9,18 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from sample_figures import PAPER, catalog_of, published, record_of, scored
+from sample_figures import PAPER, catalog_of, published, record_of, scored, trained
 
 from benchmark.api.catalog import Catalog
 from benchmark.api.methods import Published
-from benchmark.api.recipes import with_epochs
+from benchmark.api.recipes import Recipe, with_epochs
 from benchmark.errors import UsageError
 from benchmark.records.record import Record, Score
 from benchmark.reports.published_tables import published_report
-from benchmark.reports.render import render_report
+from benchmark.reports.render import Format, render_report
 from benchmark.reports.table import Table
+
+MACHINE_FORMATS: tuple[Format, ...] = ("csv", "json")
 
 
 def table_of(records: Sequence[Record], *figures: Published) -> Table:
@@ -161,6 +163,32 @@ def test_records_without_figures_are_a_usage_error(records: list[Record], figure
         published_report(records, catalog_of(*figures))
 
 
+def test_failed_seeds_are_counted() -> None:
+    failed = record_of(checks={"trained": True, "failed_to_learn": True, "frozen": True})
+    (table,) = published_report([failed, record_of(seed=1)], catalog_of(published())).tables()
+    assert "1 of 2 did not learn" in table.rows[0][table.columns.index("remarks")]
+
+
+def test_recalled_status_is_marked_in_any_case() -> None:
+    (table,) = published_report([record_of()], catalog_of(published(status="Recalled"))).tables()
+    assert "recalled" in table.rows[0][table.columns.index("published")].lower()
+
+
+def test_epochs_are_shown_if_the_figure_has_no_recipe() -> None:
+    (table,) = published_report([trained(epochs=7)], catalog_of(published(recipe=None))).tables()
+    assert any("7" in cell for cell in table.rows[0][:5] + table.rows[0][-1:])
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_narrow_terminal_keeps_published_and_difference(width: int) -> None:
+    record = record_of(dataset="cifar10-jpeg[subset=2000]", subset=2000, recipe=Recipe(epochs=20))
+    figure = published(0.9, status="recalled", source="Gidaris et al. 2018, Table 1", note="best epoch on test")
+    text = " ".join(render_report(published_report([record], catalog_of(figure)), "table", width).split())
+    assert "0.9000" in text
+    assert "-0.0500" in text
+    assert ("Gidaris" in text) != ("Too narrow for: source" in text)
+
+
 # --- what was not scored ----------------------------------------------------------------------------------------------
 
 
@@ -210,6 +238,18 @@ def test_figures_not_scored_are_listed_per_dataset() -> None:
     first, second = published_report([both, record_of(dataset="cifar10-jpeg")], catalog_of(*figures)).tables()
     assert missing(first) == []
     assert len(missing(second)) == 1
+
+
+def test_scored_figure_is_not_listed_as_missing() -> None:
+    figures = (published(0.9), published(0.8, encoder="net[blocks=3]"))
+    (table,) = published_report([record_of()], catalog_of(*figures)).tables()
+    assert missing(table) == []
+
+
+def test_cell_without_a_comparison_lists_its_published_figures() -> None:
+    catalog = catalog_of(published(), other=[published(tap="conv3")])
+    (table,) = published_report([record_of(), record_of(method="other")], catalog).tables()
+    assert any("other / net" in note and "head at conv3" in note for note in table.notes)
 
 
 # --- for machines -----------------------------------------------------------------------------------------------------
@@ -326,3 +366,26 @@ def test_rows_are_in_the_order_of_scores(scores: tuple[Score, ...]) -> None:
     figures = (published(evaluator="svm"), published())
     assert [row["evaluator"] for row in rows(table_of([record_of(*scores)], *figures))] == ["head", "svm"]
     assert [row["evaluator"] for row in rows(table_of([record_of(*scores[::-1])], *figures))] == ["svm", "head"]
+
+
+def test_failed_to_learn_is_in_csv_and_json() -> None:
+    failed = record_of(checks={"trained": True, "failed_to_learn": True, "frozen": True})
+    for form in MACHINE_FORMATS:
+        texts = [
+            render_report(published_report([record], catalog_of(published())), form)
+            for record in (failed, record_of(id=failed.id))
+        ]
+        assert texts[0] != texts[1]
+
+
+def test_published_spread_is_in_csv_and_json() -> None:
+    for form in MACHINE_FORMATS:
+        assert "0.0123" in render_report(published_report([record_of()], catalog_of(published(spread=0.0123))), form)
+
+
+def test_row_names_only_cells_with_the_score() -> None:
+    records = [record_of(scored(), scored(tap="conv3")), record_of(scored(), seed=1)]
+    _, row = json.loads(
+        render_report(published_report(records, catalog_of(published(), published(tap="conv3"))), "json")
+    )
+    assert (row["seeds"], row["cells"]) == (1, records[0].short_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from sample_figures import PAPER, differing, record_of, scored, trained
@@ -36,6 +37,7 @@ def test_epochs_are_given_with_the_published_number() -> None:
         ("mean", (0.123456, 0.4, 0.3), "mean=0.123;0.4;0.3"),
         ("std", (1.0, 0.25, 0.25), "std=1;0.25;0.25"),
         ("clip", 1.0, "clip=1.0"),
+        ("warmup", 10, "warmup=10"),
     ],
 )
 def test_differing_recipe_key_is_listed(key: str, value: object, word: str) -> None:
@@ -54,6 +56,25 @@ def test_keys_of_an_equal_optimizer_and_schedule_are_compared() -> None:
     theirs = dataclasses.replace(PAPER, optimizer="adam", beta1=0.5, schedule="cosine", final_lr=0.001)
     ours = dataclasses.replace(theirs, beta1=0.9, beta2=0.99, final_lr=0.0)
     assert set(differing(record_of(recipe=ours), recipe=theirs)) == {"beta1=0.9", "beta2=0.99", "final_lr=0.0"}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "words"),
+    [
+        ({"schedule": "linear"}, {"schedule": "linear", "final_lr": 0.05}, {"final_lr=0.05"}),
+        ({"optimizer": "adamw", "beta1": 0.5}, {"optimizer": "adamw"}, {"beta1=0.9"}),
+        ({"weight_decay": 0}, {"weight_decay": 0.0}, set()),
+        ({}, {"epochs": 100, "milestones": (1, 2)}, {"100 of 200 epochs", "milestones=1;2"}),
+        (
+            {"linear_from": 180},
+            {"epochs": 100, "milestones": (30, 60, 80)},
+            {"100 of 200 epochs", "linear_from=none"},
+        ),
+    ],
+    ids=["final_lr", "adamw", "integer", "milestones", "linear tail"],
+)
+def test_recipes_of_the_same_kind_are_compared(theirs: dict[str, Any], ours: dict[str, Any], words: set[str]) -> None:
+    assert set(differing(trained(**ours), recipe=dataclasses.replace(PAPER, **theirs))) == words
 
 
 @pytest.mark.parametrize("epochs", [1, 20, 150, 400])
@@ -95,3 +116,19 @@ def test_all_differences_are_listed_together() -> None:
         *("images of cifar10-jpeg", "500 training images", "5 of 200 epochs", "lr=0.01"),
         *("turns=2", "blocks=3", "svm per_class=5", "svm pool=average"),
     }
+
+
+def test_image_size_is_a_condition() -> None:
+    record = record_of(dataset="cifar10-jpeg")
+    record.cell["image_shape"] = [1, 64, 64]
+    assert differing(record) != differing(record_of(dataset="cifar10-jpeg"))
+
+
+def test_folder_named_cifar10_is_not_cifar10() -> None:
+    record = record_of(dataset="cifar10")
+    record.cell["dataset"]["name"] = "folder"
+    assert differing(record) != ()
+
+
+def test_earlier_protocol_is_a_condition() -> None:
+    assert differing(record_of(scored(protocol="head@0"))) != ()
