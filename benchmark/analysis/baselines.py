@@ -112,7 +112,7 @@ def update_baseline(out: Path, baseline: Path) -> str:
     all_records, problems = read_records(out)
     records = [record for record in all_records if record.state == "done"]
     if not records:
-        raise UsageError(f"no finished record in {out}; bench run --out {out} makes some")
+        raise UsageError(f"no finished record in {out}; bench run --out {out} writes records")
     boards = {leaderboard.leaderboard_name(record) for record in records}
     if baseline.stem not in boards:
         names = ", ".join(f"{baseline.parent / name}.csv" for name in sorted(boards))
@@ -179,7 +179,7 @@ def _score_of_row(row: Mapping[str, Value]) -> Score:
 
 
 def is_from_csv(baseline: Record) -> bool:
-    """Whether a record was read from a CSV, which stores of a recipe only the epochs and of an encoder only the label."""
+    """Whether a record was read from a CSV. A CSV stores only the epochs of a recipe and only the label of an encoder."""
     return "params" not in baseline.cell["encoder"]
 
 

@@ -106,7 +106,7 @@ def check_records(out: Path, baseline: str, margin: float = MARGIN, level: float
     records = [record for record in source.records if record.state != "smoke"]
     unreadable = unreadable_cells(out, problems)
     if not records and not unreadable:
-        raise UsageError(f"no record in {out} except smoke records; bench run --out {out} makes some")
+        raise UsageError(f"no record in {out} except smoke records; bench run --out {out} writes records")
     baseline_groups, missing = read_baseline(baseline)
     checked = CheckRows(baseline=baseline_groups)
     for group in seed_groups(records, source.outcomes):

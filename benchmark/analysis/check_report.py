@@ -23,7 +23,7 @@ PROMINENT = ORDER[:3]
 """Verdicts that the summary shows first; it folds the others."""
 COLUMNS = ("cell", "score", "verdict", "baseline", "now", "difference", "interval", "detectable", "remarks")
 ICONS = {ExitCode.OK: "✅", ExitCode.REGRESSED: "❌"}
-"""Of the summary's heading; ⚠️ for all other exit codes."""
+"""Exit code -> icon in the summary's heading; ⚠️ for all others."""
 JUNIT_TAGS: dict[Verdict, str] = {
     "regressed": "failure",
     "not comparable": "error",
@@ -98,7 +98,7 @@ def _cells(row: CheckRow) -> tuple[str, ...]:
 
 
 def write_files(check: CheckReport, junit: Path | None = None, summary: Path | None = None) -> None:
-    """Writes the files that a CI job wants. The summary is appended, because other steps write to the same file.
+    """Writes the JUnit and Markdown files of a CI job. The summary is appended, because other steps write to the same file.
 
     Args:
         check: the result of a check.

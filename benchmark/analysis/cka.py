@@ -87,7 +87,7 @@ def similarities(a: Sequence[Record], b: Sequence[Record], *, data_dir: Path, da
     for record in (*a[:2], *b[:2]):
         if not (Path(record.folder) / MODEL).is_file():
             raise UsageError(
-                f"--cka needs the weights of the encoders, and record {record.short_id} has none; give folders of trained "
+                f"--cka needs the weights of the encoders, but record {record.short_id} has none; give folders of trained "
                 "cells, not a leaderboard"
             )
     from benchmark.analysis.frozen_cell import read_frozen_cell  # imported here because it imports torch
@@ -106,7 +106,7 @@ def similarities(a: Sequence[Record], b: Sequence[Record], *, data_dir: Path, da
 
 def _similarity(pair: str, a: _CellFeatures, b: _CellFeatures) -> Similarity:
     if a.images.shape != b.images.shape or not bool((a.images == b.images).all()):
-        raise UsageError("--cka compares features of the same images, and the two sides have different test images")
+        raise UsageError("--cka compares features of the same images, but the two sides have different test images")
     taps = a.tap if a.tap == b.tap else f"{a.tap} - {b.tap}"
     return Similarity(pair=pair, taps=taps, images=len(a.features), cka=linear_cka(a.features, b.features))
 

@@ -90,7 +90,7 @@ def single_group(side: Sequence[SeedGroup]) -> Sequence[Record]:
         UsageError: the side has several groups.
     """
     if len(side) != 1:
-        raise UsageError(f"--cka compares two cells, and a side has {len(side)}; name one cell on each side")
+        raise UsageError(f"--cka compares two cells, but one side has {len(side)}; name one cell on each side")
     return side[0].records
 
 

@@ -101,7 +101,7 @@ def read_scores(out: Path) -> tuple[Columns, list[str]]:
     """
     columns, problems = (columns_of(read_leaderboard(out)), []) if out.is_file() else index.read(out)
     if not columns:
-        raise UsageError(f"no record in {out}; bench run --out {out} makes some")
+        raise UsageError(f"no record in {out}; bench run --out {out} writes records")
     return columns, problems
 
 

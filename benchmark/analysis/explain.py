@@ -35,7 +35,7 @@ class SettingDifference:
 
 
 def setting_differences(a: Record, b: Record) -> list[SettingDifference]:
-    """The fields in which two records differ, except costs and score values; the gravest consequences come first."""
+    """The fields in which two records differ, except costs and score values; the most severe consequences come first."""
     fields_a, fields_b = _fields(a), _fields(b)
     differences = []
     for name in dict.fromkeys((*fields_a, *fields_b)):
@@ -102,7 +102,7 @@ def _as_text(value: object) -> str:
 
 
 def verdict(a: Record, b: Record) -> str:
-    """What the differences amount to, in one sentence."""
+    """The consequence of all differences, in one sentence."""
     differences = setting_differences(a, b)
     if a.id == b.id:
         same = f"The same cell, {a.short_id}: its training settings are equal"

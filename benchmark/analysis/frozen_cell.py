@@ -47,7 +47,7 @@ class FrozenCell:
         return source.read(split, self.tap, pool)
 
     def finite_features(self, split: str, pool: Pool) -> NDArray[np.float32]:
-        """The same as a NumPy array, for methods that need finite values.
+        """The features of a split as a NumPy array, checked to be finite.
 
         Raises:
             UsageError: a feature is infinite or NaN.

@@ -159,5 +159,5 @@ def draw(cell: FrozenCell, neighbors: Sequence[Neighbor], *, split: str, pool: P
 
 
 def heading(cell: FrozenCell, split: str, pool: Pool) -> str:
-    """What was searched, and where the features were read."""
+    """The heading: the searched images, and the tap and pooling of the features."""
     return f"nearest of {len(cell.labels[split])} {split} images by cosine at {cell.tap} ({pool})"

@@ -79,7 +79,7 @@ def project(
     least = FEWEST_FOR_UMAP if method == "umap" else 2
     if len(features) < least or features.shape[1] < 2:
         raise UsageError(
-            f"--method {method} needs at least {least} images and 2 features, and there are {len(features)} images with "
+            f"--method {method} needs at least {least} images and 2 features, but there are {len(features)} images with "
             f"{features.shape[1]} features ({cell.title}, {split}, tap '{cell.tap}'); choose another --method, --tap or "
             "--sample"
         )
