@@ -71,15 +71,15 @@ class Catalog:
     """Everything that installed plugins provide, sorted by name within each kind."""
 
     methods: tuple[Entry[MethodSpec], ...] = ()
-    """What trains encoders."""
+    """Methods: train encoders."""
     encoders: tuple[Entry[EncoderSpec], ...] = ()
-    """What methods train."""
+    """Encoders: networks that methods train."""
     datasets: tuple[Entry[DatasetSpec], ...] = ()
-    """What encoders are trained and scored on."""
+    """Datasets: encoders are trained and scored on them."""
     evaluators: tuple[Entry[EvaluatorSpec], ...] = ()
-    """What scores frozen features."""
+    """Evaluators: score frozen features."""
     executors: tuple[Entry[ExecutorSpec], ...] = ()
-    """What runs cells."""
+    """Executors: run cells."""
     plugins: tuple[Provider, ...] = ()
     """The plugins that were loaded."""
     broken: tuple[BrokenPlugin, ...] = ()

@@ -20,7 +20,7 @@ Accelerate = Literal["auto", "off", "compile"]
 State = Literal["done", "failed", "interrupted", "smoke"]
 """State of a record. `smoke`: the cell was trained for a few steps only."""
 Cause = Literal["", "memory", "silence", "crash"]
-"""Why a cell failed, if an executor reacts to it: out of memory, timeout without progress, or its process died."""
+"""Kind of failure that the runner reacts to: out of memory, no progress within the timeout, or a dead process."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,7 @@ class Evaluation:
     predictions: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """Name -> array with one row for each test image that does not depend on test labels: classes, neighbor indices."""
     details: Mapping[str, object] = field(default_factory=dict)
-    """Values selected on the way, as JSON: the L2 strength, the number of iterations."""
+    """Values that the evaluator selected, as JSON: the L2 strength, the number of iterations."""
 
 
 class ProbeSplit(Protocol):
@@ -145,7 +145,7 @@ class EvaluatorSpec:
     evaluate: Callable[[Probe, Any], Evaluation]
     """(probe, params) -> evaluation. Test labels may score, but select nothing.
 
-    Raises UnsupportedError if it makes no sense for the data (only one class, say): the score is left out with that
+    Raises UnsupportedError if it makes no sense for the data (for example, only one class): the score is left out with that
     reason, and the cell continues."""
     metrics: tuple[Metric, ...]
     """Every kind of score that it computes."""

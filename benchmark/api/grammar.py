@@ -77,7 +77,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts if part) or not any(parts):
         raise UsageError(
-            f"--seeds {text}: seeds are integers of 0 or more; write 5 for seeds 0 to 4, or 0,3 for these two"
+            f"--seeds {text}: seeds are integers of 0 or more; write 5 for seeds 0 to 4, or 0,3 for seeds 0 and 3"
         )
     if len(parts) == 1:
         count = int(parts[0])

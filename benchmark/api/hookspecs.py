@@ -91,7 +91,7 @@ def bench_datasets() -> Iterable[DatasetSpec]:
         ...             images = np.random.default_rng(count).integers(0, 256, (count, 1, 8, 8), dtype=np.uint8)
         ...             return benchmark.Split(images=images, labels=np.arange(count) % 2)
         ...         return benchmark.Dataset(train=split(20), test=split(10), class_names=("a", "b"))
-        ...     yield benchmark.DatasetSpec(name="noise", summary="nothing", describe=describe, load=load)
+        ...     yield benchmark.DatasetSpec(name="noise", summary="random pixels", describe=describe, load=load)
         >>> [spec.load(None, None).train.images.shape for spec in bench_datasets()]
         [(20, 1, 8, 8)]
     """

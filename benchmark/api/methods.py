@@ -105,10 +105,10 @@ class Method(Protocol):
     Optional methods, called if they exist:
         parameter_groups() -> list[dict]: optimizer groups; default: all parameters with `requires_grad`.
         before_training(batches): called once before the first step. `batches` are `Batches`.
-        before_step(progress), after_step(progress): progress in [0, 1]; to update a moving-average teacher, say.
+        before_step(progress), after_step(progress): progress in [0, 1]; for example to update a moving-average teacher.
         after_epoch(progress, batches): for a memory bank or clustering.
         step(batch, optimizer) -> Losses: forward, backward and optimizer steps, for methods with more than one loss.
-        trained_encoder() -> Encoder: the module to score, if it is not the context's encoder (a teacher, say).
+        trained_encoder() -> Encoder: the module to score, if it is not the context's encoder, for example a teacher.
         views(batch) and loss_of(batch, views): the two halves of `loss`. `views` makes what the encoder sees from the
             images; `bench speed` measures the halves separately.
         trivial_losses() -> {part: value}: the loss of a predictor that ignores the image. A cell whose loss stays above

@@ -76,7 +76,7 @@ def expected(hint: Any) -> str:
 
 
 def as_typed(value: object) -> str:
-    """A value as one types it: true, none, 1;5;20, 'text with spaces'."""
+    """A value as typed on the command line: true, none, 1;5;20, 'text with spaces'."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, tuple | list):

@@ -167,7 +167,7 @@ def test_one_number_counts_seeds_and_a_list_names_them(text: str, seeds: tuple[i
 
 @pytest.mark.parametrize("text", ["", ",", "-1", "a", "1.5", "0-3", "0 3", "²", "1,x"])
 def test_invalid_seeds_are_an_error_that_shows_both_forms(text: str) -> None:
-    with pytest.raises(UsageError, match="write 5 for seeds 0 to 4, or 0,3 for these two"):
+    with pytest.raises(UsageError, match="write 5 for seeds 0 to 4, or 0,3 for seeds 0 and 3"):
         parse_seeds(text)
 
 
