@@ -134,10 +134,10 @@ def value_text(value: object) -> str:
     """A Python value as the command line spells it: `true`, `1;2`.
 
     Raises:
-        ValueError: a dictionary, which no parameter takes.
+        ValueError: the value is a dictionary.
     """
     if isinstance(value, dict):
-        raise ValueError("a parameter takes no dictionary")
+        raise ValueError("a parameter cannot be a dictionary")
     if isinstance(value, list | tuple):
         return ";".join(value_text(each) for each in value)
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)

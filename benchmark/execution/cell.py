@@ -1,7 +1,7 @@
 """Run one cell: load the dataset, train, extract features, score, write the record.
 
-A job is made of plain values, so a cell can run in any process on any machine. A failure of plugin code ends here: it is kept
-in the record and in the outcome, with everything that was finished before.
+A job holds only plain values, so a cell can run in any process on any machine. Exceptions of plugin code are caught here.
+The failure and everything that was finished before it are kept in the record and in the outcome.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def run_cell(
         device: `cpu` or `cuda:0`.
         reporter: receives the start, each epoch, each stage and the end.
         catalog: the installed plugins; default: all of them.
-        stop: asks the cell to write a checkpoint and stop; None: nobody asks.
+        stop: asks the cell to write a checkpoint and stop; None: no stop can be requested.
 
     Returns:
         How the cell ended. A failure is an outcome, not an exception. `elsewhere`: another run works on the cell.
@@ -108,19 +108,19 @@ def _run_locked(run: CellRun, started: float) -> Outcome:
         reason, trace = sentence(error), traceback.format_exc()
         cause: Cause = "memory" if out_of_memory.is_out_of_memory(error) else ""
         if cause:
-            traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
+            traceback.clear_frames(error.__traceback__)  # its frames hold the tensors that filled the memory
             reason += out_of_memory.memory_report(run.device, run.progress.training, exclusive=run.job.exclusive)
         _write_failure(run, "failed", reason, trace)
         return _outcome(run.job, "failed", started, reason, trace, cause)
 
 
 def _run_stages(run: CellRun) -> Record:
-    """All stages in order. What an earlier run finished is not done again."""
+    """Runs all stages in order, except those that an earlier run finished."""
     stored = run.stored_record()
     if stored is not None and run.job.rerun:
         stored = None
     if stored is not None and stored.is_complete(run.job.scores):
-        return stored  # another run was faster
+        return stored  # another run finished the cell first
     run.progress.enter("load the dataset")
     data = load_cell_data(
         run.cell,
@@ -144,7 +144,7 @@ def _write_failure(run: CellRun, state: State, reason: str, trace: str) -> None:
         run.folder.lock.check()
         stored = run.stored_record()
     except (locks.LostLockError, SchemaError):
-        return  # another run's folder, or another version's record: neither is touched
+        return  # another run's folder, or another version's record: it must not change
     run.folder.append_log(f"{state} in '{run.progress.stage}': {reason}\n{trace}")
     failure = failure_json(run.progress.stage, reason, trace)
     if stored is None:

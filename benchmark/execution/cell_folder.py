@@ -59,7 +59,7 @@ class CellFolder:
         write_record(self.path, record)
 
     def write_trained(self, encoder: nn.Module, curve: Sequence[EpochLosses], record: Record) -> None:
-        """Writes weights and losses by epoch, then the record that rests on them; removes the checkpoint.
+        """Writes weights and losses by epoch, then the record that refers to them; removes the checkpoint.
 
         Raises:
             LostLockError: another run took over the cell; nothing was written.
@@ -75,7 +75,7 @@ class CellFolder:
         self.checkpoint.unlink(missing_ok=True)
 
     def write_scores(self, arrays: Mapping[str, Any], record: Record) -> None:
-        """Writes outcomes and predictions of each image, then the record that rests on them.
+        """Writes outcomes and predictions of each image, then the record that refers to them.
 
         Raises:
             LostLockError: another run took over the cell; nothing was written.

@@ -1,4 +1,4 @@
-"""A cell's settings and cost as JSON, as they stand in its record."""
+"""A cell's settings and cost as JSON, in the form of its record."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cell_json(cell: Cell, image_shape: Sequence[int] | None = None) -> Json:
 
 
 def failure_json(stage: str, reason: str, traceback: str) -> Json:
-    """A failure: the stage it happened in, one line, and what was caught."""
+    """A failure as JSON: its stage, its reason in one line, and its traceback."""
     return {"stage": stage, "reason": reason, "traceback": traceback}
 
 
@@ -42,6 +42,6 @@ def _item_json(item: Item) -> Json:
 
 
 def sentence(error: BaseException) -> str:
-    """An error in one line; the class is named unless the message is one of ours."""
+    """An error in one line. The class is named unless it is a BenchError."""
     text = " ".join(str(error).split())
     return text if isinstance(error, BenchError) and text else f"{type(error).__name__}: {text}"

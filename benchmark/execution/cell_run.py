@@ -29,7 +29,7 @@ class CellProgress:
     reporter: Reporter
     stage: str = "prepare"
     training: FailedTraining | None = None
-    """The training in progress: the subject of the report if memory runs out."""
+    """The training in progress; the out-of-memory report describes it."""
     written: float = field(default_factory=time.monotonic)
     """When scores were last written, by the monotonic clock; at first, when the cell started."""
 
@@ -57,7 +57,7 @@ class CellRun:
     checkpoint_key: str
     """A checkpoint of another key is not resumed: it belongs to another cell or version."""
     stop: StopRequest | None
-    """Asks the training to write a checkpoint and stop; None: nobody asks."""
+    """Asks the training to write a checkpoint and stop; None: no stop can be requested."""
 
     @property
     def cell(self) -> Cell:

@@ -1,4 +1,4 @@
-"""The scoring stage of a cell: its frozen features through each requested evaluator, written as the scores come."""
+"""The scoring stage of a cell: runs each requested evaluator on the frozen features, and writes scores meanwhile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from benchmark.execution.cell_run import CellRun
 from benchmark.records.record import Record, Score, by_score_key
 
 WRITE_SECONDS = 10.0
-"""Least time between two writes of scores while others are still to come."""
+"""Least time between two writes of scores while further scores are computed."""
 
 
 @dataclass(kw_only=True)
@@ -99,12 +99,12 @@ def _score(run: CellRun, subject: Subject, features: FrozenFeatures, request: Sc
 
 
 def _is_write_due(run: CellRun) -> bool:
-    """Scoring may take hours: what is written meanwhile is not computed again after an interruption."""
+    """Writes scores during a scoring that may take hours, so that they are not computed again after an interruption."""
     return time.monotonic() - run.progress.written >= WRITE_SECONDS
 
 
 def _write(run: CellRun, record: Record, scoring: _Scoring, state: State, checks: Json) -> Record:
-    """Writes the outcomes, then the record with the scores that rest on them. A finished record stays finished."""
+    """Writes the outcomes, then the record whose scores refer to them. A finished record stays finished."""
     seconds = record.cost.get("evaluate_seconds", 0.0) + time.monotonic() - scoring.started
     scored = dataclasses.replace(
         record,

@@ -120,7 +120,7 @@ def _trained_record(run: CellRun, spec: MethodSpec, trained: Trained, data: Cell
 
 
 def _leakage_checks(run: CellRun, spec: MethodSpec, trained: Trained, data: CellData) -> Json:
-    """How many test images are in train, and whether a method that declares no labels was given none."""
+    """Leakage checks: the overlap of train and test, and whether labels reached a method that declares none."""
     training_images = [data.train.images, *([] if data.unlabeled is None else [data.unlabeled])]
     checks: Json = {
         "overlap": overlap.cached_overlap(

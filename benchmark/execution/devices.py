@@ -71,7 +71,8 @@ def _count_gpus() -> int:
 def threads(count: int) -> Iterator[None]:
     """Sets the number of threads of torch, FAISS and BLAS inside the block.
 
-    They are set at run time, because a process that is forked from a server inherits an environment that was read long ago.
+    They are set at run time, because a process that is forked from a server inherits settings that were read when the
+    server started.
     """
     import faiss
     import threadpoolctl

@@ -42,15 +42,15 @@ class _Combination:
 
 @dataclass(frozen=True, kw_only=True)
 class _Shared:
-    """What combinations share, made once: each further cell of a large plan costs little."""
+    """Values that combinations share, computed once, so that large plans stay fast."""
 
     request: Request
     evaluators: Sequence[SelectedEvaluator]
     recipes: RecipePlanner
     layouts: dict[tuple[int, int], Layout] = dataclasses.field(default_factory=dict)
-    """By the ids of encoder and dataset, both of which live as long as the plan is being made."""
+    """Keys are `id()` of encoder and dataset. Both objects exist until the plan is complete."""
     scores: dict[tuple[str, ...], tuple[ScoreRequest, ...]] = dataclasses.field(default_factory=dict)
-    """By taps."""
+    """Taps -> the scores requested at them."""
 
     def layout(self, encoder: Selected, dataset: SelectedDataset) -> Layout:
         key = (id(encoder), id(dataset))

@@ -113,4 +113,4 @@ def _why_another_cell(record: Record, planned: PlannedCell) -> str:
             f"{cell.fingerprint[:12]} now, {str(fingerprint)[:12]} then; name the original with --dataset "
             "'name[key=value]'"
         )
-    return "its settings give another cell id now: since then, a parameter or a recipe key was added or changed its default"
+    return "its settings now give another cell id: a parameter or recipe key was added since then, or a default changed"

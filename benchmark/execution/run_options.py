@@ -38,9 +38,9 @@ class RunOptions:
     accelerate: Accelerate = "auto"
     """How training steps are accelerated."""
     per_device: str = "auto"
-    """Cells at once on each device: a number, or `auto`: 1 on a GPU, cores / threads on the CPU."""
+    """Number of cells that run at once on each device, or `auto`: 1 on a GPU, cores / threads on the CPU."""
     timeout: float | None = None
-    """Seconds without a sign of life after which a cell is stopped; None: never."""
+    """Seconds without progress after which a cell is stopped; None: never."""
     checkpoint_minutes: float = 1.0
     """Least time between two checkpoints of a cell."""
     checkpoint_epochs: int | None = None
@@ -63,7 +63,7 @@ class RunConfig:
     rerun: Rerun = "failed"
     accelerate: Accelerate = "auto"
     timeout: float | None = None
-    """Seconds without a sign of life after which a cell is stopped; None: never."""
+    """Seconds without progress after which a cell is stopped; None: never."""
     checkpoint_seconds: float = 60.0
     """Least time between two checkpoints of a cell."""
     checkpoint_epochs: int | None = None

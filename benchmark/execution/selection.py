@@ -74,7 +74,8 @@ class Selections:
 
 
 def select(request: Request, catalog: Catalog, skips: Skips) -> Selections:
-    """The plugins that a request names. What only a glob names and needs a parameter is added to `skips`.
+    """The plugins that a request names. An item that only a glob selects and that lacks a required parameter is added to
+    `skips`.
 
     Raises:
         UsageError: a name or a parameter does not exist, or two distributions provide one name.

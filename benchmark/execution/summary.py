@@ -18,7 +18,7 @@ from benchmark.reports.table import MissingCell
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What a run leaves."""
+    """The result of a run."""
 
     records: tuple[Record, ...]
     """The request's cells that have scores."""

@@ -72,7 +72,7 @@ def sample(records: Sequence[Record], count: int, seed: int) -> list[Record]:
     """
     finished = sorted((each for each in records if each.state == "done" and each.scores), key=lambda each: each.id)
     if not finished:
-        raise UsageError("there is no finished cell to verify; bench run trains and scores cells")
+        raise UsageError("no finished cell to verify; bench run trains and scores cells")
     return random.Random(seed).sample(finished, min(count, len(finished)))
 
 
@@ -103,8 +103,8 @@ def _device(record: Record, options: VerifyOptions) -> str:
         if options.device is not None:
             raise
         raise UsageError(
-            f"the cell ran on {record.provenance.get('device_name', kind)}, and this machine has no such device; with "
-            "--device another kind can be used, where at most the intervals are confirmed"
+            f"the cell ran on {record.provenance.get('device_name', kind)}, which this machine lacks; choose another kind "
+            "with --device (scores can then be confirmed only within their intervals)"
         ) from error
 
 

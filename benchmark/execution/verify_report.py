@@ -40,7 +40,7 @@ def _table(cells: Sequence[VerifiedCell]) -> Table:
         rows=rows,
         notes=(
             "equal: scores identical to the last bit. within: other scores in the stored score's 95 % interval over test "
-            "images. outside: scores outside of it, or without an interval or a new number.",
+            "images. outside: all other scores, including those without an interval or without a new number.",
         ),
         kept=len(COLUMNS) - 1,
     )

@@ -18,7 +18,7 @@ def test_value_text_is_that_of_the_command_line(value: object, text: str) -> Non
 
 @pytest.mark.parametrize("value", [{"a": 1}, [{"a": 1}]])
 def test_value_text_refuses_dictionaries(value: object) -> None:
-    with pytest.raises(ValueError, match="no dictionary"):
+    with pytest.raises(ValueError, match="cannot be a dictionary"):
         value_text(value)
 
 
