@@ -57,7 +57,9 @@ def caveat_texts(caveats: Iterable[Caveat], evaluator: str) -> tuple[str, ...]:
 
 
 def shared_caveats(rows: Sequence[Sequence[str]]) -> frozenset[str]:
-    """Caveats of the data or the evaluator that all rows of a table have: a note tells them once, no row repeats them."""
+    """Caveats of the data or the evaluator that all rows of a table have: a note states them once, and no row repeats
+    them.
+    """
     if len(rows) < 2:
         return frozenset()
     common = set(rows[0]).intersection(*rows[1:])

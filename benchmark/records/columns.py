@@ -1,7 +1,7 @@
 """Scores of many records as columns: what tables need of records, a hundred times faster to pass on than the records.
 
-Texts are stored once for all records that share them. Numbers stand in arrays with one entry per score, in the order of
-the records and of the scores within each.
+Texts are stored once for all records that share them. Numbers are stored in arrays with one entry per score, in the
+order of the records and of the scores within each.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _SCORE_KEY = attrgetter(*ScoreKey.__dataclass_fields__)
 
 @dataclass(frozen=True, kw_only=True)
 class SharedMetadata:
-    """What records share that differ only in the seed and were made in the same environment."""
+    """Values shared by records that differ only in the seed and ran in the same environment."""
 
     method: str
     """Label, as for encoder and dataset."""

@@ -36,7 +36,7 @@ from benchmark.records.record_files import read_record
 
 INDEX = ".index.npz"
 VERSION = 4
-"""Raised whenever equal records give another index. The CSV's columns are part of the version."""
+"""Version of the index, increased whenever equal records give another index. The CSV's columns are part of the version."""
 TICK = 2 * 10**9
 """Nanoseconds within which a file may change twice with the same modification time."""
 SUMMARY_FIELDS = tuple(name for name in RecordSummary.__dataclass_fields__ if name not in ("folder", "shared"))

@@ -300,7 +300,7 @@ def _write(folder: Path, lock_info: LockInfo) -> None:
 
 @contextlib.contextmanager
 def exclusive(out: Path) -> Iterator[None]:
-    """At most one process of those that share an output folder. Without effect where fcntl does not exist (Windows)."""
+    """Lets only one process at a time enter the block for an output folder. No effect without fcntl (Windows)."""
     try:
         import fcntl
     except ImportError:

@@ -1,4 +1,4 @@
-"""Merges the output folders of several machines. Everything is checked first; then each cell folder appears whole.
+"""Merges the output folders of several machines. Everything is checked first. Each cell folder is copied, then renamed.
 
 Sources are only read. A cell may occur in several of them: if its numbers agree, one of them is kept.
 """
@@ -129,7 +129,7 @@ def _choose(cells: Mapping[str, Sequence[Record]], prefer: str | None) -> list[R
 def _contradictions(records: Sequence[Record]) -> Iterator[str]:
     """Reasons why records with one id are not of the same cell."""
     properties = {
-        "datasets have other contents": {str(record.cell["dataset"].get("fingerprint")) for record in records},
+        "dataset contents differ": {str(record.cell["dataset"].get("fingerprint")) for record in records},
         "versions differ": {
             repr(record.provenance.get("versions")) for record in records if record.provenance.get("versions")
         },

@@ -126,7 +126,7 @@ class Record:
         return self.checks.get("failed_to_learn") is True
 
     def grouping_key(self) -> str:
-        """Everything but the seed. Only records with equal keys may be averaged: labels hide data and versions."""
+        """Everything but the seed. Only records with equal keys may be averaged. Labels do not show data and versions."""
         cell = {key: value for key, value in self.cell.items() if key != "seed"}
         return json.dumps([cell, self.provenance.get("versions"), self.state == "smoke"], sort_keys=True)
 

@@ -106,7 +106,9 @@ def parse_record(text: bytes, path: Path, remedy: str = RERUN) -> Record:
 
 
 def _parse_slowly(text: bytes, path: Path, remedy: str) -> Record:
-    """What the decoder does not take: version 1, text with lone surrogates; else an error that says what is wrong."""
+    """Reads text that the decoder rejects: version 1, or lone surrogates. Other text raises an error that says what is
+    wrong.
+    """
     try:
         body = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except ValueError as error:

@@ -62,7 +62,7 @@ class AggregatedRow:
 
     @property
     def smoke(self) -> bool:
-        """Whether the records are smoke runs, which are no results."""
+        """Whether the records are smoke runs, which are not results."""
         return self.first.state == "smoke"
 
 
@@ -78,7 +78,7 @@ class AggregatedScores:
     """Smallest number of test images behind a score."""
     max_images: int
     metrics: list[str]
-    """Displayed metrics: the headline, then others of its family, then the rest as they come."""
+    """Displayed metrics: the headline, then others of its family, then the rest in order of appearance."""
     rows: list[AggregatedRow]
     values: list[float]
     """Values of all tables; those of one metric of one row are adjacent."""

@@ -110,7 +110,9 @@ def _means(taps: Taps, metric: str) -> dict[str, float]:
 
 
 def _notes_on_single_taps(scores: AggregatedScores, methods: Sequence[Taps]) -> Iterator[str]:
-    """Methods with their own features give a level to compare the curves with; other encoders are named."""
+    """Notes: scores of methods with features of their own, for comparison, and encoders that were scored at one tap
+    only.
+    """
     encoders: dict[str, None] = {}
     for taps in methods:
         row = _first(taps)

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 COLUMNS = {"device": "device", "device_name": "name", "precision": "precision", "torch": "torch", "threads": "threads"}
 """Key of the provenance -> column."""
-NOTE = (
-    "Devices, precisions and versions round differently, so that seeds of one method may differ for this reason alone."
-)
+NOTE = "Devices, precisions and versions round differently, so equal settings may give other scores in another environment."
 
 
 def environment_report(records: Sequence[Record]) -> Report:

@@ -40,7 +40,7 @@ NO_RANK = "-"
 
 @dataclass(frozen=True, kw_only=True)
 class RankLimits:
-    """How much is computed without a request."""
+    """Limits of the work that `auto` does."""
 
     rows: int = 60
     """Rows of a table: every row is compared with every other."""

@@ -117,7 +117,7 @@ def _with_ranks(table: Table, ranks: Ranks) -> Table:
 
 
 def _best_values(rows: Sequence[AggregatedRow], metrics: Sequence[str]) -> frozenset[tuple[int, int]]:
-    """The best mean of each column among rows with two seeds or more: a single run proves no winner."""
+    """The best mean of each column among rows with two seeds or more: a single run does not show which row is best."""
     best: set[tuple[int, int]] = set()
     for column, metric in enumerate(metrics, start=HEADLINE):
         values = ((number, row.values.get(metric)) for number, row in enumerate(rows) if not row.smoke)

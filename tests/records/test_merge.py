@@ -136,7 +136,7 @@ def test_prefer_replaces_a_cell_of_the_target(two: tuple[Path, Path, Path]) -> N
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [("dataset", "datasets have other contents"), ("version", "versions differ")],
+    [("dataset", "dataset contents differ"), ("version", "versions differ")],
 )
 def test_other_data_or_versions_are_refused_despite_prefer(
     change: str, words: str, two: tuple[Path, Path, Path]
