@@ -36,7 +36,7 @@ class CellData:
     class_names: tuple[str, ...]
     """Index = label."""
     streamed: bool
-    """Whether images stay in host memory, or mapped from files, because the device has no memory for them."""
+    """Whether images stay in host memory or in mapped files, because they do not fit on the device."""
 
     def images_to_train_on(self, labels: str) -> Tensor:
         """(N, C, H, W) uint8: the training images, and the unlabeled ones for methods with `labels="none"`."""

@@ -154,7 +154,7 @@ def check_evaluation(spec: EvaluatorSpec, evaluation: object, num_test: int) -> 
         )
     if not evaluation.measurements:
         raise PluginError(
-            f"evaluator '{spec.name}': the evaluation has no measurement; raise UnsupportedError where there is none"
+            f"evaluator '{spec.name}': the evaluation has no measurement; raise UnsupportedError if nothing can be measured"
         )
     declared = {metric.name for metric in spec.metrics}
     seen: set[str] = set()

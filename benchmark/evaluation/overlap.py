@@ -20,7 +20,7 @@ from benchmark.images import blocks, to_float
 from benchmark.records.atomic import replaced
 
 VERSION = 1
-"""Raised when the same images give another count."""
+"""Version of the count, increased when the same images give another count."""
 NEAR = 0.97
 """Cosine of the centered pixels of two images from which they count as near duplicates.
 

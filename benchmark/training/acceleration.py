@@ -19,7 +19,7 @@ from benchmark.training.process_settings import keep_freed_memory, training_kern
 from benchmark.training.step import TrainingStep
 
 COMPILED_STEPS = 20_000
-"""Number of training steps from which compilation pays on a GPU: it takes about a minute."""
+"""Smallest number of training steps for which a network is compiled on a GPU. Compilation takes about a minute."""
 WARM_UP_STEPS = 11
 """Plain steps before a capture. In them, libraries choose kernels and optimizers allocate their state."""
 COMPILE_ERRORS = (torch._dynamo.exc.TorchDynamoException, RuntimeError, OSError)

@@ -28,7 +28,7 @@ class LossChecker:
             function: the method's function that returned it, for messages.
 
         Raises:
-            PluginError: it is no `Losses`, a value is no scalar tensor, or the parts differ from those of earlier steps.
+            PluginError: it is no `Losses`, a value is not a scalar tensor, or the parts differ from those of earlier steps.
         """
         if not isinstance(losses, Losses) or not _is_scalar(losses.total):
             raise PluginError(
@@ -37,7 +37,7 @@ class LossChecker:
         for part, value in losses.parts.items():
             if not _is_scalar(value):
                 raise PluginError(
-                    f"method '{self._method}': the part '{part}' that {function} returned is no scalar tensor"
+                    f"method '{self._method}': the part '{part}' that {function} returned is not a scalar tensor"
                 )
         parts = tuple(losses.parts)
         if self._parts is None:

@@ -75,7 +75,7 @@ def failed_to_learn(method: str, trivial: Mapping[str, float], losses: Mapping[s
 
     Args:
         method: name of the method, for messages.
-        trivial: part of the loss -> the value that a predictor reaches which ignores the image.
+        trivial: part of the loss -> its value for a predictor that ignores the image.
         losses: the losses of the last epoch, by part.
 
     Returns:

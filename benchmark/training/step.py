@@ -71,7 +71,7 @@ class TrainingStep:
     def why_not_capturable(self) -> str | None:
         """Why the step may not be captured, according to the method's declarations; None if it may."""
         if self.has("step"):
-            return "the method has a step of its own"
+            return "the method defines its own step"
         return None if self.task.spec.capturable else "the method does not declare capturable=True"
 
     def note(self, text: str) -> None:

@@ -57,11 +57,11 @@ class TrainingTask:
     checkpoint_key: str = ""
     """Cell id and versions. A checkpoint with another key is not resumed."""
     stop: StopRequest | None = None
-    """Asks the training to write a checkpoint and stop; None: nobody asks."""
+    """Asks the training to write a checkpoint and stop; None: no stop can be requested."""
     steps: int | None = None
     """Stop after so many steps (--smoke); None: train all epochs."""
     accelerate: Accelerate = "auto"
-    """`auto`: what pays on the device; `off`: the plain step; `compile`: compile the network in any case."""
+    """`auto`: what is faster on the device; `off`: the plain step; `compile`: compile the network in any case."""
     report_seconds: float = 1.0
     """Minimum time between two events that report a step."""
 
@@ -129,7 +129,7 @@ class Trained:
     failed_to_learn: bool | None
     """Whether a declared part of the loss did not end below its trivial value; None: the method declares none."""
     trivial: Mapping[str, float]
-    """Part of the loss -> the value that a predictor reaches which ignores the image."""
+    """Part of the loss -> its value for a predictor that ignores the image."""
     saw_labels: bool = False
     """Whether a batch held labels."""
     resumed_from: TrainingPosition = field(default_factory=TrainingPosition)

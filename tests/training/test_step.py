@@ -154,7 +154,9 @@ def test_loss_of_one_element_is_a_scalar() -> None:
 @pytest.mark.parametrize("part", [0.5, None], ids=["float", "none"])
 def test_part_that_is_no_scalar_tensor_is_refused(part: Any) -> None:
     method = with_loss(lambda method, batch, losses: benchmark.Losses(total=losses.total, parts={"prior": part}))
-    with pytest.raises(PluginError, match=r"method 'tried': the part 'prior' that loss\(batch\) returned is no scalar"):
+    with pytest.raises(
+        PluginError, match=r"method 'tried': the part 'prior' that loss\(batch\) returned is not a scalar"
+    ):
         train_small(method)
 
 
@@ -245,7 +247,7 @@ def test_training_images_are_all_images_in_order_without_augmentation() -> None:
     [
         (MeanColor, True, None),
         (MeanColor, False, "the method does not declare capturable=True"),
-        (TwoUpdates, True, "the method has a step of its own"),
+        (TwoUpdates, True, "the method defines its own step"),
     ],
 )
 def test_step_is_capturable_only_if_declared(build: type[nn.Module], capturable: bool, reason: str | None) -> None:
