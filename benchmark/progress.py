@@ -89,7 +89,7 @@ class PlainReporter:
         self._printed_at: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:
-        """Prints the event if it deserves a line."""
+        """Prints a line for the event, unless it is a step, a stage or an epoch that is not due."""
         line = self._line(event)
         if line:
             self._stream.write(line + "\n")

@@ -77,7 +77,7 @@ def run(
         epochs: epochs instead of the budget's, at least 1; learning-rate schedules are stretched.
         settings: recipe settings for all methods: `{"lr": 0.05, "batch": 128}` or `"lr=.05,batch=128"`.
         floors: also score raw pixels and an untrained encoder.
-        smoke: train and score a few steps only, to test that everything runs. The scores are no result.
+        smoke: train and score a few steps only, to test that everything runs. The scores are not results.
         device: `"auto"`, `"cpu"`, `"cuda"`, or `"cuda:0,1"`.
         executor: where cells run: `"local"` (processes of this machine), `"inline"` (this process), or a cluster.
         threads_per_cell: CPU threads of each cell.
@@ -85,7 +85,7 @@ def run(
         timeout: stop a cell that makes no progress for this many seconds; None: never.
         checkpoint_minutes: least minutes between two checkpoints of a cell.
         checkpoint_epochs: also write a checkpoint after every this many epochs.
-        accelerate: faster training steps: `"auto"` (those that pay on the device), `"off"`, or `"compile"`.
+        accelerate: acceleration of training steps: `"auto"` (what is faster on the device), `"off"`, or `"compile"`.
         out: folder of the records.
         data_dir: folder of downloaded datasets; None: the environment variable BENCH_DATA, or `data`.
         rerun: which cells that have a record run again: `"none"`, `"failed"`, `"stale"` (the version of a plugin has
@@ -211,7 +211,7 @@ class Results:
         existing = ", ".join(dict.fromkeys(f"{each.evaluator} on {each.dataset}" for each in tables if each.evaluator))
         request = f"'{evaluator}'" + (f" on '{dataset}'" if dataset else "")
         if not matches:
-            raise UsageError(f"no table of {request}; there is: {existing or 'none'}")
+            raise UsageError(f"no table of {request}; available: {existing or 'none'}")
         several = "; ".join(each.title for each in matches)
         raise UsageError(f"{len(matches)} tables of {request}: {several}; name the dataset, or choose from tables()")
 
@@ -227,7 +227,7 @@ class Results:
         """The scores for every output format: `benchmark.reports.render.render_report` writes it.
 
         Args:
-            ties: whether a column says which ranks a row may have: `"on"`, `"off"`, or `"auto"` (if that takes less than
+            ties: whether to add a column of rank intervals: `"on"`, `"off"`, or `"auto"` (if that takes less than
                 about two seconds).
         """
         from benchmark.records.columns import Columns

@@ -211,7 +211,7 @@ def test_table_is_named_by_evaluator_and_dataset(results: benchmark.Results) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("lineer",), "no table of 'lineer'; there is: "),
+        (("lineer",), "no table of 'lineer'; available: "),
         (("linear", "cifar10"), "linear on digits"),
         (("knn",), "2 tables of 'knn': "),
     ],

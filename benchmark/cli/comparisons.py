@@ -120,8 +120,10 @@ def explain_command(first: str, second: str, out: Path, form: Format) -> None:
 
 @click.command(name="verify")
 @records_argument
-@click.option("--sample", "count", type=click.IntRange(min=1), default=3, show_default=True, help="Cells to run again.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the draw of cells.")
+@click.option(
+    "--sample", "count", type=click.IntRange(min=1), default=3, show_default=True, help="Number of cells to repeat."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the sample.")
 @click.option("--device", help="Device.  [default: the kind that each record names]")
 @dataset_option
 @data_dir_option

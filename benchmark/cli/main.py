@@ -66,7 +66,7 @@ class _Commands(click.Group):
             click.echo("bench: interrupted; finished cells are kept. Run the same command again to resume.", err=True)
             sys.exit(ExitCode.INTERRUPTED)
         except BrokenPipeError:
-            # The reader closed the pipe (bench table | head). That is no error; click would exit with 1.
+            # The reader closed the pipe (bench table | head). This is not an error, but click would exit with 1.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(ExitCode.OK)
 

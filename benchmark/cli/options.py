@@ -73,7 +73,9 @@ def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -
 
 
 def _options_of_run(ctx: click.Context) -> Mapping[str, click.Parameter]:
-    """The options of `bench run`: every command reads a file that was written for it, and ignores what it does not have."""
+    """The options of `bench run`. Every command accepts a file written for `bench run` and ignores further
+    options.
+    """
     group = ctx.parent.command if ctx.parent else None
     run = group.get_command(ctx, "run") if isinstance(group, click.Group) else None
     return _options(run) if run else {}
@@ -93,7 +95,7 @@ def _as_option(name: str, setting: Any, multiple: bool) -> Any:
     """A TOML value as the command line would pass it.
 
     Raises:
-        ValueError: the option takes no such value.
+        ValueError: the value is not valid for the option.
     """
     from benchmark.execution.arguments import value_text
 

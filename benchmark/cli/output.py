@@ -36,7 +36,7 @@ def print_left_out(problems: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def without_cycle_search() -> Iterator[None]:
-    """Pauses the search for reference cycles: with a million values that all stay alive it takes a fifth of the time."""
+    """Pauses garbage collection: with a million live values, it takes a fifth of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", "on", "off"]),
     default="auto",
     show_default=True,
-    help="Column of the ranks that a row may have. auto: if it takes less than about two seconds.",
+    help="Column of rank intervals. auto: if they take less than about two seconds.",
 )
 @without_cycle_search()
 def table_command(out: Path, form: Format, published: bool, by: str, sort: str, ties: Any) -> None:
@@ -167,7 +167,7 @@ def export_command(out: Path, to: Path, form: str) -> None:
 @click.option(
     "--prefer",
     metavar="FOLDER|newest",
-    help="Whose record to take if two folders hold a cell with different scores.",
+    help="Record to keep if two folders hold a cell with different scores: that of a folder, or newest.",
 )
 @format_option
 def merge_command(sources: tuple[Path, ...], to: Path, prefer: str | None, form: Format) -> None:

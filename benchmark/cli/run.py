@@ -38,14 +38,14 @@ what_options = combined(
         type=click.Choice(["quick", "paper"]),
         default="quick",
         show_default=True,
-        help="Training schedule: minutes, or the one of the method's paper.",
+        help="Training schedule. quick: minutes; paper: the method's paper.",
     ),
     click.option("--epochs", type=click.IntRange(min=1), help="Epochs instead of the budget's; schedules are scaled."),
     click.option(
         "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Recipe settings, such as lr=.05,batch=128."
     ),
-    click.option("--no-floors", is_flag=True, help="Do not also score raw pixels and an untrained encoder."),
-    click.option("--smoke", is_flag=True, help="Run a few steps of each cell as a test. The scores are no result."),
+    click.option("--no-floors", is_flag=True, help="Do not add the floors: raw pixels and an untrained encoder."),
+    click.option("--smoke", is_flag=True, help="Run a few steps of each cell as a test. The scores are not results."),
 )
 
 where_options = combined(
@@ -90,7 +90,7 @@ where_options = combined(
         type=click.Choice(["auto", "off", "compile"]),
         default="auto",
         show_default=True,
-        help="Faster training steps. auto: those that pay on the device.",
+        help="Acceleration of training steps. auto: what is faster on the device.",
     ),
     click.option(
         "--out",
