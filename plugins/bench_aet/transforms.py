@@ -16,17 +16,17 @@ from torch import Tensor
 from benchmark import warp
 
 MAX_ANGLE = 180.0
-"""Degrees either way (AET, section 4.1)."""
+"""Degrees in both directions (AET, section 4.1)."""
 MAX_SHEAR = 30.0
-"""Degrees either way (section 4.1)."""
+"""Degrees in both directions (section 4.1)."""
 MAX_TRANSLATION = 0.2
-"""Fraction of the side, either way (section 4.1). The code rounds to whole pixels, which the paper does not mention."""
+"""Fraction of the side, in both directions (section 4.1). The code rounds to whole pixels, unlike the paper."""
 MAX_ZOOM = 0.3
 """Affine scales are in 1 +- MAX_ZOOM (section 4.1)."""
 MAX_CORNER_ZOOM = 0.2
 """Projective scales are in 1 +- MAX_CORNER_ZOOM (section 4.1)."""
 CORNER_SHIFT = 0.125
-"""Fraction of the side, either way, for each coordinate of each corner (section 4.1); whole pixels in the code."""
+"""Fraction of the side, in both directions, for each coordinate of each corner (section 4.1); whole pixels in the code."""
 MIN_RADIUS = 0.01
 """A predicted (cosine, sine) shorter than this means no rotation: the gradient of the angle grows as 1 / length."""
 MIN_DEPTH = 0.02

@@ -13,5 +13,5 @@ class PretrainedParams:
     """Path of the file, relative to the current folder. A cell's identity contains the file's checksum, not its path."""
     prefix: str = field(default="", metadata={"help": "load only keys with this prefix and strip it, e.g. module."})
     """Keys with another prefix belong to other modules of the file and are ignored."""
-    drop: tuple[str, ...] = field(default=(), metadata={"help": "ignore keys that start so after the prefix, e.g. fc."})
-    """For heads that the encoder does not have. Separate several with semicolons: `fc.;head.`."""
+    drop: tuple[str, ...] = field(default=(), metadata={"help": "keys to ignore: those that start with this, e.g. fc."})
+    """Compared after `prefix` is stripped; for heads that the encoder does not have. Several: `fc.;head.`."""

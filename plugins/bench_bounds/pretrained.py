@@ -116,7 +116,7 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) 
     if problems:
         raise benchmark.UsageError(
             f"method 'pretrained': '{path}' does not match this encoder. {'; '.join(problems)}. Choose the encoder and the "
-            "parameters that the file was made with. Strip a common prefix of its keys with prefix=module. and ignore "
+            "parameters with which the file was saved. Strip a common prefix of its keys with prefix=module. and ignore "
             "heads with drop=fc."
         )
     network.load_state_dict({**expected, **tensors})

@@ -60,7 +60,7 @@ def use_gpu(device: str) -> str:
 
 
 def _exit_with_parent() -> None:
-    """A cell whose `bench run` was killed must not write beside the next run."""
+    """Ends the process when its parent ends: a cell must not write after its run was killed and the next one began."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -1,4 +1,4 @@
-"""Outcomes that an executor itself makes, for cells whose process or node returned none."""
+"""Outcomes that an executor creates for cells whose process or node returned none."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class RayParams:
     """In [0, 1]: a cell uses one GPU or a part of it."""
     memory: bool = field(default=False, metadata={"help": "reserve the memory that past records predict"})
     """Ray then starts only as many cells on a node as fit in its memory. Cells without past records reserve nothing."""
-    retries: int = field(default=3, metadata={"help": "new tries for a cell whose node or process died"})
+    retries: int = field(default=3, metadata={"help": "retries of a cell whose node or process died"})
     """0 or more. A cell that fails with an error of its own is not tried again."""
     data_dir: str = field(default="", metadata={"help": "--data-dir on the nodes; default: the path used here"})
     """A dataset that is missing on a node is downloaded by the first cell that needs it there."""

@@ -38,7 +38,7 @@ NODE_DIED = (
     exceptions.ObjectLostError,
     exceptions.RaySystemError,
 )
-"""Errors of a cell whose node or process died; it is worth another try."""
+"""Errors that mean that the node or the process of a cell died. The cell is sent again."""
 
 
 @dataclass(kw_only=True)
@@ -151,7 +151,7 @@ class RayExecutor:
                 outcome = self._result(cell, mailbox)
             elif _is_hung(cell):
                 ray.cancel(cell.reference, force=True)
-                outcome = cell.failed(f"no sign of life for {cell.job.timeout:g} s", "silence")
+                outcome = cell.failed(f"no progress for {cell.job.timeout:g} s (--timeout)", "silence")
             if outcome is not None:
                 yield cell, outcome
 
@@ -179,7 +179,7 @@ def _fetch_events(sent: Sequence[_Sent], mailbox: Any) -> None:
     try:
         messages = ray.get(mailbox.take.remote(), timeout=MAILBOX_SECONDS)
     except exceptions.RayError:
-        # Ray restarts the mailbox. Events were lost, so silence since the last one means nothing.
+        # Ray restarts the mailbox. Events were lost, so their absence does not mean that a cell hangs.
         for each in sent:
             each.last_event = time.monotonic() if each.last_event is not None else None
         return

@@ -1,6 +1,6 @@
 """What a Ray node does for a cell: unpack its folder, run it, pack the folder again; its events go to a mailbox.
 
-Neither Ray nor torch is imported when this module is. `ray_executor` makes a task and an actor of what is here.
+Importing this module imports neither Ray nor torch. `ray_executor` creates a task and an actor from it.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ LARGEST_ARRAY = 1000
 
 @dataclass(kw_only=True)
 class _Queued:
-    """A cell that Slurm has."""
+    """A cell that was submitted to Slurm."""
 
     job: benchmark.Job
     task: Any
@@ -131,7 +131,7 @@ def _lock_token(job: benchmark.Job) -> str:
 
 
 def _new_event(cell: _Queued) -> Event | None:
-    """The cell's stage if it has changed. Its lock, which the node renews, is the only news from there."""
+    """The cell's stage if it has changed. Only the cell's lock, which the node renews, shows it."""
     lock = read_lock(Path(cell.job.out_dir) / cell.job.folder)
     if lock is None or lock.token == cell.earlier_token:
         return None

@@ -19,7 +19,7 @@ from benchmark.progress import Event
 
 CHECKPOINT_SECONDS = 30.0
 """Time for a checkpoint when the job has to end: Slurm kills it 90 s after submitit's signal."""
-HUNG = "repbench: no sign of life for"
+HUNG = "repbench: no progress for"
 """Start of the last line that a hung cell prints; the number of seconds follows."""
 HUNG_STATUS = 75
 
@@ -96,7 +96,7 @@ class Watchdog:
         self._ended = threading.Event()
 
     def __call__(self, event: Event) -> None:
-        """Counts as a sign of life."""
+        """Notes that the cell makes progress."""
         self._last_event = time.monotonic()
 
     def __enter__(self) -> Watchdog:
@@ -110,6 +110,6 @@ class Watchdog:
     def _watch(self, timeout: float) -> None:
         while not self._ended.wait(min(1.0, timeout / 4)):
             if time.monotonic() - self._last_event > timeout:
-                sys.stderr.write(f"{HUNG} {timeout:g} s\n")
+                sys.stderr.write(f"{HUNG} {timeout:g} s (--timeout)\n")
                 sys.stderr.flush()
                 os._exit(HUNG_STATUS)

@@ -1,6 +1,6 @@
 """Lower bounds on the mutual information between images and frozen vectors, estimated by a small critic.
 
-The evaluator compares encoders; its values are not absolute. The vector of a deterministic encoder is a function of the
+Use the values only to compare encoders. The vector of a deterministic encoder is a function of the
 image, so the true value is the entropy of the vector, which is infinite for continuous features. The score measures how well
 a critic of fixed size pairs test images with their vectors after a short training. A higher value is not better for every
 task, because information that a task does not need counts as well.

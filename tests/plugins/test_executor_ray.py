@@ -256,7 +256,7 @@ def test_hung_cell_is_canceled_but_not_one_that_waits_for_a_node(plain: Any, tmp
     fake = plain(answer)
     outcomes = {outcome.folder: outcome for outcome in outcomes_of([job(tmp_path, n, timeout=0.2) for n in (0, 1)])}
     assert (outcomes["0"].state, outcomes["0"].cause) == ("failed", "silence")
-    assert outcomes["0"].reason == "no sign of life for 0.2 s"
+    assert outcomes["0"].reason == "no progress for 0.2 s (--timeout)"
     assert outcomes["1"].state == "done"
     assert fake.canceled == [True]
 
