@@ -67,7 +67,7 @@ class StepOnGpu:
         (StepOnGpu(), "not captured yet: training was too short"),
         (StepOnGpu(accelerate="off"), "switched off"),
         (StepOnGpu(accelerate="compile"), "not captured yet: training was too short"),
-        (StepOnGpu(reason="the method has a step of its own"), "the method has a step of its own"),
+        (StepOnGpu(reason="the method defines its own step"), "the method defines its own step"),
         (StepOnGpu(device=CPU), "not on a GPU"),
     ],
 )
