@@ -56,13 +56,6 @@ def test_new_evaluator_adds_scores_without_training(job: JobMaker, monkeypatch: 
         assert all(score.outcomes in file.files for score in after.scores)
 
 
-def test_new_pooling_adds_scores_without_training(job: JobMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_done(job(taps=("conv",)))
-    forbid_training(monkeypatch)
-    after = run_done(job(taps=("conv",), evaluators="centroid[pool=flat]"))
-    assert [score.pool for score in after.scores] == ["average", "flat"]
-
-
 def test_trained_cell_without_scores_is_only_scored(job: JobMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     run_failed(job(evaluators="fault_raises"))
     forbid_training(monkeypatch)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import pytest
 from conftest import Bench
-from PIL import Image
+from image_samples import make_tree
 from verified_runs import change_records, verified
 
 from benchmark.api.catalog import load_catalog
@@ -34,25 +32,10 @@ def test_replan_names_a_method_that_is_not_installed(runs: Path) -> None:
     assert ["gone" in cell.reason for cell in verified(runs)] == [True, True]
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A tree of small images, brighter in one class."""
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 8), ("test", 4)):
-        for name, light in (("cat", 0), ("dog", 128)):
-            folder = tmp_path / "photos" / split / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                pixels = rng.integers(0, 128, (8, 8, 3), dtype=np.uint8) + light
-                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
-    return tmp_path / "photos"
-
-
-def test_replan_needs_the_path_of_a_folder_dataset_and_checks_its_contents(
-    photos: Path, bench: Bench, tmp_path: Path
-) -> None:
+def test_replan_needs_the_path_of_a_folder_dataset_and_checks_its_contents(bench: Bench, tmp_path: Path) -> None:
+    photos = make_tree(tmp_path / "photos")
     dataset = f"folder[path={photos},size=8]"
-    words = ("run", "--methods", "pixels", "--dataset", f"folder[path={photos},size=8,subset=10]", "--no-floors")
+    words = ("run", "--methods", "pixels", "--dataset", f"folder[path={photos},size=8,subset=4]", "--no-floors")
     how = ("--evaluators", "knn[k=1;3]", "--executor", "inline", "--device", "cpu", "--quiet")
     result = bench(*words, *how)
     assert result.exit_code == 0, result.output
@@ -60,7 +43,7 @@ def test_replan_needs_the_path_of_a_folder_dataset_and_checks_its_contents(
     assert (result.exit_code, "not run" in result.output) == (1, True)
     result = bench("verify", "runs", "--dataset", dataset)
     assert result.exit_code == 0, result.output
-    next((photos / "train" / "cat").iterdir()).unlink()
+    next((photos / "train" / "blue").iterdir()).unlink()
     result = bench("verify", "runs", "--dataset", dataset)
     assert result.exit_code == 1
     assert "havechangedsincethetraining" in "".join(result.output.split())

@@ -83,7 +83,10 @@ def test_cell_that_runs_out_of_memory_runs_once_more_with_the_device_to_itself(s
     assert notes == ["byol / tiny / stripes / seed 0 runs once more with the device to itself: crashed"]
 
 
-def test_cell_that_runs_out_of_memory_twice_has_failed(session: Session) -> None:
+@pytest.mark.parametrize(("exclusive", "expected"), [(False, [False, True]), (True, [True])])
+def test_cell_that_always_runs_out_of_memory_fails_once_it_had_the_device_to_itself(
+    session: Session, exclusive: bool, expected: list[bool]
+) -> None:
     tries: list[bool] = []
 
     def too_small(jobs: Sequence[Job]) -> Iterator[Outcome]:
@@ -91,8 +94,8 @@ def test_cell_that_runs_out_of_memory_twice_has_failed(session: Session) -> None
             tries.append(job.exclusive)
             yield failure(job, "memory")
 
-    result = session.run(executor="planted", catalog=with_executor(too_small))
-    assert tries == [False, True]
+    result = session.run(executor="planted", catalog=with_executor(too_small, exclusive=exclusive))
+    assert tries == expected
     assert [outcome.cause for outcome in result.failed] == ["memory"]
     assert read_record(session.folder()).state == "failed"
     assert ends(session) == [("mean_color", "failed")]
@@ -108,18 +111,6 @@ def test_cell_that_fails_otherwise_is_not_tried_again(session: Session, cause: s
 
     session.run(executor="planted", catalog=with_executor(broken))
     assert rounds == [1]
-
-
-def test_exclusive_executor_gets_exclusive_jobs_and_no_second_try(session: Session) -> None:
-    tries: list[bool] = []
-
-    def isolated(jobs: Sequence[Job]) -> Iterator[Outcome]:
-        for job in jobs:
-            tries.append(job.exclusive)
-            yield failure(job, "memory")
-
-    session.run(executor="planted", catalog=with_executor(isolated, exclusive=True))
-    assert tries == [True]
 
 
 def test_third_party_executor_gets_the_second_try_without_code_of_its_own(

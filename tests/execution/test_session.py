@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ from session_runs import Session, stamps, with_executor
 
 from benchmark.api.catalog import load_catalog
 from benchmark.api.cells import Job, Outcome
-from benchmark.errors import DataError, RecordError, UsageError
+from benchmark.errors import DataError, UsageError
 from benchmark.execution.cell import run_cell
 from benchmark.execution.cell_state import Rerun
-from benchmark.records.record_files import read_record, read_records
 
 
 @pytest.fixture
@@ -103,16 +101,6 @@ def test_run_keeps_finished_cells_for_all_other_values_of_rerun(session: Session
 
 
 # --- failing ----------------------------------------------------------------------------------------------------------
-
-
-def test_failed_cell_does_not_stop_the_others(session: Session) -> None:
-    result = session.run("fault_loss,mean_color,fault_build,fault_nan,byol")
-    assert [record.cell["method"]["name"] for record in result.records] == ["mean_color", "byol"]
-    assert [outcome.folder.partition("-")[0] for outcome in result.failed] == ["fault_loss", "fault_build", "fault_nan"]
-    missing = {cell.method: cell.reason for cell in result.missing}
-    assert missing["fault_loss"] == "failed: RuntimeError: the third-party loss failed"
-    assert result.summary[0].startswith("cells: 2 done, 0 finished before, 3 failed")
-    assert any(line.startswith("failed: fault_nan-tiny-stripes-s0") and "step 3" in line for line in result.summary)
 
 
 def test_failed_cell_runs_again_unless_rerun_is_none(session: Session) -> None:
@@ -208,57 +196,9 @@ def test_score_of_another_protocol_is_kept_and_joined_by_the_new_one_only_with_r
 # --- output folders ---------------------------------------------------------------------------------------------------
 
 
-def test_record_of_another_schema_version_stops_the_run_untouched(session: Session) -> None:
-    session.run()
-    path = session.folder() / "record.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 99}))
-    before, text = stamps(session.folder()), path.read_text()
-    reruns: tuple[Rerun, ...] = ("none", "failed", "stale", "all")
-    for rerun in reruns:
-        with pytest.raises(UsageError, match=r"schema version 99.*another --out"):
-            session.run(rerun=rerun)
-    assert (stamps(session.folder()), path.read_text()) == (before, text)
-    assert len(session.trainings) == 1
-
-
-def test_damaged_record_is_renamed_and_the_cell_runs_again(session: Session) -> None:
-    first = session.run()
-    path = session.folder() / "record.json"
-    damaged = path.read_bytes()[:200]
-    path.write_bytes(damaged)
-    second = session.run()
-    assert second.records[0].scores == first.records[0].scores
-    assert (session.folder() / "record.json.unreadable-1").read_bytes() == damaged
-    assert read_record(session.folder()).state == "done"
-
-
-def test_damaged_record_does_not_stop_the_reading_of_others(session: Session) -> None:
-    session.run("mean_color,byol")
-    (session.folder("byol") / "record.json").write_text("{")
-    records, problems = read_records(session.out)
-    assert [record.cell["method"]["name"] for record in records] == ["mean_color"]
-    assert len(problems) == 1
-    with pytest.raises(RecordError):
-        read_record(session.folder("byol"))
-
-
-def test_output_folder_that_cannot_be_written_is_rejected_before_anything_runs(session: Session) -> None:
-    session.out.write_text("a file in the way")
-    with pytest.raises(UsageError, match=r"cannot write to --out .*runs"):
-        session.run()
-    assert session.trainings == []
-    assert session.out.read_text() == "a file in the way"
-
-
 def test_plan_without_cells_is_an_error_with_the_reason(session: Session) -> None:
     with pytest.raises(UsageError, match=r"nothing to run: .*no tap"):
         session.run(taps=("nowhere",))
-
-
-def test_unknown_executor_is_rejected_and_leaves_no_file(session: Session) -> None:
-    with pytest.raises(UsageError, match=r"no executor called 'inlin'.*did you mean 'inline'"):
-        session.run(executor="inlin")
-    assert not list(session.out.rglob("record.json"))
 
 
 def test_interrupted_run_leaves_finished_cells_in_the_csv(session: Session) -> None:
