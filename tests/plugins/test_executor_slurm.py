@@ -203,7 +203,7 @@ def test_task_that_died_fails_with_its_last_output(outcome_of: Callable[[Task], 
 
 def test_task_that_hung_fails_with_cause_silence(outcome_of: Callable[[Task], Outcome]) -> None:
     outcome = outcome_of(Task(f"loading\n{HUNG} 30 s\nsrun: error\n", died()))
-    assert (outcome.state, outcome.cause, outcome.reason) == ("failed", "silence", "no sign of life for 30 s")
+    assert (outcome.state, outcome.cause, outcome.reason) == ("failed", "silence", "no progress for 30 s")
 
 
 def test_jobs_have_their_memory_to_themselves() -> None:
