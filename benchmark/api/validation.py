@@ -42,7 +42,7 @@ def check_names(specs: Iterable[tuple[str, Spec]]) -> None:
     seen: set[tuple[str, str]] = set()
     for hook, spec in specs:
         if (hook, spec.name) in seen:
-            raise PluginError(f"{hook} yielded the name '{spec.name}' twice")
+            raise PluginError(f"{hook} yielded the name '{spec.name}' twice; names must be unique")
         seen.add((hook, spec.name))
 
 

@@ -176,5 +176,6 @@ def _check_measurement(spec: EvaluatorSpec, measurement: Measurement, declared: 
         raise PluginError(f"evaluator '{spec.name}': {metric} is {measurement.value}, but must be finite")
     if measurement.outcomes is not None and len(measurement.outcomes) != num_test:
         raise PluginError(
-            f"evaluator '{spec.name}': {metric} has {len(measurement.outcomes)} outcomes for {num_test} test images"
+            f"evaluator '{spec.name}': {metric} has {len(measurement.outcomes)} outcomes for {num_test} test images; "
+            "return one per image"
         )

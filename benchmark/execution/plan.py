@@ -123,7 +123,7 @@ def _planned(shared: _Shared, combination: _Combination) -> list[PlannedCell] | 
     except BenchError:
         raise
     except Exception as error:  # plugin code: `layout`, `supports` or `recipe`
-        return combination.skip(f"its plugin raised {type(error).__name__}: {error}")
+        return combination.skip(f"a plugin raised {type(error).__name__}: {error}")
     taps, notes = _taps(request.taps, layout, method.spec.own_encoder is not None, encoder.item.label)
     if not taps:
         return combination.skip("; ".join(notes) or "--taps names no tap")

@@ -228,7 +228,7 @@ def _watched(jobs: Sequence[Job], monitor: locks.LeaseMonitor, reporter: Reporte
     """Waits for cells that another run works on. Yields the outcome it left, or the job again if it left none."""
     waiting = list(jobs)
     if waiting:
-        text = f"waiting for {len(waiting)} cells that another run on this output folder works on"
+        text = f"waiting for {len(waiting)} cells that another run in this output folder is working on"
         reporter(Event(kind="note", cell="", text=text))
     while waiting:
         abandoned = False

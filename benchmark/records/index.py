@@ -140,7 +140,7 @@ def _parse(out: Path, body: _Body, arrays: dict[str, Any]) -> Index:
     columns = Columns(summaries=summaries, score_keys=body.score_keys, **arrays)
     sizes = {len(arrays[name]) for name in SCORE_ARRAYS}
     if sizes != {int(columns.score_counts.sum())} or not len(columns.score_counts) == len(summaries) == len(stamps):
-        raise ValueError("its parts do not fit")
+        raise ValueError("the arrays of the index do not match")
     return Index(
         out=out, columns=columns, stamps=stamps, positions={name: number for number, name in enumerate(stamps)}
     )

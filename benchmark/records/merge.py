@@ -98,7 +98,7 @@ def _read_cells(folders: Sequence[Path]) -> tuple[dict[str, list[Record]], list[
         left_out += problems
         for record in records:
             if _is_locked(record):
-                left_out.append(f"{record.folder}: a run works on it; merge again after it has ended")
+                left_out.append(f"{record.folder}: a run works on this cell; merge again after the run has ended")
             else:
                 cells[record.id].append(record)
     return cells, left_out

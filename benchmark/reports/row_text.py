@@ -84,7 +84,7 @@ class Remarks:
 
 
 def remarks_of(table: AggregatedScores, rows: Sequence[Sequence[AggregatedRow]]) -> Remarks:
-    """Remarks on the rows of a table; each may stand for several aggregated rows, of which the first is described."""
+    """Remarks on the rows of a table; each may cover several aggregated rows, of which the first is described."""
     caveats = [
         caveat_texts(dict.fromkeys(caveat for row in group for caveat in row.caveats), table.evaluator)
         for group in rows

@@ -160,7 +160,7 @@ class RayExecutor:
         try:
             return _returned(cell)
         except NODE_DIED as error:
-            reason = f"its node or its process died ({_first_sentence(error)})"
+            reason = f"the node or process of the cell died ({_first_sentence(error)})"
             if cell.tries > self._params.retries:
                 return cell.failed(f"{reason}, {cell.tries} times", "crash")
             cell.tries += 1
@@ -169,9 +169,9 @@ class RayExecutor:
             self._send(cell, mailbox)
             return None
         except exceptions.OutOfMemoryError as error:
-            return cell.failed(f"its node ran out of memory ({_first_sentence(error)})", "memory")
+            return cell.failed(f"the node of the cell ran out of memory ({_first_sentence(error)})", "memory")
         except exceptions.RayError as error:
-            return cell.failed(f"Ray could not run it ({_first_sentence(error)})", "crash", str(error))
+            return cell.failed(f"Ray could not run the cell ({_first_sentence(error)})", "crash", str(error))
 
 
 def _fetch_events(sent: Sequence[_Sent], mailbox: Any) -> None:

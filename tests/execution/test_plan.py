@@ -303,7 +303,7 @@ def test_skip_if_a_plugins_recipe_raises() -> None:
     result = light_plan("broken,aet", catalog=catalog)
     assert titles_of(result) == ["aet / net / photos / seed 0"]
     assert [(skip.title, skip.reason) for skip in result.skips] == [
-        ("broken / net / photos", "its plugin raised KeyError: 'lr'")
+        ("broken / net / photos", "a plugin raised KeyError: 'lr'")
     ]
 
 

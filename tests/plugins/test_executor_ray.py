@@ -159,21 +159,23 @@ def test_cell_whose_node_dies_is_sent_again_with_a_note(plain: Any, tmp_path: Pa
     assert len(tries) == 3
     notes = [event.text for event in events if event.kind == "note"]
     assert len(notes) == 2
-    assert notes[0].startswith(f"sending {job(tmp_path).cell.title} again: its node or its process died (WorkerCrashed")
+    assert notes[0].startswith(
+        f"sending {job(tmp_path).cell.title} again: the node or process of the cell died (WorkerCrashed"
+    )
 
 
 def test_cell_whose_nodes_die_too_often_fails(plain: Any, tmp_path: Path) -> None:
     plain(lambda *arguments: ray.exceptions.NodeDiedError("the node was lost"))
     (outcome,) = outcomes_of([job(tmp_path)], retries=1)
     assert (outcome.state, outcome.cause) == ("failed", "crash")
-    assert outcome.reason == "its node or its process died (NodeDiedError: the node was lost), 2 times"
+    assert outcome.reason == "the node or process of the cell died (NodeDiedError: the node was lost), 2 times"
 
 
 def test_cell_whose_node_runs_out_of_memory_fails_with_that_cause(plain: Any, tmp_path: Path) -> None:
     plain(lambda *arguments: ray.exceptions.OutOfMemoryError("memory is short"))
     (outcome,) = outcomes_of([job(tmp_path)])
     assert (outcome.state, outcome.cause) == ("failed", "memory")
-    assert outcome.reason == "its node ran out of memory (OutOfMemoryError: memory is short)"
+    assert outcome.reason == "the node of the cell ran out of memory (OutOfMemoryError: memory is short)"
 
 
 def test_error_of_ray_fails_only_its_cell(plain: Any, tmp_path: Path) -> None:

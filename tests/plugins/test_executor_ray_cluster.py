@@ -93,7 +93,7 @@ def test_cells_survive_the_death_of_one_of_two_nodes(
     assert [record.state for record in records] == ["done"] * CELLS
     assert sorted(record.cell["seed"] for record in records) == list(range(CELLS))
     assert err.count("done after") == CELLS
-    again = err.count("again: its node or its process died")
+    again = err.count("again: the node or process of the cell died")
     assert again >= 1, err
     assert not list((tmp_path / "runs").glob("*/lock.json"))
     with capsys.disabled():
@@ -142,4 +142,4 @@ def test_hung_cell_fails_alone(launch: Launch, environment: dict[str, str], tmp_
     assert states(tmp_path)["mean_color"] == "done"
     assert states(tmp_path)["fault_waits"] == "failed"
     assert len(re.findall("sending .* again: ", err)) == 3
-    assert "its node or its process died (WorkerCrashedError" in err
+    assert "the node or process of the cell died (WorkerCrashedError" in err

@@ -182,7 +182,7 @@ def test_damaged_and_locked_records_are_left_out(two: tuple[Path, Path, Path]) -
         lock.release()
     assert result.copied == 3
     assert len(result.left_out) == 2
-    assert any("a run works on it" in sentence for sentence in result.left_out)
+    assert any("a run works on this cell" in sentence for sentence in result.left_out)
     assert merge.merge([a, b], to).copied == 1, "once the run has ended"
 
 
