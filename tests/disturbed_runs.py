@@ -50,7 +50,7 @@ ACTIVITY = {
     "score": "scoring",
     "scored": "scoring",
 }
-"""The last word that a cell has noted -> what it does."""
+"""Last word in a cell's log -> what the cell does."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Stop:
 
 @dataclass
 class DisturbedRun:
-    """A plan that is stopped_at_random again and again until it is through.
+    """Stops a plan at random moments and runs it again until it has finished.
 
     Args:
         folder: where it runs.

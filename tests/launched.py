@@ -127,7 +127,7 @@ class Kept:
 
 
 def kept(folder: Path) -> dict[str, Kept]:
-    """What finished cells have left, file by file."""
+    """The files of finished cells, by name."""
     files = {}
     for path in sorted((folder / "runs").glob("*/record.json")):
         if json.loads(path.read_bytes())["state"] == "done":
@@ -146,5 +146,5 @@ def notes(path: Path) -> list[tuple[str, str, int]]:
 
 
 def counted(activity: Path, word: str) -> Counter[str]:
-    """How often each cell has noted a word."""
+    """How often each cell has logged a word."""
     return Counter(cell for noted, cell, _ in notes(activity) if noted == word)

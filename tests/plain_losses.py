@@ -150,7 +150,7 @@ def aet_loss(method: Any, params: dict[str, Any], images: Tensor, labels: Tensor
 
 
 def dim_loss(method: Any, params: dict[str, Any], images: Tensor, labels: Tensor, draws: torch.Generator) -> Tensor:
-    """DIM(L) with the Jensen-Shannon estimator, the dot critic and the prior's game."""
+    """DIM(L) with the Jensen-Shannon estimator, the dot critic and the adversarial prior."""
     layout = method.encoder.layout
     output, maps = encoded(method, images, layout.output, layout.local)
     vectors = output.mean(dim=(2, 3)) if output.ndim == 4 else output

@@ -1,4 +1,4 @@
-"""Makers of what `bench status` reads: run files, locks and records of an output folder."""
+"""Makers of the files that `bench status` reads: run files, locks and records of an output folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmark.records.record import CHECKPOINT
 from benchmark.records.record_files import write_record
 
 DEAD = dataclasses.replace(locks.current_process(), started="0")
-"""A process of this machine that had our number and has ended."""
+"""A process of this machine that had the number of this process and has ended."""
 REMOTE = Owner(host="far", pid=7, started="1", boot="b")
 """A process of another machine, of which nothing is known."""
 FAILURE = {"stage": "train", "reason": "NaN\nin step 3", "traceback": ""}

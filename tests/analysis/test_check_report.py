@@ -24,7 +24,7 @@ STRANGE = "aet[path=<a & \"b\">'c'|d]"
 
 @pytest.fixture
 def every_verdict(runs: Path, baseline: Path) -> Path:
-    """A run with each verdict, in labels that XML, Markdown and terminals stumble over."""
+    """A run with each verdict, in labels with characters that XML, Markdown and terminals interpret."""
     write_seeds(runs, "aet", 0.75, range(3, 6))
     write_failed(runs, "rotation", 0, failure={"stage": "train", "reason": "\x1b[31m<b>loss & co\x00", "traceback": ""})
     write_cell(runs, "pixels", None, 0.7)

@@ -56,7 +56,9 @@ def label_free_score(value: float, tap: str, metric: str = "rank", **changes: An
 def board(
     methods: int = 6, seeds: int = 2, taps: tuple[str, ...] = ("conv1", "conv2"), *, without: int | None = None
 ) -> list[Record]:
-    """Cells whose accuracy and rank increase with the method's number, while the spread decreases. One may lack its scores."""
+    """Cells whose accuracy and rank increase with the method's number, while the spread decreases. The method
+    `without` has no label-free scores.
+    """
     records = []
     for method in range(methods):
         for seed in range(seeds):

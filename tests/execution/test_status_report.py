@@ -99,7 +99,7 @@ def test_status_reports_a_damaged_record_and_shows_the_rest(bench: Bench, busy: 
     assert "title of busy" in shown.stdout
 
 
-def test_status_of_an_empty_folder_and_of_a_missing_one(bench: Bench, tmp_path: Path) -> None:
+def test_status_shows_no_run_for_an_empty_folder_and_refuses_a_missing_one(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     shown = bench("status", "empty")
     assert shown.exit_code == 0

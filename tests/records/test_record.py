@@ -192,7 +192,7 @@ def test_group_by_seed_keeps_data_versions_recipes_and_states_apart() -> None:
     assert groups == [(first, second), (data,), (version,), (recipe,)]
 
 
-def test_names_of_a_record() -> None:
+def test_record_name_has_labels_and_seed() -> None:
     record = sample_record("aet[transform=affine]", "blocknet", "cifar10", 2)
     assert record.labels == ("aet[transform=affine]", "blocknet", "cifar10")
     assert record.name == "aet[transform=affine]/blocknet/cifar10/2"

@@ -355,7 +355,7 @@ def test_markdown_and_latex_hold_figures_and_differences() -> None:
     records, catalog = several()
     report = published_report(records, catalog)
     for form in ("md", "latex"):
-        text = render_report(report, form)  # type: ignore[arg-type]  # two of the words that there are
+        text = render_report(report, form)  # type: ignore[arg-type]  # both are valid statuses
         assert "0.9100 recalled" in text
         assert "svm pool=average" in text
         assert "ours and published on cifar10-jpeg[subset=500]" in text

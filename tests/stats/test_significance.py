@@ -115,7 +115,7 @@ def test_methods_match_the_variance_computed_by_hand() -> None:
 
 
 def test_methods_match_welchs_test_without_image_variance() -> None:
-    # Every image sees the same shift, so that images say nothing and seed means everything.
+    # Every image has the same shift, so all variance is between seed means.
     generator = np.random.default_rng(4)
     shifts_a, shifts_b = generator.normal(5, 1, 3), generator.normal(3, 2, 5)
     a, b = np.tile(shifts_a[:, None], 1000), np.tile(shifts_b[:, None], 1000)

@@ -26,8 +26,9 @@ EPOCHS = 30
 """One step each, so that the curve holds the loss of each step. 11 of them precede the capture."""
 GENTLE: dict[str, Any] = {**SGD, "lr": 0.01}
 TOLERANCE = 5e-3
-"""Relative tolerance of the losses of 30 steps in float32 on a GPU, whose kernels add in another order each time. In DIM's
-game a difference of 3e-4 in the first weights becomes 2.6e-2 by then (measured on a CPU), so 1e-6 may become 1e-4."""
+"""Relative tolerance of the losses of 30 steps in float32 on a GPU, whose kernels add in another order each time. In
+DIM's adversarial prior, a difference of 3e-4 in the first weights becomes 2.6e-2 by then (measured on a CPU), so 1e-6
+may become 1e-4."""
 
 
 @pytest.fixture

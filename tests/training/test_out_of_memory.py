@@ -135,7 +135,7 @@ def test_search_leaves_the_checkpoint_alone(tmp_path: Any) -> None:
         (1, True, r"; no batch of 2 or more would fit \(--set batch="),
     ],
 )
-def test_report_names_batch_figures_and_with_the_device_to_itself_the_fitting_batch(
+def test_report_has_batch_and_memory_and_for_exclusive_jobs_the_fitting_batch(
     limit: int, exclusive: bool, message: str
 ) -> None:
     failed = failing_above(limit, MemoryError(), [])

@@ -126,7 +126,7 @@ def test_quick_recipe_has_more_epochs_for_more_images():
         ("alexnet", 1_400, "dv", 1e-3),
     ],
 )
-def test_quick_recipe_rate(encoder, images, estimator, rate):
+def test_quick_recipe_rate_depends_on_encoder_images_and_estimator(encoder, images, estimator, rate):
     (spec,) = bench_dim.bench_methods()
     assert spec.recipe(setting(encoder=encoder, images=images, estimator=estimator)).lr == rate
 

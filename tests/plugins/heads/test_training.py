@@ -81,7 +81,7 @@ def test_batch_that_is_too_small_is_left_out(name: str, length: int, sizes: list
     assert [len(index) for index in evaluation] == sizes
 
 
-def test_epoch_length_with_few_labels() -> None:
+def test_epoch_with_few_labels_is_as_long_as_one_of_all_images_up_to_50000() -> None:
     assert training.epoch_length(1000, 1000, None) == 1000
     assert training.epoch_length(1000, 40, 10) == 1000
     assert training.epoch_length(1_000_000, 200, 20) == 50_000
