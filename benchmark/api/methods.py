@@ -219,8 +219,3 @@ class MethodSpec:
     """Published scores of the method."""
     identity: Callable[[Any], Mapping[str, object]] | None = None
     """params -> what is hashed and recorded, if not the parameters themselves: a file's checksum instead of its path."""
-
-    @property
-    def uses_encoder(self) -> bool:
-        """Whether the method trains or uses the requested encoders."""
-        return self.own_encoder is None

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import combined, data_dir_option, dataset_option, format_option, records_argument
+from benchmark.cli.options import (
+    combined,
+    data_dir_option,
+    dataset_option,
+    format_option,
+    path_option,
+    records_argument,
+)
 from benchmark.cli.output import print_left_out, print_report
 from benchmark.errors import ExitCode
 
@@ -20,13 +27,7 @@ two_sides = combined(click.argument("first", metavar="A"), click.argument("secon
 
 @click.command(name="compare")
 @two_sides
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder or leaderboard in which A and B are searched.",
-)
+@path_option("--out", default="runs", help="Folder or leaderboard in which A and B are searched.")
 @click.option("--all-metrics", is_flag=True, help="Compare all metrics, not only each evaluator's headline.")
 @click.option("--cka", is_flag=True, help="Also compare the features of the test images (linear CKA). Needs weights.")
 @data_dir_option
@@ -94,13 +95,7 @@ def check_command(out: Path, baseline: str, margin: float, update: bool, form: F
 
 @click.command(name="explain")
 @two_sides
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder in which A and B are searched.",
-)
+@path_option("--out", default="runs", help="Folder in which A and B are searched.")
 @format_option
 def explain_command(first: str, second: str, out: Path, form: Format) -> None:
     """Show the settings in which two cells differ.

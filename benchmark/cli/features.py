@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import combined, data_dir_option, dataset_option, format_option
+from benchmark.cli.options import combined, data_dir_option, dataset_option, format_option, path_option
 from benchmark.cli.output import print_report
 
 if TYPE_CHECKING:
@@ -16,13 +16,7 @@ if TYPE_CHECKING:
 
 cell_options = combined(
     click.argument("record"),
-    click.option(
-        "--out",
-        type=click.Path(path_type=Path),
-        default=Path("runs"),
-        show_default=True,
-        help="Folder in which RECORD is searched.",
-    ),
+    path_option("--out", default="runs", help="Folder in which RECORD is searched."),
     click.option("--tap", help="Layer.  [default: the encoder's output]"),
     click.option(
         "--pool",
@@ -62,14 +56,7 @@ def features_command(output: Path, pool: Any, **options: Any) -> None:
 @click.command(name="neighbors")
 @cell_options
 @split_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("neighbors.png"),
-    show_default=True,
-    help="Image to write, .png.",
-)
+@path_option("-o", "--output", default="neighbors.png", help="Image to write, .png.")
 @click.option(
     "--query",
     "queries",
@@ -106,13 +93,8 @@ def neighbors_command(
 @click.command(name="map")
 @cell_options
 @split_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("map.png"),
-    show_default=True,
-    help="Image to write, .png. A .csv with the points is written beside it.",
+@path_option(
+    "-o", "--output", default="map.png", help="Image to write, .png. A .csv with the points is written beside it."
 )
 @click.option(
     "--method", type=click.Choice(["umap", "pca"]), default="umap", show_default=True, help="Projection to the plane."

@@ -26,6 +26,13 @@ def combined(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return decorate
 
 
+def path_option(*names: str, default: str, **settings: Any) -> Callable[[Command], Command]:
+    """An option that takes a path and has a default."""
+    return click.option(*names, type=click.Path(path_type=Path), default=Path(default), show_default=True, **settings)
+
+
+ITEMS: dict[str, Any] = {"multiple": True, "metavar": "ITEMS", "show_default": True}
+"""Settings of an option that takes items."""
 format_option = click.option(
     "--format",
     "form",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import format_option, records_argument
+from benchmark.cli.options import format_option, path_option, records_argument
 from benchmark.cli.output import print_left_out, print_report, without_cycle_search
 from benchmark.errors import UsageError
 
@@ -117,13 +117,7 @@ def correlate_command(out: Path, min_cells: int, form: Format) -> None:
 
 @click.command(name="export")
 @records_argument
-@click.option(
-    "--to",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder of the leaderboards.",
-)
+@path_option("--to", default="results", help="Folder of the leaderboards.")
 @click.option(
     "--format",
     "form",

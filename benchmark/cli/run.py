@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import combined, data_dir_option, format_option, read_config
+from benchmark.cli.options import ITEMS, combined, data_dir_option, format_option, path_option, read_config
 from benchmark.cli.output import print_left_out, print_report, without_cycle_search
 from benchmark.errors import ExitCode
 
 if TYPE_CHECKING:
     from benchmark.reports.render import Format
     from benchmark.results import Results
-
-ITEMS: dict[str, Any] = {"multiple": True, "metavar": "ITEMS", "show_default": True}
 
 what_options = combined(
     click.option("--methods", **{**ITEMS, "required": True}, help="Methods to train: names, globs, name[key=value]."),
@@ -92,13 +90,7 @@ where_options = combined(
         show_default=True,
         help="Acceleration of training steps. auto: what is faster on the device.",
     ),
-    click.option(
-        "--out",
-        type=click.Path(path_type=Path),
-        default=Path("runs"),
-        show_default=True,
-        help="Folder of the records.",
-    ),
+    path_option("--out", default="runs", help="Folder of the records."),
     data_dir_option,
     click.option(
         "--rerun",

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import combined, data_dir_option, format_option
+from benchmark.cli.options import ITEMS, combined, data_dir_option, format_option, path_option
 from benchmark.cli.output import print_report
 
 if TYPE_CHECKING:
     from benchmark.reports.render import Format
-
-ITEMS: dict[str, Any] = {"multiple": True, "metavar": "ITEMS", "show_default": True}
 
 what_options = combined(
     click.option("--methods", **ITEMS, default=("aet,rotation,dim",), help="Methods whose training is measured."),
@@ -83,13 +81,7 @@ how_options = combined(
         help="Least duration of a measurement.",
     ),
     data_dir_option,
-    click.option(
-        "--to",
-        type=click.Path(path_type=Path),
-        default=Path("results"),
-        show_default=True,
-        help="Folder of the speed.csv to which the numbers are added.",
-    ),
+    path_option("--to", default="results", help="Folder of the speed.csv to which the numbers are added."),
 )
 
 

@@ -79,14 +79,14 @@ class RunArguments:
             overrides=_overrides(self.settings),
             floors=self.floors,
             smoke=self.smoke,
-            data_dir=self._data_dir(),
+            data_dir=data_folder(self.data_dir),
         )
 
     def options(self) -> RunOptions:
         """Where and how to run it."""
         return RunOptions(
             out=Path(self.out).expanduser(),
-            data_dir=self._data_dir(),
+            data_dir=data_folder(self.data_dir),
             device=self.device,
             executor=self.executor,
             threads=self.threads_per_cell,
@@ -97,9 +97,6 @@ class RunArguments:
             checkpoint_minutes=self.checkpoint_minutes,
             checkpoint_epochs=self.checkpoint_epochs,
         )
-
-    def _data_dir(self) -> Path:
-        return data_folder(self.data_dir)
 
 
 def data_folder(path: str | Path | None) -> Path:

@@ -19,8 +19,8 @@ from benchmark.execution.provenance import now
 from benchmark.records.atomic import replaced
 from benchmark.records.locks import CellLock
 from benchmark.records.outcomes import read_predictions
-from benchmark.records.record import CHECKPOINT, CURVE, LOG, MODEL, PREDICTIONS, RECORD, Record
-from benchmark.records.record_files import read_record, set_aside, write_record
+from benchmark.records.record import CHECKPOINT, CURVE, LOG, MODEL, PREDICTIONS, Record
+from benchmark.records.record_files import write_record
 from benchmark.training.task import EpochLosses
 
 
@@ -36,23 +36,6 @@ class CellFolder:
     def checkpoint(self) -> Path:
         """The file that training resumes from; gone once the cell is trained."""
         return self.path / CHECKPOINT
-
-    def has_record(self) -> bool:
-        """Whether an earlier run left a record, readable or not."""
-        return (self.path / RECORD).exists()
-
-    def read_record(self) -> Record:
-        """The record of an earlier run.
-
-        Raises:
-            SchemaError: another version of repbench wrote it.
-            RecordError: it cannot be read.
-        """
-        return read_record(self.path)
-
-    def set_record_aside(self) -> Path:
-        """Renames an unreadable record, so that the cell can run again and nothing is lost."""
-        return set_aside(self.path)
 
     def write_record(self, record: Record) -> None:
         """Replaces the record. The caller has checked the lock."""

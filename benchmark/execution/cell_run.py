@@ -15,8 +15,8 @@ from benchmark.evaluation.trained_encoder import entry_of
 from benchmark.execution.cell_folder import CellFolder
 from benchmark.execution.provenance import provenance
 from benchmark.progress import Event, Reporter
-from benchmark.records.record import Record
-from benchmark.records.record_files import SchemaError
+from benchmark.records.record import RECORD, Record
+from benchmark.records.record_files import SchemaError, read_record, set_aside
 from benchmark.training.out_of_memory import FailedTraining
 from benchmark.training.stop import StopRequest
 
@@ -78,13 +78,14 @@ class CellRun:
         Raises:
             SchemaError: another version of repbench wrote it. It is left untouched.
         """
-        if not self.folder.has_record():
+        path = self.folder.path
+        if not (path / RECORD).exists():
             return None
         try:
-            return self.folder.read_record()
+            return read_record(path)
         except SchemaError:
             raise
         except RecordError:
-            renamed = self.folder.set_record_aside()
+            renamed = set_aside(path)
             self.progress.note(f"renamed an unreadable record to {renamed.name}")
             return None

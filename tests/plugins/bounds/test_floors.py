@@ -30,7 +30,6 @@ def test_pixel_features_are_normalized_pixels_in_reading_order() -> None:
     shape = (2, 3, 4)
     spec = METHODS["pixels"].own_encoder
     assert spec is not None
-    assert not METHODS["pixels"].uses_encoder
     layout = spec.layout(benchmark.NoParams(), shape)
     network = spec.build(benchmark.EncoderContext(params=benchmark.NoParams(), image_shape=shape))
     encoder = NormalizedEncoder(network, layout, mean=(0.5, 0.25), std=(0.5, 0.125))
