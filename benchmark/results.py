@@ -64,7 +64,7 @@ def run(
     their own processes; a script needs no `if __name__ == "__main__"`.
 
     Methods, encoders, datasets and evaluators are *items*, as on the command line: a text with commas between names, or
-    a list of such texts. Names may hold `*` and `?`; parameters stand in brackets: `"aet[transform=affine|projective]"`.
+    a list of such texts. Names may hold `*` and `?`; parameters are in brackets: `"aet[transform=affine|projective]"`.
 
     Args:
         methods: items, such as `"dim,aet"` or `["dim", "aet[transform=affine]"]`.
@@ -84,7 +84,7 @@ def run(
         per_device: cells at once on each device; `"auto"`: one on a GPU, cores / threads_per_cell on a CPU.
         timeout: stop a cell that makes no progress for this many seconds; None: never.
         checkpoint_minutes: least minutes between two checkpoints of a cell.
-        checkpoint_epochs: also write a checkpoint after every this many epochs.
+        checkpoint_epochs: also write a checkpoint after every N epochs.
         accelerate: acceleration of training steps: `"auto"` (what is faster on the device), `"off"`, or `"compile"`.
         out: folder of the records.
         data_dir: folder of downloaded datasets; None: the environment variable BENCH_DATA, or `data`.
@@ -120,7 +120,7 @@ def read_results(path: str | Path) -> Results:
 
     Args:
         path: a folder that `bench run` or `benchmark.run` wrote, such as `runs`, or a leaderboard's `.jsonl`, such as
-            `results/digits.jsonl`. A leaderboard's `.csv` stands for the `.jsonl` beside it.
+            `results/digits.jsonl`. For a leaderboard's `.csv`, the `.jsonl` next to it is read.
 
     Raises:
         UsageError: there is no record.

@@ -112,7 +112,7 @@ class Job:
     checkpoint_seconds: float = 60.0
     """Least number of seconds between two checkpoints."""
     checkpoint_epochs: int | None = None
-    """Write a checkpoint after every so many epochs as well; None: by time only."""
+    """Also write a checkpoint after every N epochs; None: by time only."""
     timeout: float | None = None
     """Seconds without progress (no step, no stage) after which the cell is stopped; None: never."""
     expected_seconds: float | None = None

@@ -85,7 +85,7 @@ def load_data(
         data_dir: the folder with downloaded datasets.
         subset: number of training images, stratified by class; None: all.
         device: labels are always there, images if they fit.
-        fits: whether images of so many bytes fit on the device; default: always.
+        fits: whether images of a size in bytes fit on the device; default: always.
     """
     data = spec.load(params, data_dir)
     arrays = [data.train.images, data.test.images, *([] if data.unlabeled is None else [data.unlabeled])]

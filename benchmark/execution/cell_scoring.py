@@ -87,7 +87,7 @@ def _score(run: CellRun, subject: Subject, features: FrozenFeatures, request: Sc
     except UnsupportedError as error:
         scoring.not_applicable.append({**request.key(), "reason": str(error)})
         return False
-    except (Exception, SystemExit) as error:  # plugin code: the other evaluators go on
+    except (Exception, SystemExit) as error:  # plugin code: the other evaluators still run
         scoring.failures.append((run.progress.stage, error))
         return False
     scored = scores_of(request, spec, evaluation)

@@ -24,7 +24,7 @@ from benchmark.training.task import Trained, TrainingData, TrainingTask
 
 
 def train_cell(run: CellRun, data: CellData) -> tuple[NormalizedEncoder, Record]:
-    """Trains the encoder and writes its weights, its losses and a record: from then on, nothing is trained again."""
+    """Trains the encoder and writes its weights, its losses and a record. Later runs do not train it again."""
     spec: MethodSpec = run.spec("methods", "method", run.cell.method)
     encoder = _untrained_encoder(run, data)
     task, training_data = _task(run, spec), _training_data(run, spec, data)

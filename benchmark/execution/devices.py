@@ -39,7 +39,7 @@ def resolve_devices(text: str) -> tuple[str, ...]:
 
 
 def expected_devices(text: str) -> tuple[str, ...]:
-    """What `resolve_devices` will probably return, without importing torch: for plans, which have to be quick."""
+    """The expected result of `resolve_devices`, without importing torch, so that plans are fast."""
     if text == "cpu":
         return ("cpu",)
     if text.startswith("cuda:"):

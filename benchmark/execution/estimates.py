@@ -20,7 +20,7 @@ Similarity = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class KnownCost:
-    """Medians over similar records; None where none of them has the value."""
+    """Medians over similar records; None if no similar record has the value."""
 
     train_rate: float | None
     """Seconds of training per image seen."""
@@ -32,7 +32,7 @@ class KnownCost:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """The cost of one cell; None where no similar record has the value."""
+    """The cost of one cell; None if no similar record has the value."""
 
     training: float | None
     """Seconds."""
@@ -153,12 +153,12 @@ def _similarities(method: str, encoder: str, dataset: str) -> tuple[Similarity, 
 
 
 def on_slots(seconds: Sequence[float], slots: int) -> float:
-    """Seconds until all cells are done that run on so many slots: a lower bound that longest-first comes close to."""
+    """Seconds until all cells are done on a number of slots: a lower bound that longest-first nearly reaches."""
     return max(max(seconds, default=0.0), sum(seconds) / slots)
 
 
 def as_words(seconds: float) -> str:
-    """A time for people: `40 s`, `2.5 min`, `12 h`."""
+    """A duration as readable text: `40 s`, `2.5 min`, `12 h`."""
     for unit, size in (("h", 3600.0), ("min", 60.0)):
         if seconds >= 1.5 * size:
             return f"{_short(seconds / size)} {unit}"

@@ -1,4 +1,4 @@
-"""The file that a run keeps in its output folder while it works, so that `bench status` can show what is waiting.
+"""The file of an active run in its output folder. `bench status` reads the waiting cells from it.
 
 It names the process, its slots and the cells that it will run. Locks show which of them are running now. A file whose process
 has died is removed by the next run.
@@ -23,7 +23,7 @@ from benchmark.records.locks import Owner, current_process
 RUNS = ".runs"
 """The folder of these files, in the output folder."""
 TRIES = 3
-"""Attempts to write a file: another run that ends may remove the empty folder just before."""
+"""Number of attempts to write a file. Another run that ends may remove the empty folder before a write."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class RunFile:
 
 @contextlib.contextmanager
 def announce(out: Path, slots: int, cells: Sequence[QueuedCell]) -> Iterator[None]:
-    """Keeps the file of this process inside the block. If it cannot be written, the run goes on without it."""
+    """Keeps the file of this process inside the block. If it cannot be written, the run continues without it."""
     run = RunFile(owner=current_process(), since=time.time(), slots=slots, cells=tuple(cells))
     path = _path(out, run.owner)
     _remove_dead(out)

@@ -244,7 +244,7 @@ def _watched(jobs: Sequence[Job], monitor: locks.LeaseMonitor, reporter: Reporte
                 abandoned = True
                 yield dataclasses.replace(job, abandoned_token="" if lock is None else lock.token)
         if abandoned:
-            # The executor is needed anyway: it returns `elsewhere` at once for cells that are still taken.
+            # The executor must run: it returns `elsewhere` immediately for cells that are still locked.
             yield from waiting
             return
         if waiting:

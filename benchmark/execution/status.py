@@ -119,7 +119,7 @@ def _running(
             continue
         gone, summary = bool(lock.owner.is_gone()), summaries.get(name)
         if gone and summary is not None and summary.state == "done":
-            continue  # killed between writing the record and releasing the lock: nothing is left to do
+            continue  # killed between writing the record and releasing the lock: the cell is complete
         expected = queued[name].seconds if name in queued else None
         running.append(RunningCell(folder=name, lock=lock, abandoned=gone, expected=expected))
     return running

@@ -18,7 +18,7 @@ def replaced(path: Path, *, synced: bool = True) -> Iterator[IO[bytes]]:
 
     Args:
         path: created or replaced; its folder is created.
-        synced: wait until the contents are on the disk. Files that are rewritten every few seconds need not.
+        synced: wait until the contents are on the disk. Use False for files that are rewritten every few seconds.
 
     Raises:
         RecordError: the folder cannot be written, or the disk is full.

@@ -259,7 +259,7 @@ def acquire(
         folder: the cell's, in the output folder.
         title: the cell's.
         device: where the cell runs.
-        monitor: knows which locks are abandoned; a new one knows only processes of this machine.
+        monitor: decides which locks are abandoned; a new one has observed only processes of this machine.
         abandoned_token: token of a lock that is known to be abandoned.
         on_lost: see `CellLock`.
         heartbeat_seconds: see `CellLock`.

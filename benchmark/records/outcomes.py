@@ -38,9 +38,9 @@ def read_predictions(folder: Path, names: Collection[str] | None = None) -> Arra
 
 
 def pack_outcomes(record: Record) -> Arrays:
-    """The outcomes of a record's scores as a leaderboard stores them.
+    """The outcomes of a record's scores in the format of a leaderboard.
 
-    Yes-or-no outcomes become packed bits (1.25 KB for 10,000 images), all others float16.
+    Binary outcomes become packed bits (1.25 KB for 10,000 images), all others float16.
 
     Raises:
         RecordError: predictions.npz is missing or damaged.
@@ -69,7 +69,7 @@ def read_packed(path: Path) -> Arrays:
 
 
 def read_outcomes(path: Path) -> Arrays:
-    """The outcomes of a leaderboard by `Record.outcomes_key`: (images,) bool, or float32 if they are not yes or no.
+    """The outcomes of a leaderboard by `Record.outcomes_key`: (images,) bool, or float32 if they are not binary.
 
     Raises:
         RecordError: the file is missing or damaged.

@@ -38,8 +38,8 @@ def tap_report(records: Sequence[Record] | Columns, catalog: Catalog, out: Path)
 
     Args:
         records: with scores at several taps, from `bench run --taps all`.
-        catalog: knows the order of taps.
-        out: the output folder of columns; records know their folders.
+        catalog: source of the order of taps.
+        out: the output folder of columns; not needed for records, which have their folders.
     """
     columns = columns_of(records)
     order = _TapOrder(catalog, out, {} if isinstance(records, Columns) else {record.id: record for record in records})

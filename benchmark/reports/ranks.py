@@ -90,7 +90,7 @@ def outcomes_of_index(out: Path) -> ReadOutcomes:
 
 
 def outcomes_of_records(records: Sequence[Record]) -> ReadOutcomes:
-    """Outcomes of records that know their folders."""
+    """Outcomes of records with a folder, read from that folder."""
     by_id = {record.id: record for record in records}
 
     def read(summary: RecordSummary, key: ScoreKey) -> Outcomes | None:

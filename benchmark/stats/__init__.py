@@ -1,4 +1,4 @@
 """Statistics as plain functions on arrays: intervals, comparisons, multiple testing, rank correlation. No I/O.
 
-May import nothing of repbench but errors and seeding.
+Of repbench, it may import only errors and seeding.
 """

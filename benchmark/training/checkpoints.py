@@ -42,7 +42,7 @@ class CheckpointInterval:
 
     Args:
         seconds: minimum time between two checkpoints.
-        epochs: also after every so many epochs; None: by time only.
+        epochs: also after every `epochs` epochs; None: by time only.
         clock: monotonic time in seconds.
     """
 

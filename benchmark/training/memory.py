@@ -14,7 +14,7 @@ NO_LIMIT = 2**62
 
 
 def fits_in_memory(size: int, device: torch.device) -> bool:
-    """Whether a dataset of so many bytes fits into the device's memory and leaves enough for the training."""
+    """Whether a dataset of a size in bytes fits into the device's memory and leaves enough for the training."""
     return size <= RESIDENT_SHARE * free_memory(device)
 
 

@@ -53,13 +53,13 @@ class TrainingTask:
     checkpoint_seconds: float = 60.0
     """Minimum time between two checkpoints."""
     checkpoint_epochs: int | None = None
-    """Also write a checkpoint after every so many epochs; None: by time only."""
+    """Also write a checkpoint after every N epochs; None: by time only."""
     checkpoint_key: str = ""
     """Cell id and versions. A checkpoint with another key is not resumed."""
     stop: StopRequest | None = None
     """Asks the training to write a checkpoint and stop; None: no stop can be requested."""
     steps: int | None = None
-    """Stop after so many steps (--smoke); None: train all epochs."""
+    """Stop after this many steps (--smoke); None: train all epochs."""
     accelerate: Accelerate = "auto"
     """`auto`: what is faster on the device; `off`: the plain step; `compile`: compile the network in any case."""
     report_seconds: float = 1.0
@@ -86,7 +86,7 @@ class TrainingLength:
 
 
 def training_length(recipe: Recipe, num_images: int) -> TrainingLength:
-    """The length of a recipe's training on so many images. A batch holds at most all of them."""
+    """The length of a recipe's training on a number of images. A batch holds at most all of them."""
     batch = min(recipe.batch, num_images)
     steps = max(1, num_images // batch if recipe.drop_last else math.ceil(num_images / batch))
     return TrainingLength(batch=batch, steps_per_epoch=steps, total_steps=recipe.epochs * steps, num_images=num_images)

@@ -31,7 +31,7 @@ def run_in_child(job: benchmark.Job, device: str, pipe: Connection) -> None:
     try:
         signal.signal(signal.SIGTERM, lambda *_: stop.request())
         _run(job, device, pipe, stop)
-    except KeyboardInterrupt:  # at whichever moment: while the process starts, runs the cell or ends
+    except KeyboardInterrupt:  # it may arrive while the process starts, runs the cell or ends
         output_path(job, os.getpid()).unlink(missing_ok=True)
 
 

@@ -29,7 +29,7 @@ from benchmark.progress import Event, Reporter
 PRELOADED = ["torch", "faiss", "benchmark.executors", "bench_executors.child_process"]
 """Modules that the fork server imports. It ignores errors, so a test checks that they exist."""
 GRACE_SECONDS = 10.0
-"""Time for a cell that is stopped at once to record it."""
+"""Time for a cell to record an interruption that ends it at once."""
 
 
 @dataclass(kw_only=True)

@@ -26,7 +26,7 @@ GPU_UNIT = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What every cell reserves on a node."""
+    """Resources that every cell reserves on a node."""
 
     cpus: int
     gpus: float
@@ -124,7 +124,7 @@ def task_options(needed: Needs, job: benchmark.Job) -> dict[str, Any]:
 
 
 def capacity(needed: Needs) -> int:
-    """Cells that all nodes can run at once, as the cluster is now."""
+    """Number of cells that all present nodes can run at once."""
     cpus, gpus = _per_node("CPU"), _per_node("GPU")
     cells = [int(count // needed.cpus) for count in cpus]
     if needed.gpus:

@@ -49,8 +49,8 @@ def run_on_node(
     Args:
         text: the job as JSON.
         device: `cpu` or `cuda:0`, since Ray shows a task only its own GPU.
-        working_directory: the head's; relative paths start there if a node has it too.
-        packed: the cell's folder as the head has it.
+        working_directory: that of the head. Relative paths start there if it also exists on the node.
+        packed: the cell's folder on the head, packed.
         sender: name of this try, for its events.
         mailbox: handle of the actor that takes events.
 
@@ -76,7 +76,7 @@ def run_on_node(
 
 
 class _MailboxReporter:
-    """Sends events to the mailbox. The cell goes on if that fails."""
+    """Sends events to the mailbox. If that fails, the cell continues."""
 
     def __init__(self, mailbox: Any, sender: str) -> None:
         self._mailbox, self._sender = mailbox, sender

@@ -8,7 +8,7 @@ import benchmark
 
 
 class Schedule:
-    """Waiting and running jobs. It knows no process and no clock.
+    """Waiting and running jobs. It uses no processes and no clock.
 
     This is list scheduling: the first waiting job that fits starts as soon as a slot is free. With the longest job first, the
     makespan is at most 4/3 of the best one (Graham 1969, Bounds on multiprocessing timing anomalies).

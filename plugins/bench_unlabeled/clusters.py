@@ -16,9 +16,9 @@ def evaluate_clustering(probe: benchmark.Probe, params: ClusteringParams) -> ben
     """Protocol `clustering@1`: scikit-learn's k-means on unit-length test features, k = the number of classes.
 
     NMI (arithmetic mean of the entropies in the denominator, scikit-learn's default), ARI (Hubert, Arabie 1985) and AMI
-    (Vinh et al. 2010) between clusters and labels; k-means knows only the number of classes. Of `starts` runs with k-means++
-    from a fixed seed, the one with the smallest inertia is scored. NMI increases with few images per cluster; ARI and AMI are
-    adjusted for chance. Invariant to rotation and scale.
+    (Vinh et al. 2010) between clusters and labels; k-means receives only the number of classes. Of `starts` runs with
+    k-means++ from a fixed seed, the one with the smallest inertia is scored. NMI increases with few images per cluster;
+    ARI and AMI are adjusted for chance. Invariant to rotation and scale.
 
     No outcomes: none of the three is a mean over images, and repeated images attract clusters.
 
