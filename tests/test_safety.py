@@ -77,7 +77,7 @@ class Payload:
         return (Path.touch, (self.mark,))
 
 
-def test_payload_works(tmp_path: Path) -> None:
+def test_payload_creates_a_file_if_it_is_unpickled(tmp_path: Path) -> None:
     pickle.loads(pickle.dumps(Payload(tmp_path / "mark")))
     assert (tmp_path / "mark").exists()
 

@@ -1,4 +1,4 @@
-"""bench run and bench plan: invalid requests change nothing, one failed cell costs no other, output goes where it belongs."""
+"""bench run and bench plan: invalid requests change nothing, a failed cell affects no other, output streams."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def test_record_of_a_later_schema_stops_the_run_and_stays(run: Bench, tmp_path: 
         ("fault_detached", "the loss does not depend on the encoder"),
     ],
 )
-def test_failing_method_costs_exit_code_3_and_no_other_cell(
+def test_failing_method_gives_exit_code_3_and_affects_no_other_cell(
     run: Bench, tmp_path: Path, method: str, message: str
 ) -> None:
     result = run(f"{method},mean_color")

@@ -201,7 +201,7 @@ def test_record_of_another_schema_version_is_left_untouched(job: JobMaker) -> No
 # --- other runs on the same folder ------------------------------------------------------------------------------------
 
 
-def test_cell_of_another_run_is_left_to_it(job: JobMaker) -> None:
+def test_cell_locked_by_another_run_is_not_run(job: JobMaker) -> None:
     lock = locks.acquire(folder_of(job()), "another run's cell", "cpu")
     assert lock is not None
     try:

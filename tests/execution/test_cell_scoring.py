@@ -1,4 +1,4 @@
-"""The scoring stage of a cell: which scores are computed, and what failing evaluators cost."""
+"""The scoring stage of a cell: which scores are computed, and the effects of failing evaluators."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_trained_cell_without_scores_is_only_scored(job: JobMaker, monkeypatch: 
     assert after.failure is None
 
 
-def test_failing_evaluator_costs_neither_training_nor_other_scores(
+def test_failing_evaluator_affects_neither_training_nor_other_scores(
     job: JobMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome = run_failed(job(evaluators="fault_raises,centroid"))

@@ -1,4 +1,4 @@
-"""Every way in which a cell can fail, in one run: what it costs, and what is reported."""
+"""Every way in which a cell can fail, in one run: the effect on other cells, and the report."""
 
 from __future__ import annotations
 

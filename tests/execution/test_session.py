@@ -177,7 +177,7 @@ def test_cell_with_an_encoder_of_another_version_is_stale(session: Session, monk
     assert len(session.trainings) == 1
 
 
-def test_score_of_another_protocol_is_kept_and_joined_by_the_new_one_only_with_rerun_stale(
+def test_new_protocol_is_scored_only_with_rerun_stale_and_the_old_score_is_kept(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import bench_third_party

@@ -1,4 +1,4 @@
-"""Executor `local`: a process per cell that dies alone, kills and Ctrl-C that lose nothing, and GPUs."""
+"""Executor `local`: one process per cell, dead processes, killed runs, Ctrl-C and GPUs."""
 
 from __future__ import annotations
 

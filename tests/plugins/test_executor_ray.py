@@ -1,4 +1,4 @@
-"""Executor `ray` with a replacement for Ray: what cells reserve, what returns, and what happens if nodes die."""
+"""Executor `ray` with a replacement for Ray: resources of cells, returned folders, and nodes that die."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def test_damaged_folder_from_a_node_fails_the_cell_and_keeps_the_files(plain: An
     assert (tmp_path / "0" / LOG).read_text() == "before\n"
 
 
-def test_cell_of_another_run_is_left_to_it(plain: Any, tmp_path: Path) -> None:
+def test_cell_locked_by_another_run_is_not_sent(plain: Any, tmp_path: Path) -> None:
     plain(done)
     lock = locks.acquire(tmp_path / "0", "title", "cpu")
     assert lock is not None

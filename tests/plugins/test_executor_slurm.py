@@ -1,4 +1,4 @@
-"""Executor `slurm`: what sbatch gets, what a task returns, and preemption."""
+"""Executor `slurm`: arguments of sbatch, outcomes of tasks, and preemption."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def test_search_ends_if_a_smaller_batch_fails_otherwise() -> None:
     assert seen == [8]
 
 
-def test_search_leaves_the_checkpoint_alone(tmp_path: Any) -> None:
+def test_search_does_not_change_the_checkpoint(tmp_path: Any) -> None:
     failed = failing_above(5, MemoryError(), [])
     task = dataclasses.replace(failed.task, checkpoint=tmp_path / "checkpoint.pt", checkpoint_seconds=0.0)
     assert batch_that_fits(dataclasses.replace(failed, task=task)) == 4
