@@ -146,10 +146,15 @@ def test_interrupt_keeps_finished_cells(run: Run, tmp_path: Path, monkeypatch: p
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt, daemon=True)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        run("mean_color,fault_waits")
-    thread.join()
+    # A test run in the background ignores SIGINT.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            run("mean_color,fault_waits")
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, handler)
     gate.unlink()
     assert ("mean_color", 0) in cells(benchmark.read_results("runs"))
     assert "1 done, 1 finished before" in run("mean_color,fault_waits").summary[0]
