@@ -18,7 +18,7 @@ from benchmark.analysis.seed_groups import seed_groups
 from benchmark.analysis.sources import RecordSource, folder_outcomes, read_leaderboard
 from benchmark.errors import ExitCode, UsageError
 from benchmark.records.record_files import read_records
-from benchmark.stats.comparison import LEVEL, Comparison
+from benchmark.stats.comparison import Comparison
 from benchmark.stats.multiple_testing import MARGIN, adjust, gate
 
 VERDICTS: tuple[Verdict, ...] = ("regressed", "improved", "no evidence", "checkpoint only", "not comparable", "new")
@@ -84,14 +84,13 @@ class CheckReport:
         return check_report(self)._repr_html_()
 
 
-def check_records(out: Path, baseline: str, margin: float = MARGIN, level: float = LEVEL) -> CheckReport:
+def check_records(out: Path, baseline: str, margin: float = MARGIN) -> CheckReport:
     """Compares a run's headline scores with a baseline.
 
     Args:
         out: the run's folder of records, or a leaderboard's `.jsonl`.
         baseline: a leaderboard's `.csv` or `.jsonl`, or `REV:FILE` in a git revision.
         margin: smallest drop that counts as a regression (fraction).
-        level: 1 - level bounds the probability that a run without any change is reported as regressed.
 
     Returns:
         A verdict on every score. Without a baseline every score is new, and the exit code is NOT_COMPARABLE.
@@ -118,7 +117,7 @@ def check_records(out: Path, baseline: str, margin: float = MARGIN, level: float
     return CheckReport(
         baseline=baseline,
         margin=margin,
-        rows=tuple(_judge([*checked.rows, *checked.missing_rows, *unreadable], margin, level)),
+        rows=tuple(_judge([*checked.rows, *checked.missing_rows, *unreadable], margin)),
         ignored=(*dict.fromkeys(checked.ignored_cells()), *checked.ignored_scores),
         failed=tuple(checked.failed),
         notes=(NO_OUTCOMES,) if without_outcomes else (),
@@ -134,11 +133,11 @@ def _read_source(out: Path) -> tuple[RecordSource, list[str]]:
     return RecordSource(records=records, outcomes=folder_outcomes(), name=str(out)), problems
 
 
-def _judge(rows: Sequence[CheckRow], margin: float, level: float) -> list[CheckRow]:
+def _judge(rows: Sequence[CheckRow], margin: float) -> list[CheckRow]:
     """The rows with verdicts; all comparisons are adjusted together."""
     comparisons = {index: row.comparison for index, row in enumerate(rows) if row.comparison is not None}
-    verdicts = gate(list(comparisons.values()), margin=margin, level=level)
-    adjusted = adjust(list(comparisons.values()), level)
+    verdicts = gate(list(comparisons.values()), margin=margin)
+    adjusted = adjust(list(comparisons.values()))
     judged = list(rows)
     for index, comparison, verdict in zip(comparisons, adjusted, verdicts, strict=True):
         row = dataclasses.replace(rows[index], comparison=comparison)

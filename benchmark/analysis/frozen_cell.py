@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.api.catalog import Catalog, load_catalog
+from benchmark.api.catalog import load_catalog
 from benchmark.api.encoders import Pool
 from benchmark.api.grammar import parse_items
 from benchmark.api.parameters import bind
@@ -68,7 +68,6 @@ def read_frozen_cell(
     tap: str | None,
     data_dir: Path,
     dataset: str | None = None,
-    catalog: Catalog | None = None,
 ) -> FrozenCell:
     """The encoder and the dataset of a trained cell.
 
@@ -77,19 +76,17 @@ def read_frozen_cell(
         tap: layer where features are read; None: the encoder's output.
         data_dir: where datasets are stored.
         dataset: an item such as `folder[path=...]`, for records that do not store the dataset's path.
-        catalog: None: everything that is installed.
 
     Raises:
         UsageError: no such tap, or the dataset has changed since the training.
     """
-    catalog = catalog or load_catalog()
     encoder = load_encoder(Path(record.folder))
     name = tap or encoder.layout.output
     try:
         encoder.layout.tap(name)
     except KeyError as error:
         raise UsageError(str(error.args[0])) from None
-    data = _load_dataset(record, data_dir, dataset, catalog)
+    data = _load_dataset(record, data_dir, dataset)
     splits = {"train": data.train, "test": data.test}
     return FrozenCell(
         title=_title(record),
@@ -126,8 +123,9 @@ def _title(record: Record) -> str:
     return " / ".join(record.labels if record.seed is None else [*record.labels, f"seed {record.seed}"])
 
 
-def _load_dataset(record: Record, data_dir: Path, dataset: str | None, catalog: Catalog) -> CellData:
+def _load_dataset(record: Record, data_dir: Path, dataset: str | None) -> CellData:
     """The dataset that a record names, or the one named by `dataset` if it is the same by its fingerprint."""
+    catalog = load_catalog()
     stored = record.cell["dataset"]
     item = parse_items([dataset or stored["name"]])[0]
     provider = stored.get("provider")

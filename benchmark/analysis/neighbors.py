@@ -78,10 +78,10 @@ def _without_query(
     return similarities[order], indices[order]
 
 
-def first_of_each_class(labels: NDArray[np.int64], count: int = QUERIES) -> list[int]:
-    """The lowest index of each of the first `count` classes that have images."""
+def first_of_each_class(labels: NDArray[np.int64]) -> list[int]:
+    """The lowest index of each of the first ten classes that have images."""
     _, first = np.unique(labels, return_index=True)
-    return [int(index) for index in first[:count]]
+    return [int(index) for index in first[:QUERIES]]
 
 
 def find_neighbors(cell: FrozenCell, queries: Sequence[int], *, k: int, split: str, pool: Pool) -> list[Neighbor]:

@@ -45,13 +45,13 @@ class RunForecast:
     """Cells at once, on all devices together."""
 
 
-def forecast(request: Request, options: RunOptions, catalog: Catalog | None = None) -> RunForecast:
+def forecast(request: Request, options: RunOptions) -> RunForecast:
     """What `run` would do with the same arguments. Nothing runs, and torch is not imported.
 
     Raises:
         UsageError: a name, a parameter or a value of the request does not exist or is not possible.
     """
-    planned = plan(request, catalog or load_catalog())
+    planned = plan(request, load_catalog())
     devices = expected_devices(options.device)
     cells = survey(planned, options.out)
     return RunForecast(

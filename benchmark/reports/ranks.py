@@ -57,26 +57,20 @@ ReadOutcomes = Callable[[RecordSummary, ScoreKey], Outcomes | None]
 """Reads the outcomes (images,) whose mean is a score of a record; None if it has none."""
 
 
-def ranker(
-    records: Sequence[Record] | Columns,
-    ties: TieMode,
-    source: Path | None = None,
-    limits: RankLimits = RankLimits(),  # frozen
-) -> Ranker | None:
+def ranker(records: Sequence[Record] | Columns, ties: TieMode, source: Path | None = None) -> Ranker | None:
     """A function that ranks the rows of score tables; None for `off`.
 
     Args:
         records: those of the tables.
         ties: `on` ranks all tables, `auto` those that take a second or two together.
         source: the output folder or leaderboard of the records; None if the records know their folders.
-        limits: of `auto`.
     """
     if ties == "off":
         return None
     if isinstance(records, Columns):
-        return Ranker(records, outcomes_of_index(source or Path()), ties, limits)
+        return Ranker(records, outcomes_of_index(source or Path()), ties)
     outcomes = outcomes_of_records(records) if source is None else outcomes_of_leaderboard(source, records)
-    return Ranker(columns_of(records), outcomes, ties, limits)
+    return Ranker(columns_of(records), outcomes, ties)
 
 
 def outcomes_of_index(out: Path) -> ReadOutcomes:
@@ -129,7 +123,9 @@ def _score_id(key: ScoreKey) -> ScoreId:
 class Ranker:
     """Ranks the rows of several tables within a shared budget of work."""
 
-    def __init__(self, columns: Columns, outcomes: ReadOutcomes, ties: TieMode, limits: RankLimits) -> None:
+    def __init__(
+        self, columns: Columns, outcomes: ReadOutcomes, ties: TieMode, limits: RankLimits = RankLimits()
+    ) -> None:
         self._columns = columns
         self._outcomes = outcomes
         self._unlimited = ties == "on"

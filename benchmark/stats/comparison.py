@@ -102,19 +102,17 @@ class Comparison:
         )
 
 
-def minimal_detectable_difference(
-    standard_error: float, degrees_of_freedom: float, level: float = LEVEL, power: float = POWER
-) -> float:
-    """The smallest true difference that a two-sided t-test at 1 - level detects with the given power.
+def minimal_detectable_difference(standard_error: float, degrees_of_freedom: float, level: float) -> float:
+    """The smallest true difference that a two-sided t-test at 1 - level detects with power 0.8.
 
-    Formula: the noncentrality parameter of Student's t at which P(t > t_quantile) = power, times the standard error. Exact for
+    Formula: the noncentrality parameter of Student's t at which P(t > t_quantile) = POWER, times the standard error. Exact for
     a normal estimate with this standard error. The standard error is itself an estimate, so with few seeds the result is
     equally rough.
     """
     from scipy.special import nctdtrinc
 
     quantile = t_quantile(degrees_of_freedom, level)
-    return float(nctdtrinc(min(degrees_of_freedom, CERTAIN), 1 - power, quantile)) * standard_error
+    return float(nctdtrinc(min(degrees_of_freedom, CERTAIN), 1 - POWER, quantile)) * standard_error
 
 
 def t_quantile(degrees_of_freedom: float, level: float) -> float:

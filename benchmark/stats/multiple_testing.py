@@ -97,26 +97,24 @@ class RankInterval:
 def rank_intervals(
     rows: Sequence[SeedOutcomes],
     *,
-    level: float = LEVEL,
     pooled: SeedSpread | None = None,
     higher_is_better: bool = True,
 ) -> list[RankInterval | None]:
     """The simultaneous rank interval of each of N rows: 1 + significantly better rows ... N - significantly worse rows.
 
     Every pair of rows is compared across seeds (`compare_methods`), with Holm's adjustment over all pairs: the probability
-    that any two equal methods are ranked apart is at most 1 - level. A row of one seed has no rank (None, shown as "1 seed")
+    that any two equal methods are ranked apart is at most 1 - LEVEL. A row of one seed has no rank (None, shown as "1 seed")
     and does not count in N, unless `pooled` gives the spread over seeds.
 
     Args:
         rows: outcomes on the same images in the same order.
-        level: of the whole table.
         pooled: see `compare_methods`.
         higher_is_better: of the metric.
     """
     ranked = [index for index, row in enumerate(rows) if len(row.outcomes) > 1 or row.seedless or pooled is not None]
     pairs = list(itertools.combinations(ranked, 2))
     compared = adjust(
-        [compare_methods(rows[i], rows[j], pooled=pooled, higher_is_better=higher_is_better) for i, j in pairs], level
+        [compare_methods(rows[i], rows[j], pooled=pooled, higher_is_better=higher_is_better) for i, j in pairs]
     )
     better, worse = [0] * len(rows), [0] * len(rows)  # numbers of rows that are better than this one, and worse
     for (i, j), each in zip(pairs, compared, strict=True):
