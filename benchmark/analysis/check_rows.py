@@ -73,7 +73,7 @@ class CheckRows:
                 self._add_failed_scores(record, list(expected))
 
     def _add_failed_scores(self, record: Record, expected: Sequence[ScoreName]) -> None:
-        """Adds what a finished cell failed to score: rows for scores of the baseline, else a remark."""
+        """Adds the scores that failed in a finished cell: rows for scores of the baseline, else a remark."""
         scored = {ScoreName(each.tap, each.pool, each.evaluator, each.metric) for each in record.scores}
         absent = [name for name in expected if name not in scored]
         failure = f"{(record.failure or {}).get('stage', '')} {_failure_reason(record)}"

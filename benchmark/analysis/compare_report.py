@@ -72,7 +72,7 @@ def _table(comparison: ComparisonReport, question: int) -> Table:
 def _note(question: int, testable: int) -> str:
     if not testable:
         return "No score can be tested."
-    levels = f"adjusted for {testable} scores with Holm's method, 95 % in all" if testable > 1 else "95 %"
+    levels = f"adjusted for {testable} scores with Holm's method (familywise error 5 %)" if testable > 1 else "95 %"
     return f"Differences are A minus B. Intervals: {levels}. {DETECTABLE} {MEANINGS[question]}"
 
 

@@ -152,7 +152,7 @@ def _read_files(path: Path, name: str) -> RecordSource:
 
 
 def read_from_git(revision: str, path: str) -> bytes:
-    """A file as it is in a git revision.
+    """The contents of a file in a git revision.
 
     Raises:
         UsageError: no such revision or file, or git is not installed.

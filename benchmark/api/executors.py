@@ -50,6 +50,6 @@ class ExecutorSpec:
     params: type = NoParams
     """Frozen dataclass with a default for every field."""
     exclusive: bool = False
-    """True: every job has its device to itself, so a job that runs out of memory is not tried a second time."""
+    """True: no job shares its device, so a job that runs out of memory is not tried a second time."""
     paper: str = ""
     """Reference; `bench list -v` shows it."""

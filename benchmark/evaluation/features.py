@@ -40,7 +40,7 @@ class FrozenFeatures:
         self._requests = [pair for pair in dict.fromkeys(requests) if pair[1] != "none"]
         self._kept: dict[tuple[str, str, Pool], Tensor] = {}
         self.encoded = False
-        """Whether `encode` was called: an evaluator encoded images of its own, in most cases augmented views."""
+        """Whether `encode` was called, that is, an evaluator encoded further images, usually augmented views."""
 
     @property
     def layout(self) -> Layout:

@@ -16,7 +16,8 @@ from benchmark.execution.cell_state import Rerun
 from benchmark.execution.devices import cores, resolve_devices
 
 MEMORY_SHARE = 0.9
-"""Fraction of a device's memory that cells may hold together. The rest is for what records do not count, such as CUDA's own."""
+"""Fraction of a device's memory that cells may hold together. The rest is for memory that records do not count, such as
+that of CUDA itself."""
 
 
 @dataclass(frozen=True, kw_only=True)

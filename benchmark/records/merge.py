@@ -31,7 +31,7 @@ class MergeResult:
     copied: int
     """Cells copied into the target."""
     kept: int
-    """Cells of the target that stayed unchanged."""
+    """Cells of the target that were not changed."""
     duplicates: int
     """Cells found in more than one folder."""
     left_out: tuple[str, ...]

@@ -101,7 +101,7 @@ def aggregate(columns: Columns) -> list[AggregatedScores]:
 
 
 class GroupMembers:
-    """Finds the scores behind a row. Used for few rows, so that no table waits for it."""
+    """Finds the scores behind a row. Computed only for the few rows that need it, because it is slow."""
 
     def __init__(self, columns: Columns) -> None:
         self.columns = columns

@@ -79,7 +79,7 @@ class Loop:
         self._resumed = Checkpoint()
         self._curve: list[EpochLosses] = []
         self._began = 0.0
-        """When the training began by the monotonic clock, minus the time before a resume."""
+        """Start of the training on the monotonic clock, moved back by the time before a resume."""
         self._reported = 0.0
         """When a step was last reported."""
 

@@ -137,9 +137,9 @@ class LinearDot(nn.Module):
 def map_encoder(shape: tuple[int, int, int], units: int) -> nn.Sequential:
     """The last layers of DIM's own encoder, for a map of any size: conv 128, conv 256, fc 1024, Linear to `units`.
 
-    The authors' code copies the layers behind the local map; this one fits every encoder. Each convolution has BN and ReLU.
-    It is 4 x 4 with stride 2, as in their code, while both sides of the map are at least 2, and 3 x 3 with stride 1 below.
-    A result larger than 4 x 4 is averaged down to 4 x 4, which bounds the cost for large images.
+    The authors' code copies the layers behind the local map; this one works with every encoder. Each convolution has BN
+    and ReLU. It is 4 x 4 with stride 2, as in their code, while both sides of the map are at least 2, and 3 x 3 with
+    stride 1 below. A result larger than 4 x 4 is averaged down to 4 x 4, which bounds the cost for large images.
 
     Args:
         shape: (C, H, W) of the map.

@@ -1,7 +1,7 @@
 """Executor `ray`: cells on a Ray cluster whose machines share no disk. A cell's folder travels to its node and back.
 
 The head locks each cell in its own output folder before it sends it, so that two runs may share that folder. A cell whose node
-dies is sent again, in the state that the head has.
+dies is sent again, in the state that is stored on the head.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ POLL_SECONDS = 0.2
 GRACE_SECONDS = 15.0
 """Time for cells to write a checkpoint and return their folders when a run is stopped."""
 MAILBOX_SECONDS = 5.0
-"""How long to wait for the mailbox, which may be restarting."""
+"""Longest wait for the mailbox, which may be restarting."""
 EXTRA_CELLS = 1
 """Cells sent beyond the cluster's capacity: a node that becomes free has work, and other runs get the other cells."""
 NODE_DIED = (
