@@ -244,14 +244,6 @@ def test_html_escapes_every_text(tmp_path: Path) -> None:
         assert html.count("&lt;script&gt;") >= 5
 
 
-def test_html_marks_the_best_value(tmp_path: Path) -> None:
-    write_seeds(tmp_path, "aet", 0.9)
-    write_seeds(tmp_path, "dim", 0.5)
-    html = benchmark.read_results(tmp_path)._repr_html_()
-    assert html.count("<b>") == 1
-    assert "<b>0.9020" in html
-
-
 def test_frame_has_one_row_per_score_with_the_csv_columns(results: benchmark.Results) -> None:
     frame = results.to_frame()
     assert list(frame.columns) == list(NAMES)

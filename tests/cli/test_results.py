@@ -37,15 +37,6 @@ def test_json_has_the_rows_of_csv(finished: Bench, bench: Bench) -> None:
     assert {row["seed"] for row in rows} == {0}
 
 
-def test_markdown_and_latex_are_tables(finished: Bench, bench: Bench) -> None:
-    markdown = bench("table", "--format", "md").stdout
-    assert "### centroid on stripes" in markdown
-    assert "| mean_color" in markdown
-    latex = bench("table", "--format", "latex").stdout
-    assert r"\begin{tabular}" in latex
-    assert r"mean\_color" in latex
-
-
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("words", [(), ("--by", "tap"), ("--sort", "cost")], ids=["scores", "by tap", "by cost"])
 def test_every_table_has_every_format(finished: Bench, bench: Bench, words: tuple[str, ...], form: str) -> None:

@@ -141,17 +141,6 @@ def test_name_of_two_distributions_needs_a_prefix(run: Bench, monkeypatch: pytes
     assert run("repbench-third-party:rotation").exit_code == 0
 
 
-def test_unknown_plugin_in_bench_plugins_is_refused(run: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_PLUGINS", "thrid_party")
-    assert_refused(run("mean_color"), "no plugin called 'thrid_party'", "BENCH_PLUGINS")
-
-
-def test_unknown_name_mentions_broken_plugins(run: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_PLUGINS", "third_party,third_party_absent,executors")
-    assert_refused(run("absent"), "broken plugins: third_party_absent", "bench list plugins")
-    assert run("mean_color").exit_code == 0
-
-
 # --- image folders ----------------------------------------------------------------------------------------------------
 
 

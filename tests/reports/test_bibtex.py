@@ -90,12 +90,6 @@ def test_entry_of_repbench_names_versions_and_commits(catalog: Catalog) -> None:
     assert "year = {2026}" in entry
 
 
-def test_installed_specs_have_valid_entries(catalog: Catalog) -> None:
-    for kind in ("methods", "encoders", "datasets", "evaluators"):
-        for entry in getattr(catalog, kind):
-            assert list(parse_entries(entry.spec.bibtex)) or not entry.spec.bibtex
-
-
 def test_evaluators_of_scores_are_cited(catalog: Catalog) -> None:
     scores = (sample_score(), sample_score(evaluator="fc1[epochs=40]", protocol="fc1@1", metric="accuracy"))
     text = bibtex([sample_record("aet", "blocknet", scores=scores)], catalog)

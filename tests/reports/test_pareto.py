@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from conftest import Bench
 from sample_records import sample_record, sample_score
 
 from benchmark.records.record import Record
-from benchmark.records.record_files import write_record
 from benchmark.reports.pareto import cost_report
 from benchmark.reports.table import Table
 
@@ -85,17 +82,6 @@ def test_lower_score_dominates_if_lower_is_better() -> None:
 def test_smoke_run_is_not_in_the_pareto_set() -> None:
     (table,) = _tables([_cost("aet", 0.9, 1.0, state="smoke"), _cost("dim", 0.5, 2.0)])
     assert _column(table, "pareto") == ["", "*"]
-
-
-def test_command_refuses_two_views(bench: Bench, tmp_path: Path) -> None:
-    write_record(tmp_path / "runs" / "a", _cost("aet", 0.5, 10.0))
-    assert "pareto" in bench("table", "runs", "--sort", "cost", "--format", "md").output
-    for words in (
-        ["--by", "tap", "--sort", "cost"],
-        ["--sort", "cost", "--published"],
-    ):
-        result = bench("table", "runs", *words)
-        assert (result.exit_code, "choose one" in result.output) == (2, True), words
 
 
 def test_caveat_of_all_rows_is_stated_once() -> None:
