@@ -1,4 +1,4 @@
-"""Fake probes with clustered features, their scores, and a counter of reads and memory."""
+"""Fake probes with clustered features, their scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import bench_probes
 
@@ -48,21 +47,6 @@ def scores(evaluation: Any) -> dict[str, float]:
 
 def evaluate(name: str, probe: Any, **params: Any) -> Any:
     return spec(name).evaluate(probe, spec(name).params(**params))
-
-
-class Watcher(TorchDispatchMode):
-    """Counts numbers that the host reads from tensors, and records the size of the largest tensor."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reads, self.largest = 0, 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.reads += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.is_nonzero.default)
-        result = func(*args, **(kwargs or {}))
-        if isinstance(result, Tensor) and not func.is_view:
-            self.largest = max(self.largest, result.numel())
-        return result
 
 
 def digits(classes: int = 10) -> tuple[Tensor, Tensor]:

@@ -49,6 +49,15 @@ def with_loss(change: Change) -> type[MeanColor]:
     return Changed
 
 
+class ReadsItsLoss(MeanColor):
+    """A method that reads its loss on the host."""
+
+    def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
+        losses = super().loss(batch)
+        losses.total.item()
+        return losses
+
+
 def small_encoder(seed: int | None = 0) -> NormalizedEncoder:
     params = SMALL_ENCODER.params()
     return build_encoder(

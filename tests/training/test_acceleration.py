@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any, cast
 
@@ -104,19 +105,12 @@ def test_network_is_compiled_while_it_trains_and_plain_afterwards(fails: bool) -
     accelerator = Accelerator(step)
     weights = {name: tensor.data_ptr() for name, tensor in step.encoder.state_dict().items()}
 
-    def run() -> None:
-        with accelerator.running():
-            assert accelerator.report["compile"] == "compiled"
-            assert is_compiled(step.network)
-            assert {name: tensor.data_ptr() for name, tensor in step.encoder.state_dict().items()} == weights
-            if fails:
-                raise ZeroDivisionError
-
-    if fails:
-        with pytest.raises(ZeroDivisionError):
-            run()
-    else:
-        run()
+    with pytest.raises(ZeroDivisionError) if fails else contextlib.nullcontext(), accelerator.running():
+        assert accelerator.report["compile"] == "compiled"
+        assert is_compiled(step.network)
+        assert {name: tensor.data_ptr() for name, tensor in step.encoder.state_dict().items()} == weights
+        if fails:
+            raise ZeroDivisionError
     assert not is_compiled(step.network)
     assert {name: tensor.data_ptr() for name, tensor in step.encoder.state_dict().items()} == weights
 

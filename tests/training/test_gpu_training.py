@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from plain_training import CASES, COUNT, SGD, Case
-from small_trainings import MeanColor
+from small_trainings import MeanColor, ReadsItsLoss
 
 import benchmark
 from benchmark.progress import silent
@@ -92,15 +92,6 @@ class ReadsProgress(MeanColor):
 
     def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
         return benchmark.Losses(total=super().loss(batch).total * (1 + batch.progress))
-
-
-class ReadsItsLoss(MeanColor):
-    """A method that reads its loss on the host."""
-
-    def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
-        losses = super().loss(batch)
-        losses.total.item()
-        return losses
 
 
 @pytest.mark.usefixtures("exact", "smooth")

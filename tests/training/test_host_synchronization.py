@@ -10,33 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from host_reads import Watcher
 from plain_training import CASES, STEPS, Case
-from small_trainings import MeanColor
+from small_trainings import ReadsItsLoss
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
-import benchmark
 from benchmark.progress import silent
 from benchmark.training.batches import ResidentBatches
 from benchmark.training.loop import Loop
-
-READS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "unique")
-"""Operations whose result the host waits for. `.item()`, `float()`, `bool()`, `if` and masks use them."""
-
-
-class Reads(TorchDispatchMode):
-    """Lists the operations that would make the host wait for a GPU."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.names: list[str] = []
-        self.calls = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.calls += 1
-        if func._schema.name.partition("::")[2] in READS:
-            self.names.append(str(func))
-        return func(*args, **(kwargs or {}))
 
 
 class Surrounded:
@@ -71,26 +52,17 @@ def steps_inside(
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "adamw"])
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_is_read_back_between_the_first_step_of_an_epoch_and_its_end(name: str, optimizer: Any) -> None:
-    reads = Reads()
-    steps = steps_inside(CASES[name].with_recipe(optimizer=optimizer, clip=1.0), lambda: reads)
+    watcher = Watcher()
+    steps = steps_inside(CASES[name].with_recipe(optimizer=optimizer, clip=1.0), lambda: watcher)
     assert steps == 2 * (STEPS - 1)
-    assert reads.calls > 10 * steps
-    assert reads.names == []
-
-
-class ReadsItsLoss(MeanColor):
-    """A method that reads its loss on the host."""
-
-    def loss(self, batch: benchmark.Batch) -> benchmark.Losses:
-        losses = super().loss(batch)
-        losses.total.item()
-        return losses
+    assert watcher.calls > 10 * steps
+    assert watcher.reads == []
 
 
 def test_method_that_reads_its_loss_is_detected() -> None:
-    reads = Reads()
-    steps_inside(CASES["rotation"], lambda: reads, ReadsItsLoss)
-    assert len(reads.names) == 2 * (STEPS - 1)
+    watcher = Watcher()
+    steps_inside(CASES["rotation"], lambda: watcher, ReadsItsLoss)
+    assert len(watcher.reads) == 2 * (STEPS - 1)
 
 
 @pytest.mark.gpu

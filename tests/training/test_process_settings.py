@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import subprocess
@@ -46,18 +47,11 @@ def test_free_memory_is_returned_at_the_end_even_after_an_error(monkeypatch: pyt
     libc = RecordedLibrary()
     monkeypatch.setattr(process_settings, "glibc", lambda: libc)
 
-    def run() -> None:
-        with keep_freed_memory() as kept:
-            assert kept
-            assert ("trim", 0) not in libc.calls
-            if fails:
-                raise ZeroDivisionError
-
-    if fails:
-        with pytest.raises(ZeroDivisionError):
-            run()
-    else:
-        run()
+    with pytest.raises(ZeroDivisionError) if fails else contextlib.nullcontext(), keep_freed_memory() as kept:
+        assert kept
+        assert ("trim", 0) not in libc.calls
+        if fails:
+            raise ZeroDivisionError
     m_mmap_max, m_mmap_threshold, m_top_pad, m_trim_threshold = -4, -3, -2, -1  # malloc.h
     assert libc.calls[0] == (m_mmap_max, 0)
     most = 32 * 2**20  # the largest dynamic threshold; glibc trims at twice that

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from typing import Any
 
 import pytest
 import torch
 from head_samples import CPU, SMALL, SPECS, TRAINED, Pixels, evaluate_head, probe_of, subject
+from host_reads import Watcher
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import benchmark
 from bench_heads import networks, training
@@ -124,17 +123,6 @@ def test_features_that_are_not_kept_give_the_same_head(monkeypatch: pytest.Monke
     assert kept.details == repeated.details
 
 
-class Reads(TorchDispatchMode):
-    """Counts numbers that the host reads from tensors; on a GPU each read waits for all earlier operations."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        named = str(func)
-        self.count += named.startswith(("aten._local_scalar_dense", "aten.is_nonzero", "aten.nonzero", "aten.equal"))
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize("augment", [True, False])
 @pytest.mark.parametrize("name", TRAINED)
 def test_training_reads_one_number_per_epoch_from_the_device(
@@ -148,11 +136,11 @@ def test_training_reads_one_number_per_epoch_from_the_device(
     )
     with torch.random.fork_rng(devices=[]):
         head = networks.build_head(name, SMALL, 3)
-        with Reads() as reads:
+        with Watcher() as watcher:
             _, steps = training.train_head(head, task, recipe, 3, torch.Generator().manual_seed(0))
     assert steps == 15
     # One for the loss of each epoch, one for the seed of crops and flips.
-    assert reads.count == 3 + task.augmented
+    assert len(watcher.reads) == 3 + task.augmented
 
 
 @pytest.mark.gpu

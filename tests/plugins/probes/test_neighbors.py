@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from probe_samples import Watcher, clusters
+from host_reads import Watcher
+from probe_samples import clusters
 
 from bench_probes import neighbors
 

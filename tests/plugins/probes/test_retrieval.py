@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from probe_samples import Watcher, clusters, evaluate, fake_probe, scores
+from host_reads import Watcher
+from probe_samples import clusters, evaluate, fake_probe, scores
 from sklearn.metrics import average_precision_score
 
 import benchmark
