@@ -45,7 +45,7 @@ class CheckReport:
     ignored: tuple[str, ...] = ()
     """Cells and scores of the baseline that the run did not request."""
     failed: tuple[str, ...] = ()
-    """What failed in the run and is not in the baseline."""
+    """Failed cells and scores of the run that are not in the baseline."""
     notes: tuple[str, ...] = ()
     missing: str = ""
     """Why there is no baseline; empty if there is one."""

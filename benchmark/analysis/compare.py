@@ -38,7 +38,7 @@ class ComparisonRow:
     a: float | None
     """Mean over seeds, raw; None if A has no such score."""
     b: float | None
-    """Likewise for B."""
+    """Mean over seeds, raw; None if B has no such score."""
     comparisons: tuple[Comparison | None, Comparison | None]
     """A minus B, one for each of QUESTIONS; None if not comparable."""
     remarks: tuple[str, str]

@@ -32,7 +32,7 @@ NOTES = (
 
 
 class Measure(NamedTuple):
-    """What a score measures, without tap and pooling."""
+    """Evaluator, protocol, metric and direction of a score, without tap and pooling."""
 
     evaluator: str
     protocol: str
@@ -70,7 +70,7 @@ class Correlation:
     protocol: str
     metric: str
     higher_is_better: bool
-    """Of the score. If false, the correlations are those of its negative."""
+    """Direction of the score. If false, the correlations are those of its negative."""
     target: str
     """`linear accuracy`."""
     points: int
@@ -81,7 +81,7 @@ class Correlation:
     clusters: int
     """Number of (method, encoder) pairs."""
     spearman: float | None = None
-    """From -1 to 1, as for the following ones."""
+    """Spearman's correlation, from -1 to 1; None if it is undefined."""
     spearman_low: float | None = None
     """95 % interval over clusters."""
     spearman_high: float | None = None

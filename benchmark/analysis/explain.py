@@ -13,7 +13,7 @@ from benchmark.records.record import KINDS, Record
 from benchmark.reports.table import Report, Table
 
 Consequence = Literal["another cell", "stale", "scores missing", "recorded only"]
-"""What follows from a field that differs. `another cell`: it is part of the cell's id. `stale`: finished results are outdated.
+"""Consequence of a field that differs. `another cell`: it is part of the cell's id. `stale`: finished results are outdated.
 `scores missing`: a score is added without training again. `recorded only`: nothing."""
 ABSENT = "-"
 """Value of a field that one of the records does not have."""
@@ -30,7 +30,7 @@ class SettingDifference:
     a: object
     """Its value in A; ABSENT if A does not have it."""
     b: object
-    """Likewise for B."""
+    """Its value in B; ABSENT if B does not have it."""
     consequence: Consequence
 
 

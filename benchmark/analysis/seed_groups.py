@@ -18,7 +18,7 @@ OutcomeReader = Callable[[Record, Score], NDArray[Any] | None]
 
 
 class ScoreName(NamedTuple):
-    """What a score measures, without its protocol."""
+    """Evaluator, metric, tap and pooling of a score, without its protocol."""
 
     tap: str
     pool: str
@@ -95,7 +95,7 @@ class SeedScores:
 
     @property
     def higher_is_better(self) -> bool:
-        """Of the first member; all members agree."""
+        """Direction of the metric, from the first member; all members agree."""
         return self.members[0][1].higher_is_better
 
     def outcomes(self) -> SeedOutcomes | None:

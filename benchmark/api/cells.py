@@ -91,10 +91,10 @@ class ScoreRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What an executor runs: one cell with its scores and settings."""
+    """The input of an executor: one cell with its scores and settings."""
 
     cell: Cell
-    """What to train."""
+    """The cell to train."""
     scores: tuple[ScoreRequest, ...]
     """Requested scores. Those that the record has already are not computed again."""
     data_dir: str

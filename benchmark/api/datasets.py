@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
-    """What a plan needs to know about a dataset, determined without decoding images."""
+    """The facts about a dataset that a plan needs, determined without decoding images."""
 
     label: str
     """Name in tables and folder names: `digits`, or the `name` of an image folder. Never a path."""

@@ -68,7 +68,7 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderContext:
-    """What an encoder is built from. Later versions may add fields."""
+    """The argument of `EncoderSpec.build`. Later versions may add fields."""
 
     params: Any
     """Instance of the spec's `params` dataclass."""

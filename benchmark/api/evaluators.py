@@ -46,7 +46,7 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What an evaluator returns for one tap."""
+    """The result of an evaluator at one tap."""
 
     measurements: tuple[Measurement, ...]
     """At least one."""
@@ -78,7 +78,7 @@ class ProbeSplit(Protocol):
 
 
 class Probe(Protocol):
-    """What an evaluator receives: frozen features, labels, and a way to encode more images."""
+    """The input of an evaluator: frozen features, labels, and a way to encode more images."""
 
     @property
     def train(self) -> ProbeSplit:

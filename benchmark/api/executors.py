@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorContext:
-    """What an executor is built from. Later versions may add fields."""
+    """The argument of `ExecutorSpec.build`. Later versions may add fields."""
 
     params: Any
     """Instance of the spec's `params` dataclass."""

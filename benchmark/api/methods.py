@@ -46,7 +46,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodContext:
-    """What a method is built from. Later versions may add fields."""
+    """The argument of `MethodSpec.build`. Later versions may add fields."""
 
     params: Any
     """Instance of the spec's `params` dataclass."""
@@ -131,11 +131,12 @@ class Published:
     value: float
     """Raw fraction: 1 - error if the source reports an error."""
     encoder: str
-    """As on the command line: `blocknet[blocks=3]`."""
+    """Encoder, as on the command line: `blocknet[blocks=3]`."""
     tap: str
     """Name of the tap."""
     evaluator: str
-    """As on the command line: `conv`, `conv[per_class=20]`. Parameters that are not named have their defaults."""
+    """Evaluator, as on the command line: `conv`, `conv[per_class=20]`. Parameters that are not named have their
+    defaults."""
     source: str
     """Where it was published: "Gidaris et al. 2018, Table 3"."""
     status: Literal["read", "recalled"]

@@ -54,7 +54,8 @@ class Recipe:
     drop_last: bool = True
     """Leave out the last, smaller batch of an epoch, unless it is the only one."""
     augment: Augment = "crop-flip"
-    """What the harness applies to `Batch.images`: random crop from `pad` black pixels, random horizontal flip."""
+    """Augmentation that the harness applies to `Batch.images`: random crop from `pad` black pixels, random horizontal
+    flip."""
     pad: int = 4
     """Pixels of black border for the random crop; default recipes use an eighth of the image height."""
     mean: tuple[float, ...] | None = None

@@ -54,13 +54,14 @@ class Subject:
     source: FeatureSource
     """Reads the features."""
     train: LabeledImages
-    """What heads are fitted on."""
+    """The training split, on which heads are fitted."""
     test: LabeledImages
-    """What is scored."""
+    """The test split, which is scored."""
     class_names: tuple[str, ...]
     """Index = label."""
     fingerprint: str
-    """The dataset's. It seeds the evaluators' generator, so that every cell on one dataset gets the same draws."""
+    """Fingerprint of the dataset. It seeds the evaluators' generator, so that every cell on one dataset gets the same
+    draws."""
 
 
 @dataclass(frozen=True, kw_only=True)

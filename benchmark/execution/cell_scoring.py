@@ -27,10 +27,10 @@ WRITE_SECONDS = 10.0
 
 @dataclass(kw_only=True)
 class _Scoring:
-    """What the scoring of a cell has produced so far."""
+    """The results of the scoring of a cell so far."""
 
     started: float
-    """By the monotonic clock."""
+    """Start of the scoring, by the monotonic clock."""
     scores: list[Score]
     arrays: dict[str, Any]
     """Outcomes and predictions of each image, by name."""

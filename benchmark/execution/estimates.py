@@ -15,7 +15,7 @@ from benchmark.execution.cell_state import PendingCell
 from benchmark.records.columns import RecordSummary
 
 Similarity = tuple[str, ...]
-"""What similar cells share: the kind of similarity, then the names that are equal."""
+"""Key of similar cells: the kind of similarity, then the names that are equal."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,7 @@ class RunForecast:
     cells: tuple[PendingCell, ...]
     """All planned cells, with their state."""
     to_run: tuple[PendingCell, ...]
-    """Those that would run."""
+    """Cells that would run."""
     estimates: Estimates
     devices: tuple[str, ...]
     """Devices as far as they are known without torch."""

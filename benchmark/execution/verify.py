@@ -36,7 +36,7 @@ class VerifyOptions:
 
     data_dir: Path
     device: str | None = None
-    """As for `bench run`; None: the kind of device that the record names."""
+    """Device, as for `bench run`; None: the kind of device that the record names."""
     dataset: str | None = None
     """An item such as `folder[path=...]`, for records that do not hold the dataset's path."""
 

@@ -36,7 +36,7 @@ NOT_APPLICABLE_KEY = ("tap", "pool", "evaluator", "protocol")
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreKey:
-    """What a score measures; many scores share it."""
+    """The fields that many scores share: where and how they were measured. Each combination is stored once."""
 
     tap: str
     pool: str

@@ -14,7 +14,7 @@ from typing import Literal
 from benchmark.records.record import KINDS, Record
 
 Scope = Literal["setting", "record", "score key", "score"]
-"""What shares a value: records that differ only in the seed, the scores of a record, scores of one kind, or nothing."""
+"""`setting`: equal in records that differ only in the seed. `record`: of one record. `score key`: of scores of one kind."""
 Value = str | int | float | None
 
 

@@ -26,7 +26,7 @@ MAX_CONFLICTS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class MergeResult:
-    """What a merge did."""
+    """The result of a merge."""
 
     copied: int
     """Cells copied into the target."""

@@ -67,7 +67,7 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What one finished or failed cell leaves on disk."""
+    """The stored result of one finished or failed cell."""
 
     id: str
     """Hash of the training settings: 64 hexadecimal digits."""

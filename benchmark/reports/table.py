@@ -29,9 +29,9 @@ class Table:
     kept: int = HEADLINE + 1
     """Number of columns from the left that are kept on a narrow terminal."""
     evaluator: str = ""
-    """Of a score table: label of the evaluator."""
+    """Label of the evaluator, in score tables."""
     dataset: str = ""
-    """Of a score table: label of the dataset."""
+    """Label of the dataset, in score tables."""
 
     def __str__(self) -> str:
         from benchmark.reports.terminal import terminal_text
@@ -46,17 +46,17 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a command reports, for `benchmark.reports.render.render_report`. Each part is made only when a format needs it."""
+    """The report of a command, for `benchmark.reports.render.render_report`. Parts are computed when a format needs them."""
 
     tables: Callable[[], Sequence[Table]]
-    """For people: formats `table`, `md` and `latex`."""
+    """Tables for people: formats `table`, `md` and `latex`."""
     frame: Callable[[], pd.DataFrame]
-    """For machines: formats `csv` and `json`. One row per result, raw values, no index.
+    """Rows for machines: formats `csv` and `json`. One row per result, raw values, no index.
 
     Floats of a float column are rounded: 6 significant digits in csv, 15 decimals in json. Those of an object column keep every
     digit."""
     facts: Mapping[str, object] = field(default_factory=dict)
-    """What `json` states beside the rows, such as a verdict. Empty: `json` is the list of rows."""
+    """Facts that `json` states beside the rows, such as a verdict. Empty: `json` is the list of rows."""
 
     def __str__(self) -> str:
         from benchmark.reports.terminal import terminal_text

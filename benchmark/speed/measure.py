@@ -25,7 +25,7 @@ from benchmark.speed.startup import measure_startup
 from benchmark.speed.training import check_any_trains, measure_trainings
 
 PARTS = ("training", "evaluators", "start-up")
-"""What `--parts` can name."""
+"""Valid names for `--parts`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Question = Literal["these checkpoints", "methods across seeds", "methods across seeds, on these images"]
-"""What a comparison answers. The last applies where a score has no per-image outcomes: the variance over test images is then
-not included."""
+"""Questions that a comparison answers. The last applies if a score has no per-image outcomes: the variance over test images
+is then not included."""
 Verdict = Literal["better", "worse", "no evidence", "checkpoint only"]
 """A relative to B. `checkpoint only`: one seed on a side, so the variance across seeds is unknown and nothing is tested."""
 LEVEL = 0.95
@@ -35,7 +35,7 @@ class Comparison:
     standard_error: float | None
     """Same unit as `difference`; None if nothing can be tested."""
     degrees_of_freedom: float | None
-    """Of Student's t; None if nothing can be tested."""
+    """Degrees of freedom of Student's t; None if nothing can be tested."""
     images: int
     """Test images that have an outcome on both sides; 0 if there are no per-image outcomes."""
     seeds: tuple[int, int]

@@ -40,7 +40,8 @@ class SeedSpread:
     """How far a score moves across seeds, estimated from other rows."""
 
     standard_deviation: float
-    """Of the score across seeds, on the same number of images as are compared; in the unit of the score."""
+    """Standard deviation of the score across seeds, on the same number of images as are compared; in the unit of the
+    score."""
     degrees_of_freedom: float
     """Sum of (seeds - 1) over the rows that were pooled."""
     interaction: float = 0.0
@@ -207,7 +208,7 @@ class _SeedVariance:
     """What the seeds of one side contribute to the variance of the difference."""
 
     variance: float
-    """Of the mean over the side's seeds."""
+    """Variance of the mean over the side's seeds."""
     degrees_of_freedom: float
     interaction: float
     """The part of the variance that is seed x image interaction."""

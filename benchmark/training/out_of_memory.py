@@ -66,7 +66,7 @@ def retry_note(job: Job, outcome: Outcome) -> str:
 
 
 def memory_report(device: torch.device, failed: FailedTraining | None, *, exclusive: bool) -> str:
-    """What to add to the reason of an out-of-memory failure.
+    """Text to add to the reason of an out-of-memory failure.
 
     Args:
         device: the device of the cell.

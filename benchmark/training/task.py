@@ -135,4 +135,4 @@ class Trained:
     resumed_from: TrainingPosition = field(default_factory=TrainingPosition)
     """Position of the checkpoint that the training resumed from."""
     acceleration: Mapping[str, str] = field(default_factory=dict)
-    """What made the steps faster, or why it did not: `memory`, `compile`, `graph`."""
+    """Accelerations that were used, or why not: `memory`, `compile`, `graph`."""

@@ -42,7 +42,7 @@ class _Running:
     pipe: Connection
     started: float
     last_event: float
-    """By the monotonic clock."""
+    """Time of the last event, by the monotonic clock, like `started`."""
     kernel_kills: int
     """Processes that the kernel had killed for lack of memory when the cell started."""
     stage: str = ""

@@ -54,7 +54,7 @@ class _Sent:
     reference: Any = None
     """Ray's reference to the task's result."""
     last_event: float | None = None
-    """By the monotonic clock; None while the cell waits for a node."""
+    """Time of the last event, by the monotonic clock; None while the cell waits for a node."""
 
     @property
     def sender(self) -> str:

@@ -38,7 +38,7 @@ class _Queued:
     earlier_token: str
     """Token of a lock that was there before the task; empty if there was none."""
     submitted: float
-    """By the monotonic clock."""
+    """Time of submission, by the monotonic clock."""
     reported: Event | None = None
     """The last event that was reported."""
 

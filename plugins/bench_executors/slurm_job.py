@@ -45,7 +45,7 @@ class CellTask:
         return outcome_to_json(outcome)
 
     def checkpoint(self, text: str) -> submitit.helpers.DelayedSubmission:
-        """What submitit queues again: the same job, since the cell resumes from its own checkpoint."""
+        """The job that submitit queues again: the same one, since the cell resumes from its own checkpoint."""
         return submitit.helpers.DelayedSubmission(self, text)
 
 
