@@ -70,3 +70,7 @@ def make_setting(method_params: Any, **changes: Any) -> benchmark.Setting:
         **{"budget": "paper", **changes},
     }
     return benchmark.Setting(**fields)
+
+
+def parameter_count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -8,17 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from generators import seeded
 from torch import Tensor
 
 from benchmark import images as image_functions
 
 
-def _generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def _random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randint(1, 256, shape, generator=_generator(seed), dtype=torch.uint8)
+    return torch.randint(1, 256, shape, generator=seeded(seed), dtype=torch.uint8)
 
 
 # --- crops and flips --------------------------------------------------------------------------------------------------
@@ -32,7 +29,7 @@ def test_random_crop_is_a_slice_of_the_image_in_a_black_border(
 ) -> None:
     images = _random(*shape).to(kind)
     height, width = shape[2:]
-    cropped = image_functions.random_crop(images, pad, _generator(1))
+    cropped = image_functions.random_crop(images, pad, seeded(1))
     assert cropped.dtype == kind
     assert cropped.shape == images.shape
     offsets = set()
@@ -53,7 +50,7 @@ def test_random_crop_shifts_are_equally_likely() -> None:
     count, pad = 9000, 1
     images = torch.zeros(count, 1, 5, 5, dtype=torch.uint8)
     images[:, 0, 2, 2] = 1  # one white point shows the shift
-    landed = image_functions.random_crop(images, pad, _generator()).flatten(1).argmax(1)
+    landed = image_functions.random_crop(images, pad, seeded()).flatten(1).argmax(1)
     counts = torch.bincount(landed, minlength=25).view(5, 5)
     assert counts[0].sum() == counts[4].sum() == counts[:, 0].sum() == counts[:, 4].sum() == 0
     # 1000 expected in each of nine places, standard deviation 30
@@ -61,7 +58,7 @@ def test_random_crop_shifts_are_equally_likely() -> None:
 
 
 def test_random_crop_without_border_draws_nothing() -> None:
-    images, generator = _random(4, 3, 8, 8), _generator()
+    images, generator = _random(4, 3, 8, 8), seeded()
     before = generator.get_state()
     assert torch.equal(image_functions.random_crop(images, 0, generator), images)
     assert torch.equal(generator.get_state(), before)
@@ -70,7 +67,7 @@ def test_random_crop_without_border_draws_nothing() -> None:
 @pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
 def test_random_flip_mirrors_about_half_of_the_images(kind: torch.dtype) -> None:
     images = _random(2000, 2, 3, 4).to(kind)
-    flipped = image_functions.random_flip(images, _generator(2))
+    flipped = image_functions.random_flip(images, seeded(2))
     assert flipped.dtype == kind
     mirrored = (flipped == torch.from_numpy(images.numpy()[..., ::-1].copy())).flatten(1).all(1)
     same = (flipped == images).flatten(1).all(1)
@@ -86,7 +83,7 @@ def test_augment_crops_and_flips_as_named(augmentation: Any, moves: bool, mirror
     images = torch.zeros(200, 1, 8, 8, dtype=torch.uint8)
     images[:, 0, 3, 2] = 100  # with its right neighbor, the image differs from its mirror image
     images[:, 0, 3, 3] = 200
-    result = image_functions.augment(images, augmentation, 1, _generator(3))
+    result = image_functions.augment(images, augmentation, 1, seeded(3))
     assert result.dtype == torch.uint8
     assert result.shape == images.shape
     bright, dim = ((result == value).flatten(1).float().argmax(1) for value in (200, 100))
@@ -97,9 +94,9 @@ def test_augment_crops_and_flips_as_named(augmentation: Any, moves: bool, mirror
 def test_augment_depends_on_the_generator_and_keeps_its_input() -> None:
     images = _random(16, 3, 8, 8)
     kept = images.clone()
-    first, second = (image_functions.augment(images, "crop-flip", 2, _generator(4)) for _ in range(2))
+    first, second = (image_functions.augment(images, "crop-flip", 2, seeded(4)) for _ in range(2))
     assert torch.equal(first, second)
-    assert not torch.equal(first, image_functions.augment(images, "crop-flip", 2, _generator(5)))
+    assert not torch.equal(first, image_functions.augment(images, "crop-flip", 2, seeded(5)))
     assert torch.equal(images, kept)
 
 
@@ -156,7 +153,7 @@ def test_blocks_hold_all_images_in_order(count: int, size: int, lengths: list[in
 
 def _labels(*counts: int) -> Tensor:
     labels = torch.cat([torch.full((count,), label) for label, count in enumerate(counts)])
-    return labels[torch.randperm(len(labels), generator=_generator(6))]
+    return labels[torch.randperm(len(labels), generator=seeded(6))]
 
 
 def _shares(labels: Tensor, count: int) -> list[int]:

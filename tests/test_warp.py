@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from generators import seeded
 from PIL import Image
 from torch import Tensor
 
@@ -16,10 +17,6 @@ from benchmark import warp
 GRAY = (128, 128, 128)
 CORNERS = torch.tensor([[[0.0, 0.0], [32.0, 0.0], [32.0, 32.0], [0.0, 32.0]]], dtype=torch.float64)
 """Top left, top right, bottom right, bottom left of a 32 x 32 image."""
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def random_bytes(height: int, width: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -45,7 +42,7 @@ def some_affine(seed: int, center: tuple[float, float]) -> Tensor:
     def draw(low: float, high: float) -> Tensor:
         return torch.empty(1, dtype=torch.float64).uniform_(low, high, generator=chance)
 
-    chance = generator(seed)
+    chance = seeded(seed)
     angle, scale, shear = draw(-180, 180), draw(0.7, 1.3), draw(-30, 30)
     shift = torch.cat([draw(-6, 6), draw(-6, 6)])[None]
     return warp.affine_inverse(angle, shift, scale, shear, center)
@@ -53,7 +50,7 @@ def some_affine(seed: int, center: tuple[float, float]) -> Tensor:
 
 def some_projective(seed: int, width: int, height: int) -> Tensor:
     corners = torch.tensor([[[0, 0], [width, 0], [width, height], [0, height]]], dtype=torch.float64)
-    moved = corners + torch.randint(-4, 5, (1, 4, 2), generator=generator(seed))
+    moved = corners + torch.randint(-4, 5, (1, 4, 2), generator=seeded(seed))
     return warp.homography(moved.roll(seed, dims=1), corners)
 
 
@@ -102,7 +99,7 @@ def test_projective_in_float32_differs_from_pillow_only_on_the_border() -> None:
 
 @pytest.mark.parametrize("side", [8, 32, 64])
 def test_identity_keeps_every_bit(side: int) -> None:
-    images = torch.rand((2, 3, side, side), generator=generator())
+    images = torch.rand((2, 3, side, side), generator=seeded())
     identity = torch.tensor([[1.0, 0, 0, 0, 1, 0, 0, 0]]).expand(2, 8)
     assert torch.equal(warp.affine(images, identity[:, :6], 0.5), images)
     assert torch.equal(warp.projective(images, identity, 0.5), images)
@@ -110,13 +107,13 @@ def test_identity_keeps_every_bit(side: int) -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (96, 96), (7, 13)])
 def test_identity_of_other_sizes_is_accurate_to_rounding(height: int, width: int) -> None:
-    images = torch.rand((2, 1, height, width), generator=generator())
+    images = torch.rand((2, 1, height, width), generator=seeded())
     identity = torch.tensor([[1.0, 0, 0, 0, 1, 0]]).expand(2, 6)
     torch.testing.assert_close(warp.affine(images, identity), images, rtol=0, atol=1e-5)
 
 
 def test_shift_by_whole_pixels_moves_content_right_and_down() -> None:
-    images = torch.rand((1, 1, 8, 8), generator=generator())
+    images = torch.rand((1, 1, 8, 8), generator=seeded())
     matrix = warp.affine_inverse(torch.zeros(1), torch.tensor([[3.0, 2.0]]), torch.ones(1), torch.zeros(1), (4.5, 4.5))
     moved = warp.affine(images, matrix, 0.25)
     assert torch.equal(moved[:, :, 2:, 3:], images[:, :, :-2, :-3])
@@ -137,7 +134,7 @@ def test_fill_can_differ_per_channel() -> None:
 
 
 def test_affine_warps_each_image_by_its_own_matrix() -> None:
-    images = torch.rand((2, 1, 8, 8), generator=generator())
+    images = torch.rand((2, 1, 8, 8), generator=seeded())
     matrices = torch.tensor([[1.0, 0, 0, 0, 1, 0], [-1, 0, 8, 0, 1, 0]])
     warped = warp.affine(images, matrices)
     assert torch.equal(warped[0], images[0])
@@ -145,14 +142,14 @@ def test_affine_warps_each_image_by_its_own_matrix() -> None:
 
 
 def test_projective_without_perspective_is_affine() -> None:
-    images = torch.rand((4, 3, 20, 24), generator=generator())
+    images = torch.rand((4, 3, 20, 24), generator=seeded())
     matrices = torch.cat([some_affine(seed, (12, 10)) for seed in range(4)]).float()
     coefficients = torch.cat([matrices, torch.zeros(4, 2)], dim=1)
     assert torch.equal(warp.projective(images, coefficients, 0.5), warp.affine(images, matrices, 0.5))
 
 
 def test_quarter_turn_and_its_inverse_give_the_image() -> None:
-    images = torch.rand((1, 3, 32, 32), generator=generator())
+    images = torch.rand((1, 3, 32, 32), generator=seeded())
     clockwise = torch.tensor([[0.0, 1, 0, -1, 0, 32]])
     counter = torch.tensor([[0.0, -1, 32, 1, 0, 0]])
     turned = warp.affine(images, clockwise)
@@ -171,7 +168,7 @@ def test_coordinates_are_those_of_affine_grid_without_aligned_corners() -> None:
     theta = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]])
     grid = F.affine_grid(theta, [1, 1, 4, 4], align_corners=False)
     torch.testing.assert_close(grid[0, 0, :, 0], torch.tensor([-0.75, -0.25, 0.25, 0.75]))
-    images = torch.rand((1, 1, 4, 4), generator=generator())
+    images = torch.rand((1, 1, 4, 4), generator=seeded())
     torch.testing.assert_close(F.grid_sample(images, grid, align_corners=False), images)
     theta = torch.tensor([[[0.8, 0.1, 0.05], [-0.1, 0.9, -0.02]]])
     grid = F.affine_grid(theta, [1, 1, 4, 4], align_corners=False)
@@ -201,8 +198,8 @@ def test_homography_of_known_corners_has_the_known_coefficients(
 
 
 def test_homography_maps_each_corner_to_its_partner() -> None:
-    source = CORNERS + torch.rand((50, 4, 2), generator=generator(), dtype=torch.float64) * 8
-    target = CORNERS + torch.rand((50, 4, 2), generator=generator(1), dtype=torch.float64) * 8
+    source = CORNERS + torch.rand((50, 4, 2), generator=seeded(), dtype=torch.float64) * 8
+    target = CORNERS + torch.rand((50, 4, 2), generator=seeded(1), dtype=torch.float64) * 8
     a, b, c, d, e, f, g, h = warp.homography(source, target)[:, None].unbind(-1)
     x, y = source.unbind(-1)
     depth = g * x + h * y + 1
@@ -211,7 +208,7 @@ def test_homography_maps_each_corner_to_its_partner() -> None:
 
 
 def test_homography_and_its_inverse_give_the_identity() -> None:
-    moved = CORNERS + torch.rand((50, 4, 2), generator=generator(), dtype=torch.float64) * 8
+    moved = CORNERS + torch.rand((50, 4, 2), generator=seeded(), dtype=torch.float64) * 8
     there, back = warp.homography(moved, CORNERS.expand(50, 4, 2)), warp.homography(CORNERS.expand(50, 4, 2), moved)
     one = torch.ones(50, 1, dtype=torch.float64)
     product = torch.cat([there, one], 1).view(-1, 3, 3) @ torch.cat([back, one], 1).view(-1, 3, 3)
@@ -244,7 +241,7 @@ def test_affine_inverse_of_known_parameters_has_the_known_coefficients(
 
 
 def test_affine_inverse_of_90_degrees_turns_clockwise() -> None:
-    images = torch.rand((1, 1, 32, 32), generator=generator())
+    images = torch.rand((1, 1, 32, 32), generator=seeded())
     matrix = warp.affine_inverse(torch.tensor([90.0]), torch.zeros(1, 2), torch.ones(1), torch.zeros(1), (16, 16))
     torch.testing.assert_close(warp.affine(images, matrix), images.rot90(-1, (2, 3)), rtol=0, atol=1e-4)
 
@@ -259,7 +256,7 @@ def test_warp_and_its_inverse_give_a_smooth_image() -> None:
 
 
 def test_gradients_reach_pixels_and_coefficients() -> None:
-    images = torch.rand((2, 1, 5, 6), generator=generator(), dtype=torch.float64, requires_grad=True)
+    images = torch.rand((2, 1, 5, 6), generator=seeded(), dtype=torch.float64, requires_grad=True)
     matrices = torch.tensor([[0.9, 0.1, 0.23, -0.1, 0.9, 0.31]] * 2, dtype=torch.float64, requires_grad=True)
     perspective = torch.tensor([[0.01, 0.02]] * 2, dtype=torch.float64)
     coefficients = torch.cat([matrices.detach(), perspective], dim=1).requires_grad_()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from method_samples import WIDTH, make_batch, make_context, random_images
+from method_samples import WIDTH, make_batch, make_context, parameter_count, random_images
 from tiny_aet import GRAY, draw_parameters, make_method, smooth_images
 from torch import nn
 
@@ -105,7 +105,7 @@ def test_method_on_blocknet_has_the_published_size(transform: str, parameters: i
     layout = spec.layout(defaults, shape)
     encoder = NormalizedEncoder(network, layout, (0.5,) * 3, (0.5,) * 3)
     method = build(make_context(encoder, AETParams(transform=transform), layout=layout, image_shape=shape))
-    assert sum(parameter.numel() for parameter in method.parameters()) == parameters
+    assert parameter_count(method) == parameters
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from generators import seeded
-from method_samples import make_context
+from method_samples import make_context, parameter_count
 from tiny_dim import LOG_TWO, batch, tiny_method
 
 import bench_encoders
@@ -20,10 +20,6 @@ from bench_dim.estimators import ESTIMATORS
 from bench_dim.method import DeepInfoMax, sample_locations
 from bench_dim.prior import Discriminator
 from benchmark.encoder import NormalizedEncoder
-
-
-def parameter_count(module):
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def test_networks_have_the_published_sizes():

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from method_samples import parameter_count
 from torch import Tensor, nn
 
 import bench_encoders
@@ -32,10 +33,6 @@ def names(layout: benchmark.Layout) -> list[str]:
     return [tap.name for tap in layout.taps]
 
 
-def parameters_in(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
 @pytest.mark.parametrize(
     ("name", "choices", "published"),
     [
@@ -50,11 +47,11 @@ def parameters_in(module: nn.Module) -> int:
     ],
 )
 def test_encoder_has_the_published_size(name: str, choices: dict[str, Any], published: int) -> None:
-    assert parameters_in(make_network(name, **choices)) == published
+    assert parameter_count(make_network(name, **choices)) == published
 
 
 def test_blocks_of_blocknet_have_their_published_sizes() -> None:
-    sizes = [parameters_in(block) for block in make_network("blocknet").children()]
+    sizes = [parameter_count(block) for block in make_network("blocknet").children()]
     assert sizes == [61_376, 535_680, 406_656, 406_656]
 
 

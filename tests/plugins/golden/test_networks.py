@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from generators import seeded
 from golden_samples import CONV2, RGB, make_encoder, make_method
+from method_samples import parameter_count
 from torch import Tensor, nn
 
 from bench_dim.critics import Concat, ResidualProjection
@@ -16,17 +17,13 @@ from bench_dim.prior import Discriminator
 from bench_heads.networks import build_head
 
 
-def size(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
 @pytest.mark.parametrize(("blocks", "parameters"), [(3, 1_004_484), (4, 1_411_140), (5, 1_817_796)])
 def test_rotnet_has_the_published_size(blocks: int, parameters: int) -> None:
-    assert size(make_method("rotation", make_encoder("blocknet", blocks=blocks))) == parameters
+    assert parameter_count(make_method("rotation", make_encoder("blocknet", blocks=blocks))) == parameters
 
 
 def test_supervised_resnet18_has_the_known_size() -> None:
-    assert size(make_method("supervised", make_encoder("resnet18"))) == 11_173_962
+    assert parameter_count(make_method("supervised", make_encoder("resnet18"))) == 11_173_962
 
 
 def normalized(features: Tensor, norm: nn.Module) -> Tensor:
