@@ -27,9 +27,5 @@ def comparison_of(
     """A comparison of two methods with three seeds and 100 images."""
     fields: dict[str, Any] = {"question": "methods across seeds", "images": 100, "seeds": (3, 3), **changes}
     return Comparison(
-        difference=center,
-        center=center,
-        standard_error=standard_error,
-        degrees_of_freedom=degrees_of_freedom,
-        **fields,
+        difference=center, center=center, standard_error=standard_error, degrees_of_freedom=degrees_of_freedom, **fields
     )

@@ -32,10 +32,7 @@ class Tiny(nn.Module):
 
 def tiny_encoder(kind="vector"):
     shape = {"vector": (16,), "map": (16, 2, 2), "tokens": (4, 16)}[kind]
-    taps = (
-        benchmark.Tap(name="local", kind="map", shape=(8, 4, 4)),
-        benchmark.Tap(name="out", kind=kind, shape=shape),
-    )
+    taps = (benchmark.Tap(name="local", kind="map", shape=(8, 4, 4)), benchmark.Tap(name="out", kind=kind, shape=shape))
     layout = benchmark.Layout(taps=taps, output="out", probe="local", local="local")
     return NormalizedEncoder(Tiny(kind), layout, (0.5,), (0.5,))
 

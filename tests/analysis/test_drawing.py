@@ -47,11 +47,7 @@ def test_long_caption_does_not_reach_the_next_tile() -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [
-        ("a.jpg", r"use -o a\.png"),
-        ("folder.png", "is a folder"),
-        ("file/a.png", "cannot write to .*file"),
-    ],
+    [("a.jpg", r"use -o a\.png"), ("folder.png", "is a folder"), ("file/a.png", "cannot write to .*file")],
 )
 def test_target_must_be_a_writable_png(name: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()

@@ -62,9 +62,7 @@ def test_version_provider_and_protocol_make_a_record_stale() -> None:
     a = changed(sample_record(), "method", "provider", to="repbench")
     provenance = {**a.provenance, "versions": {"method": 2, "encoder": 1, "dataset": 1}}
     b = dataclasses.replace(
-        changed(a, "method", "provider", to="other"),
-        provenance=provenance,
-        scores=(sample_score(protocol="knn@2"),),
+        changed(a, "method", "provider", to="other"), provenance=provenance, scores=(sample_score(protocol="knn@2"),)
     )
     assert differences(a, b) == {
         "provider.method": ("repbench", "other", "stale"),

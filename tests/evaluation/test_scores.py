@@ -61,11 +61,7 @@ def test_arrays_are_outcomes_and_predictions_by_name() -> None:
     scored = scores_of(REQUEST, SPEC, EVALUATION)
     prefix = "conv2|average|knn[k=3]|knn@1"
     assert [score.outcomes for score in scored.scores] == [f"{prefix}|accuracy@k=3", f"{prefix}|accuracy@k=1", None]
-    assert set(scored.arrays) == {
-        f"{prefix}|accuracy@k=3",
-        f"{prefix}|accuracy@k=1",
-        f"{prefix}|prediction|class",
-    }
+    assert set(scored.arrays) == {f"{prefix}|accuracy@k=3", f"{prefix}|accuracy@k=1", f"{prefix}|prediction|class"}
     np.testing.assert_array_equal(scored.arrays[f"{prefix}|accuracy@k=3"], CORRECT)
     np.testing.assert_array_equal(scored.arrays[f"{prefix}|prediction|class"], np.arange(4))
 

@@ -70,9 +70,6 @@ def test_run_takes_at_least_as_long_as_its_longest_cell(past: Path) -> None:
 def test_plan_counts_cells_without_estimate(past: Path) -> None:
     report = report_of(past, encoders="blocknet,resnet18", per_device="1", seeds=(0, 1, 2))
     assert report.frame()["expected_seconds"].notna().tolist() == [True] * 3 + [False] * 3
-    assert notes_of(report) == (
-        "3.0 min of work, 3.0 min on 1 slot (cpu).",
-        "3 of 6 cells have no past record.",
-    )
+    assert notes_of(report) == ("3.0 min of work, 3.0 min on 1 slot (cpu).", "3 of 6 cells have no past record.")
     (past / "cell" / "record.json").unlink()
     assert notes_of(report_of(past, seeds=(0, 1))) == ("2 of 2 cells have no past record.",)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from light_catalog import (
-    ids_of,
-    light_plan,
-)
+from light_catalog import ids_of, light_plan
 
 from benchmark.api.recipes import Recipe
 from benchmark.errors import UnknownNameError, UsageError

@@ -107,18 +107,7 @@ def test_images_below_eight_pixels_are_rejected_with_their_size() -> None:
     assert light_plan("aet", "net", "folder[side=8]").cells
 
 
-@pytest.mark.parametrize(
-    "subset",
-    [
-        "0",
-        "-5",
-        "2.5",
-        "true",
-        "half",
-        "101",
-        "2",
-    ],
-)
+@pytest.mark.parametrize("subset", ["0", "-5", "2.5", "true", "half", "101", "2"])
 def test_impossible_subset_is_rejected_with_the_possible_range(subset: str) -> None:
     with pytest.raises(UsageError, match=r"write a number of training images from 3 .* to 100"):
         light_plan("aet", "net", f"folder[subset={subset}]")

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sample_run_files import (
-    DEAD,
-    FAILURE,
-    REMOTE,
-    queued,
-    write_checkpoint,
-    write_lock,
-    write_run_file,
-    write_sample,
-)
+from sample_run_files import DEAD, FAILURE, REMOTE, queued, write_checkpoint, write_lock, write_run_file, write_sample
 
 from benchmark.execution.status import Status, read_status
 

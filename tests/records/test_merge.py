@@ -134,10 +134,7 @@ def test_prefer_replaces_a_cell_of_the_target(two: tuple[Path, Path, Path]) -> N
     assert not [path for path in to.iterdir() if path.name.startswith(".merge")]
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [("dataset", "dataset contents differ"), ("version", "versions differ")],
-)
+@pytest.mark.parametrize(("change", "words"), [("dataset", "dataset contents differ"), ("version", "versions differ")])
 def test_other_data_or_versions_are_refused_despite_prefer(
     change: str, words: str, two: tuple[Path, Path, Path]
 ) -> None:

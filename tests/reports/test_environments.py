@@ -12,10 +12,7 @@ GPU = {"device": "cuda", "device_name": "NVIDIA H100", "precision": "bfloat16", 
 def test_environment_report_counts_records() -> None:
     report = environment_report([sample_record(), sample_record(seed=1), sample_record(seed=2, provenance=GPU)])
     (table,) = report.tables()
-    assert table.rows == (
-        ("cpu", "-", "-", "-", "-", "2"),
-        ("cuda", "NVIDIA H100", "bfloat16", "2.15.0", "1", "1"),
-    )
+    assert table.rows == (("cpu", "-", "-", "-", "-", "2"), ("cuda", "NVIDIA H100", "bfloat16", "2.15.0", "1", "1"))
     assert len(table.notes) == 1
     assert report.frame()["cells"].tolist() == [2, 1]
 

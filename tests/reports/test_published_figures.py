@@ -245,9 +245,7 @@ def record_as_published(catalog: Catalog, spec: MethodSpec, figure: Published, v
     )
 
 
-def test_record_with_the_settings_of_a_figure_has_no_differences(
-    installed_catalog: Catalog,
-) -> None:
+def test_record_with_the_settings_of_a_figure_has_no_differences(installed_catalog: Catalog) -> None:
     for spec, figure in all_figures(installed_catalog):
         record = record_as_published(installed_catalog, spec, figure, figure.value)
         found = comparisons([record], installed_catalog)

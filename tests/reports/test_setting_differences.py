@@ -65,11 +65,7 @@ def test_keys_of_an_equal_optimizer_and_schedule_are_compared() -> None:
         ({"optimizer": "adamw", "beta1": 0.5}, {"optimizer": "adamw"}, {"beta1=0.9"}),
         ({"weight_decay": 0}, {"weight_decay": 0.0}, set()),
         ({}, {"epochs": 100, "milestones": (1, 2)}, {"100 of 200 epochs", "milestones=1;2"}),
-        (
-            {"linear_from": 180},
-            {"epochs": 100, "milestones": (30, 60, 80)},
-            {"100 of 200 epochs", "linear_from=none"},
-        ),
+        ({"linear_from": 180}, {"epochs": 100, "milestones": (30, 60, 80)}, {"100 of 200 epochs", "linear_from=none"}),
     ],
     ids=["final_lr", "adamw", "integer", "milestones", "linear tail"],
 )

@@ -16,12 +16,7 @@ from benchmark.testing import ConformanceError, check_dataset, small_images
 
 Change = Callable[[benchmark.Dataset], benchmark.Dataset]
 INFO = benchmark.DatasetInfo(
-    label="planted",
-    fingerprint="1",
-    image_shape=(3, 8, 8),
-    num_train=12,
-    num_test=8,
-    class_names=("a", "b", "c", "d"),
+    label="planted", fingerprint="1", image_shape=(3, 8, 8), num_train=12, num_test=8, class_names=("a", "b", "c", "d")
 )
 
 

@@ -17,10 +17,7 @@ from benchmark.training import acceleration
 from benchmark.training.loop import train
 from benchmark.training.task import Trained
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here"),
-]
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")]
 GPU = torch.device("cuda:0")
 EPOCHS = 30
 """One step each, so that the curve holds the loss of each step. 11 of them precede the capture."""

@@ -12,10 +12,7 @@ from tiny_dim import LOG_TWO, batch, tiny_method
 import bench_encoders
 import benchmark
 from bench_dim import DimParams
-from bench_dim.critics import (
-    Concat,
-    LocalDot,
-)
+from bench_dim.critics import Concat, LocalDot
 from bench_dim.estimators import ESTIMATORS
 from bench_dim.method import DeepInfoMax, sample_locations
 from bench_dim.prior import Discriminator

@@ -24,10 +24,7 @@ def setting(encoder="tiny", dataset="digits", layout=None, images=1000, budget="
 
 
 def layout_of(shape, kind="map", local=True):
-    taps = (
-        benchmark.Tap(name="inner", kind=kind, shape=shape),
-        benchmark.Tap(name="out", kind="vector", shape=(4,)),
-    )
+    taps = (benchmark.Tap(name="inner", kind=kind, shape=shape), benchmark.Tap(name="out", kind="vector", shape=(4,)))
     return benchmark.Layout(taps=taps, output="out", probe="out", local="inner" if local else None)
 
 

@@ -46,9 +46,7 @@ def randomize_normalization(network: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("pool_after_block3", [False, True])
-def test_blocknet_matches_its_reference(
-    pool_after_block3: bool,
-) -> None:
+def test_blocknet_matches_its_reference(pool_after_block3: bool) -> None:
     network = randomize_normalization(make_encoder("blocknet", blocks=5, pool_after_block3=pool_after_block3).network)
     images = torch.randn((3, *RGB), generator=seeded(), dtype=torch.float64)
     convolutions, norms = layers(network, nn.Conv2d), layers(network, nn.BatchNorm2d)

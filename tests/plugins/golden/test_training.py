@@ -28,10 +28,7 @@ def make_recipe(method: str, encoder: str, *, quick_digits: int | None = None, *
     own = published.get(method, {}) if quick_digits is None else {}
     spec, choices = METHODS[method], ENCODERS[encoder].params(**own)
     setting = make_setting(
-        spec.params(**params),
-        encoder=encoder,
-        encoder_params=choices,
-        layout=ENCODERS[encoder].layout(choices, shape),
+        spec.params(**params), encoder=encoder, encoder_params=choices, layout=ENCODERS[encoder].layout(choices, shape)
     )
     if quick_digits is not None:
         setting = replace(setting, dataset="digits", image_shape=shape, num_images=quick_digits, budget="quick")

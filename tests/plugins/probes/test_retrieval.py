@@ -65,12 +65,7 @@ def test_query_never_retrieves_itself() -> None:
 def test_queries_without_relevant_images_are_left_out() -> None:
     features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])
     evaluation = evaluate("retrieval", fake_probe(features, [0, 0, 1], features, [0, 0, 1]))
-    assert scores(evaluation) == {
-        "map": 1.0,
-        "r_precision": 1.0,
-        "precision@k=2": 0.5,
-        "recall@k=1": 1.0,
-    }
+    assert scores(evaluation) == {"map": 1.0, "r_precision": 1.0, "precision@k=2": 0.5, "recall@k=1": 1.0}
     for measurement in evaluation.measurements:
         assert measurement.n == 2
         assert np.isnan(measurement.outcomes).tolist() == [False, False, True]

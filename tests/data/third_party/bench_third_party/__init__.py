@@ -68,11 +68,7 @@ def bench_encoders() -> Iterator[benchmark.EncoderSpec]:
 def bench_datasets() -> Iterator[benchmark.DatasetSpec]:
     """A bright stripe on noise."""
     yield benchmark.DatasetSpec(
-        name="stripes",
-        summary="where is the bright stripe?",
-        describe=_describe,
-        load=_load,
-        params=StripesParams,
+        name="stripes", summary="where is the bright stripe?", describe=_describe, load=_load, params=StripesParams
     )
 
 
