@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -81,6 +82,16 @@ def living(session: int) -> set[int]:
         if int(its_session) == session and state != "Z":
             pids.add(int(path.parent.name))
     return pids
+
+
+def listening_addresses(pids: set[int]) -> set[str]:
+    """Addresses on which any of the processes listens, as proc(5) writes them."""
+    sockets = set()
+    for each in (path for pid in pids for path in Path(f"/proc/{pid}/fd").glob("*")):
+        with contextlib.suppress(OSError):
+            sockets.add(str(each.readlink()))
+    rows = [line.split() for path in Path("/proc/net").glob("tcp*") for line in path.read_text().splitlines()]
+    return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
 
 
 def until_all_gone(process: subprocess.Popen[str]) -> None:

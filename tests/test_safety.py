@@ -7,7 +7,6 @@ import io
 import os
 import pickle
 import socket
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import THIRD_PARTY, Bench, Launch
-from PIL import Image
+from image_samples import make_tree
+from launched import command, ended, listening_addresses, living, until
 from sample_records import sample_record
 
 import benchmark
@@ -135,12 +135,7 @@ def test_names_never_become_paths_outside(name: str, tmp_path: Path) -> None:
 def test_cell_folder_is_directly_below_the_output_folder(
     name: str, run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for split in ("train", "test"):
-        for label in ("a", "b"):
-            folder = tmp_path / "photos" / split / label
-            folder.mkdir(parents=True)
-            for number in range(4):
-                Image.new("RGB", (8, 8), (number * 40, 80, 120)).save(folder / f"{number}.png")
+    make_tree(tmp_path / "photos")
     monkeypatch.setenv("BENCH_PLUGINS", f"{THIRD_PARTY},images")
     before = set(tmp_path.parent.iterdir())
     result = run(dataset=f'folder[path=photos,name="{name}"]')
@@ -166,60 +161,20 @@ def test_archive_unpacks_only_known_names(tmp_path: Path) -> None:
 # --- ports ------------------------------------------------------------------------------------------------------------
 
 
-def listening_addresses(pids: set[int]) -> list[str]:
-    """Addresses on which any of the processes listens; see proc(5)."""
-    inodes = set()
-    for pid in pids:
-        for handle in Path(f"/proc/{pid}/fd").iterdir():
-            try:
-                target = str(handle.readlink())
-            except OSError:
-                continue
-            if target.startswith("socket:["):
-                inodes.add(target[8:-1])
-    tables = [path for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if path.exists()]
-    rows = [line.split() for path in tables for line in path.read_text().splitlines()[1:]]
-    return [fields[1] for fields in rows if fields[3] == "0A" and fields[9] in inodes]
-
-
-def session_members(leader: int) -> set[int]:
-    """Ids of the processes of a session."""
-    members = set()
-    for path in Path("/proc").iterdir():
-        if path.name.isdecimal():
-            try:
-                if int((path / "stat").read_text().rpartition(")")[2].split()[3]) == leader:
-                    members.add(int(path.name))
-            except (OSError, IndexError):
-                continue
-    return members
-
-
 needs_proc = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs /proc/net to see open ports")
 
 
 @needs_proc
-def test_run_opens_no_port(launch: Launch, site: Path, tmp_path: Path) -> None:
+def test_run_opens_no_port(launch: Launch, environment: dict[str, str], tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     gate.touch()
-    process = launch(
-        ["run", "--methods", "fault_waits", "--dataset", "stripes", *OPTIONS],
-        tmp_path,
-        PYTHONPATH=str(site),
-        BENCH_PLUGINS=THIRD_PARTY,
-        THIRD_PARTY_GATE=str(gate),
-    )
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "gate.reached").exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    members = session_members(process.pid)
+    process = launch(command("fault_waits"), tmp_path, **environment, THIRD_PARTY_GATE=str(gate))
+    until(lambda: (tmp_path / "gate.reached").exists() or process.poll() is not None, "the cell in its step")
+    members = living(process.pid)
     assert len(members) >= 3  # the run, the fork server, the cell
-    assert listening_addresses(members) == []
+    assert listening_addresses(members) == set()
     gate.unlink()
-    process.communicate(timeout=120)
-    assert process.returncode == 0
+    assert ended(process, tmp_path).code == 0
     assert [record.state for record in read_records(tmp_path / "runs")[0]] == ["done"]
 
 

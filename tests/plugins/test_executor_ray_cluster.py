@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import Launch
-from launched import command, is_alive, until
+from launched import command, is_alive, listening_addresses, until
 
 from benchmark.records.record import CHECKPOINT
 from benchmark.records.record_files import read_records
@@ -50,16 +49,6 @@ def descendants(pid: int) -> set[int]:
 
 
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
-
-
-def listens_at(pids: set[int]) -> set[str]:
-    """Addresses that these processes listen on, as the kernel writes them."""
-    sockets = set()
-    for each in (path for pid in pids for path in Path(f"/proc/{pid}/fd").glob("*")):
-        with contextlib.suppress(OSError):
-            sockets.add(str(each.readlink()))
-    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
-    return {line[1].partition(":")[0] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets}
 
 
 @pytest.fixture
@@ -111,7 +100,7 @@ def test_ctrl_c_returns_the_checkpoint_of_a_running_cell_and_ends_ray(
     until(lambda: states(tmp_path).get("mean_color") == "done", "the other cell", TIMEOUT)
     below = descendants(process.pid)
     assert len(below) > 2
-    addresses = listens_at({process.pid, *below})
+    addresses = listening_addresses({process.pid, *below})
     assert addresses
     assert addresses <= LOOPBACK, "Ray accepts connections from other machines"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes
