@@ -19,6 +19,9 @@ from benchmark.execution.request import PlannedCell, Request
 from benchmark.records.record import Record
 from benchmark.records.record_files import read_record
 
+JobMaker = Callable[..., Job]
+"""(method, **changes) -> the job of `third_party_job`."""
+
 
 def sample_cell(number: int = 0, **changes: Any) -> Cell:
     """A cell of a method, an encoder and a dataset that do not exist. Cells of different numbers differ in id and seed."""

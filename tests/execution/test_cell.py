@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from sample_jobs import folder_of, forbid_training, replace_loss, run_done, run_failed, third_party_job
+from sample_jobs import JobMaker, folder_of, forbid_training, replace_loss, run_done, run_failed
 
 from benchmark.api.catalog import load_catalog
 from benchmark.api.cells import Job
@@ -22,15 +21,6 @@ from benchmark.execution.request import Request
 from benchmark.progress import Event
 from benchmark.records import locks
 from benchmark.records.record_files import SchemaError, read_record
-
-JobMaker = Callable[..., Job]
-
-
-@pytest.fixture
-def job(third_party: Path, tmp_path: Path) -> JobMaker:
-    return lambda method="mean_color", **changes: third_party_job(
-        changes.pop("out", tmp_path / "runs"), method, **changes
-    )
 
 
 def hash_of(path: Path) -> str:

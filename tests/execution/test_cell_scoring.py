@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
-from sample_jobs import folder_of, forbid_training, run_done, run_failed, third_party_job
+from sample_jobs import JobMaker, folder_of, forbid_training, run_done, run_failed
 
-from benchmark.api.cells import Job
 from benchmark.records.record_files import read_record
-
-JobMaker = Callable[..., Job]
-
-
-@pytest.fixture
-def job(third_party: Path, tmp_path: Path) -> JobMaker:
-    return lambda **changes: third_party_job(tmp_path / "runs", **changes)
 
 
 def test_score_has_its_conditions_and_an_interval_around_it(job: JobMaker) -> None:

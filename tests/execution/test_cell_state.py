@@ -16,11 +16,6 @@ from benchmark.execution.cell_state import PendingCell, cells_to_run
 from benchmark.records import index
 
 
-@pytest.fixture
-def session(third_party: Path, tmp_path: Path) -> Session:
-    return Session(out=tmp_path / "runs")
-
-
 def states_of(cells: Sequence[PendingCell]) -> dict[str, str]:
     return {cell.folder.partition("-")[0]: cell.state for cell in cells}
 

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import safetensors.torch
-from sample_jobs import folder_of, run_done, third_party_job
+from sample_jobs import JobMaker, folder_of, run_done
 
 from benchmark.api.cells import Job
 from benchmark.execution.cell import run_cell
 from benchmark.progress import Event
 from benchmark.records.record_files import read_record
-
-JobMaker = Callable[..., Job]
-
-
-@pytest.fixture
-def job(third_party: Path, tmp_path: Path) -> JobMaker:
-    return lambda method="mean_color", **changes: third_party_job(tmp_path / "runs", method, **changes)
 
 
 def epochs_of(job: Job) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 from sample_jobs import sample_job
@@ -14,11 +13,6 @@ from benchmark.errors import PluginError
 from benchmark.execution.cell import run_cell
 from benchmark.execution.runner import longest_first
 from benchmark.records.record_files import read_record
-
-
-@pytest.fixture
-def session(third_party: Path, tmp_path: Path) -> Session:
-    return Session(out=tmp_path / "runs")
 
 
 def failure(job: Job, cause: str = "") -> Outcome:

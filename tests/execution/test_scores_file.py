@@ -11,8 +11,7 @@ from benchmark.execution import scores_file
 from benchmark.execution.scores_file import ScoresFile
 
 
-def test_scores_file_holds_the_finished_cells_of_all_runs(third_party: Path, tmp_path: Path) -> None:
-    session = Session(out=tmp_path / "runs")
+def test_scores_file_holds_the_finished_cells_of_all_runs(session: Session) -> None:
     session.run()
     session.run("byol,fault_loss")
     rows = (session.out / "scores.csv").read_text().splitlines()

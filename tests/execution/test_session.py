@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +14,6 @@ from benchmark.api.cells import Job, Outcome
 from benchmark.errors import DataError, UsageError
 from benchmark.execution.cell import run_cell
 from benchmark.execution.cell_state import Rerun
-
-
-@pytest.fixture
-def session(third_party: Path, tmp_path: Path) -> Session:
-    return Session(out=tmp_path / "runs")
-
 
 # --- skipping ---------------------------------------------------------------------------------------------------------
 
