@@ -92,3 +92,8 @@ def awkward_tables() -> list[Table]:
     reason = "failed: 100 % | of\nit [red]here[/red] [/x]"
     missing = MissingCell(method="dim", encoder="resnet18", dataset="digits", seed=1, reason=reason)
     return score_tables(records, [missing])
+
+
+def column_of(table: Table, name: str) -> list[str]:
+    """The texts of a column."""
+    return [row[table.columns.index(name)] for row in table.rows]

@@ -8,18 +8,13 @@ import re
 import pytest
 from sample_records import sample_record, sample_score
 
-from benchmark.api.catalog import Catalog, load_catalog
+from benchmark.api.catalog import Catalog
 from benchmark.reports.bibtex import bibtex, parse_entries
 
 ENTRY = """@inproceedings{zhang2019aet,
   author = {Zhang, Liheng and Qi, Guo-Jun},
   title = {{AET} vs. {AED}},
 }"""
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 def _with(catalog: Catalog, method: str, **changes: str) -> Catalog:

@@ -7,20 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 from conftest import Bench
-from sample_records import sample_record, sample_score
+from sample_records import column_of, sample_record, sample_score
 
-from benchmark.api.catalog import Catalog, load_catalog
+from benchmark.api.catalog import Catalog
 from benchmark.records.record import Record
 from benchmark.records.record_files import write_record
 from benchmark.reports.by_tap import tap_report
 from benchmark.reports.table import Table
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 def _deep(
@@ -29,10 +23,6 @@ def _deep(
     scores = tuple(sample_score(value, tap=tap) for tap, value in values.items())
     record = sample_record(method, encoder, seed=seed, scores=scores, **words)
     return dataclasses.replace(record, cell={**record.cell, "image_shape": [3, 32, 32]})
-
-
-def _column(table: Table, name: str) -> list[str]:
-    return [row[table.columns.index(name)] for row in table.rows]
 
 
 def _tables(records: Sequence[Record], catalog: Catalog, out: Path) -> list[Table]:
@@ -54,8 +44,8 @@ def test_taps_of_an_unknown_encoder_keep_their_order(catalog: Catalog, tmp_path:
 def test_best_tap_is_named_and_bold_with_a_note(catalog: Catalog, tmp_path: Path) -> None:
     records = [_deep("aet", {"conv1": 0.5, "conv2": 0.625}), _deep("dim", {"conv1": 0.75, "conv2": 0.25})]
     (table,) = _tables(records, catalog, tmp_path)
-    assert _column(table, "method") == ["dim", "aet"]
-    assert _column(table, "best tap") == ["conv1", "conv2"]
+    assert column_of(table, "method") == ["dim", "aet"]
+    assert column_of(table, "best tap") == ["conv1", "conv2"]
     assert table.best == {(0, 5), (1, 6)}
     assert any("selected on test images" in note for note in table.notes)
 
@@ -66,13 +56,13 @@ def test_best_tap_is_the_lowest_if_lower_is_better(catalog: Catalog, tmp_path: P
         for tap, value in (("conv1", 0.25), ("conv2", 0.5))
     )
     (table,) = _tables([sample_record(encoder="blocknet", scores=scores)], catalog, tmp_path)
-    assert _column(table, "best tap") == ["conv1"]
+    assert column_of(table, "best tap") == ["conv1"]
 
 
 def test_absent_tap_is_missing(catalog: Catalog, tmp_path: Path) -> None:
     records = [_deep("aet", {"conv1": 0.5, "conv2": 0.6}), _deep("dim", {"conv2": 0.25})]
     (table,) = _tables(records, catalog, tmp_path)
-    assert _column(table, "conv1") == ["0.5000 [0.375, 0.625]", "missing"]
+    assert column_of(table, "conv1") == ["0.5000 [0.375, 0.625]", "missing"]
 
 
 def test_encoders_with_other_taps_have_separate_tables(catalog: Catalog, tmp_path: Path) -> None:
@@ -83,7 +73,7 @@ def test_encoders_with_other_taps_have_separate_tables(catalog: Catalog, tmp_pat
         _deep("pixels", {"pixels": 0.25}, encoder="-", seed=None),
     ]
     first, second = _tables(records, catalog, tmp_path)
-    assert (_column(first, "encoder"), _column(second, "encoder")) == (["blocknet"], ["resnet18"])
+    assert (column_of(first, "encoder"), column_of(second, "encoder")) == (["blocknet"], ["resnet18"])
     for table in (first, second):
         assert table.notes[0] == "pixels (no depth): 0.2500 [0.125, 0.375]."
         assert table.notes[1].startswith("Scored at one tap only: dim_conv.")
@@ -97,7 +87,7 @@ def test_seeds_are_averaged_at_each_tap(catalog: Catalog, tmp_path: Path) -> Non
 
 def test_smoke_run_has_no_best_tap(catalog: Catalog, tmp_path: Path) -> None:
     (table,) = _tables([_deep("aet", {"conv1": 0.5, "conv2": 0.6}, state="smoke")], catalog, tmp_path)
-    assert (_column(table, "best tap"), table.best) == (["-"], frozenset())
+    assert (column_of(table, "best tap"), table.best) == (["-"], frozenset())
 
 
 def test_command_reads_the_tap_order_from_a_record(bench: Bench, tmp_path: Path) -> None:

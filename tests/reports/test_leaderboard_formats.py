@@ -12,7 +12,7 @@ import pytest
 from conftest import Bench
 from sample_records import sample_record, sample_score
 
-from benchmark.api.catalog import Catalog, load_catalog
+from benchmark.api.catalog import Catalog
 from benchmark.errors import UnknownNameError, UsageError
 from benchmark.records.csv_columns import NAMES
 from benchmark.records.dataframe import records_csv
@@ -22,11 +22,6 @@ from benchmark.records.record_files import read_record, write_record
 from benchmark.reports import leaderboard_formats
 from benchmark.reports.render import render_tables
 from benchmark.reports.score_tables import score_tables
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 def put(out: Path, record: Record) -> Record:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from sample_records import sample_record, sample_score
+from sample_records import column_of, sample_record, sample_score
 
 from benchmark.records.record import Record
 from benchmark.reports.pareto import cost_report
@@ -15,10 +15,6 @@ from benchmark.reports.table import Table
 
 def _tables(records: Sequence[Record]) -> list[Table]:
     return list(cost_report(records).tables())
-
-
-def _column(table: Table, name: str) -> list[str]:
-    return [row[table.columns.index(name)] for row in table.rows]
 
 
 def _cost(method: str, value: float, seconds: float | None, seed: int = 0, **words: Any) -> Record:
@@ -35,38 +31,38 @@ def test_rows_are_sorted_by_cost_and_the_pareto_set_is_marked() -> None:
         _cost("worse", 0.4, 10.0),
     ]
     (table,) = _tables(records)
-    assert _column(table, "method") == ["cheap", "worse", "wasteful", "middle", "slow"]
-    assert _column(table, "pareto") == ["*", "", "", "*", "*"]
-    assert _column(table, "train seconds") == ["10.0", "10.0", "50.0", "60.0", "100.0"]
-    assert set(_column(table, "images seen")) == {"8448"}
-    assert set(_column(table, "peak memory")) == {"748 MB"}
+    assert column_of(table, "method") == ["cheap", "worse", "wasteful", "middle", "slow"]
+    assert column_of(table, "pareto") == ["*", "", "", "*", "*"]
+    assert column_of(table, "train seconds") == ["10.0", "10.0", "50.0", "60.0", "100.0"]
+    assert set(column_of(table, "images seen")) == {"8448"}
+    assert set(column_of(table, "peak memory")) == {"748 MB"}
 
 
 def test_equal_rows_are_both_in_the_pareto_set() -> None:
     (table,) = _tables([_cost("aet", 0.5, 10.0), _cost("dim", 0.5, 10.0)])
-    assert _column(table, "pareto") == ["*", "*"]
+    assert column_of(table, "pareto") == ["*", "*"]
 
 
 def test_rows_of_other_devices_do_not_dominate() -> None:
     on_gpu = {"device": "cuda", "device_name": "NVIDIA H100", "versions": {"method": 1, "encoder": 1, "dataset": 1}}
     (table,) = _tables([_cost("aet", 0.5, 10.0), _cost("dim", 0.75, 1.0, provenance=on_gpu)])
-    assert _column(table, "device") == ["NVIDIA H100", "cpu"]
-    assert _column(table, "pareto") == ["*", "*"]
+    assert column_of(table, "device") == ["NVIDIA H100", "cpu"]
+    assert column_of(table, "pareto") == ["*", "*"]
 
 
 def test_untrained_method_is_compared_with_every_device() -> None:
     on_gpu = {"device": "cuda", "device_name": "NVIDIA H100", "versions": {"method": 1, "encoder": 1, "dataset": 1}}
     (table,) = _tables([_cost("dim", 0.5, 1.0, provenance=on_gpu), _cost("untrained", 0.75, 0.0, images=0)])
-    assert _column(table, "device") == ["-", "NVIDIA H100"]
-    assert _column(table, "pareto") == ["*", ""]
+    assert column_of(table, "device") == ["-", "NVIDIA H100"]
+    assert column_of(table, "pareto") == ["*", ""]
 
 
 def test_cost_is_the_mean_over_seeds_or_missing() -> None:
     known = [_cost("aet", 0.5, 10.0 + 20 * seed, seed=seed) for seed in range(2)]
     unknown = [_cost("dim", 0.9, 10.0), _cost("dim", 0.9, None, seed=1)]
     (table,) = _tables([*known, *unknown])
-    assert _column(table, "train seconds") == ["20.0", "missing"]
-    assert _column(table, "pareto") == ["*", ""]
+    assert column_of(table, "train seconds") == ["20.0", "missing"]
+    assert column_of(table, "pareto") == ["*", ""]
 
 
 def test_lower_score_dominates_if_lower_is_better() -> None:
@@ -76,12 +72,12 @@ def test_lower_score_dominates_if_lower_is_better() -> None:
         for r in records
     ]
     (table,) = _tables(records)
-    assert _column(table, "pareto") == ["*", ""]
+    assert column_of(table, "pareto") == ["*", ""]
 
 
 def test_smoke_run_is_not_in_the_pareto_set() -> None:
     (table,) = _tables([_cost("aet", 0.9, 1.0, state="smoke"), _cost("dim", 0.5, 2.0)])
-    assert _column(table, "pareto") == ["", "*"]
+    assert column_of(table, "pareto") == ["", "*"]
 
 
 def test_caveat_of_all_rows_is_stated_once() -> None:

@@ -11,7 +11,7 @@ import pytest
 from method_samples import make_setting
 from sample_figures import record_of, scored
 
-from benchmark.api.catalog import Catalog, load_catalog
+from benchmark.api.catalog import Catalog
 from benchmark.api.grammar import parse_items
 from benchmark.api.methods import MethodSpec, Published
 from benchmark.api.parameters import as_dict, bind
@@ -123,12 +123,6 @@ BOUNDS = {
 FACTS = {"aet": [*aet_lines()], "rotation": [*rotation_lines()], "dim": [*dim_lines()], **BOUNDS}
 
 
-@pytest.fixture(scope="module")
-def installed_catalog() -> Catalog:
-    """All installed plugins, whatever BENCH_PLUGINS says."""
-    return load_catalog("")
-
-
 def all_figures(catalog: Catalog) -> Iterator[tuple[MethodSpec, Published]]:
     for entry in catalog.methods:
         for figure in entry.spec.published:
@@ -148,8 +142,8 @@ def bound(catalog: Catalog, kind: str, text: str) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("method", FACTS)
-def test_figures_of_a_method_equal_the_published_tables(installed_catalog: Catalog, method: str) -> None:
-    spec = installed_catalog.find(installed_catalog.methods, "method", method).spec
+def test_figures_of_a_method_equal_the_published_tables(catalog: Catalog, method: str) -> None:
+    spec = catalog.find(catalog.methods, "method", method).spec
     figures = Counter(
         line(
             figure.method,
@@ -166,49 +160,49 @@ def test_figures_of_a_method_equal_the_published_tables(installed_catalog: Catal
     assert figures == Counter(FACTS[method])
 
 
-def test_every_method_with_figures_is_checked(installed_catalog: Catalog) -> None:
-    assert {spec.name for spec, _ in all_figures(installed_catalog)} == set(FACTS)
+def test_every_method_with_figures_is_checked(catalog: Catalog) -> None:
+    assert {spec.name for spec, _ in all_figures(catalog)} == set(FACTS)
 
 
-def test_figures_are_fractions_with_source_and_status(installed_catalog: Catalog) -> None:
-    for _, figure in all_figures(installed_catalog):
+def test_figures_are_fractions_with_source_and_status(catalog: Catalog) -> None:
+    for _, figure in all_figures(catalog):
         assert 0 < figure.value < 1
         assert figure.spread is None or 0 < figure.spread < figure.value
         assert figure.source == figure.source.strip() != ""
         assert figure.status in ("read", "recalled")
 
 
-def test_figures_name_existing_taps_and_parameters(installed_catalog: Catalog) -> None:
-    datasets = {entry.spec.name for entry in installed_catalog.datasets}
-    for spec, figure in all_figures(installed_catalog):
+def test_figures_name_existing_taps_and_parameters(catalog: Catalog) -> None:
+    datasets = {entry.spec.name for entry in catalog.datasets}
+    for spec, figure in all_figures(catalog):
         bind(spec.params, figure.method, spec.name)
-        encoder, params = bound(installed_catalog, "encoders", figure.encoder)
+        encoder, params = bound(catalog, "encoders", figure.encoder)
         assert figure.tap in {tap.name for tap in encoder.layout(params, (3, 32, 32)).taps}, figure
-        evaluator, _ = bound(installed_catalog, "evaluators", figure.evaluator)
+        evaluator, _ = bound(catalog, "evaluators", figure.evaluator)
         assert figure.metric.partition("@")[0] in {metric.name for metric in evaluator.metrics}
         assert figure.dataset in datasets
 
 
-def test_figures_with_equal_settings_have_different_sources(installed_catalog: Catalog) -> None:
+def test_figures_with_equal_settings_have_different_sources(catalog: Catalog) -> None:
     keys = Counter(
         (
             spec.name,
             str(sorted(as_dict(bind(spec.params, figure.method, spec.name)).items())),
-            str(bound(installed_catalog, "encoders", figure.encoder)[1]),
-            str(bound(installed_catalog, "evaluators", figure.evaluator)[1]),
+            str(bound(catalog, "encoders", figure.encoder)[1]),
+            str(bound(catalog, "evaluators", figure.evaluator)[1]),
             *(figure.encoder.partition("[")[0], figure.evaluator.partition("[")[0]),
             *(figure.dataset, figure.tap, figure.metric, figure.source),
         )
-        for spec, figure in all_figures(installed_catalog)
+        for spec, figure in all_figures(catalog)
     )
     assert [key for key, count in keys.items() if count > 1] == []
 
 
-def test_figure_recipe_equals_the_paper_budget(installed_catalog: Catalog) -> None:
-    for spec, figure in all_figures(installed_catalog):
+def test_figure_recipe_equals_the_paper_budget(catalog: Catalog) -> None:
+    for spec, figure in all_figures(catalog):
         if figure.recipe is None:
             continue
-        encoder, params = bound(installed_catalog, "encoders", figure.encoder)
+        encoder, params = bound(catalog, "encoders", figure.encoder)
         setting = make_setting(
             bind(spec.params, figure.method, spec.name),
             encoder=encoder.name,
@@ -245,33 +239,33 @@ def record_as_published(catalog: Catalog, spec: MethodSpec, figure: Published, v
     )
 
 
-def test_record_with_the_settings_of_a_figure_has_no_differences(installed_catalog: Catalog) -> None:
-    for spec, figure in all_figures(installed_catalog):
-        record = record_as_published(installed_catalog, spec, figure, figure.value)
-        found = comparisons([record], installed_catalog)
+def test_record_with_the_settings_of_a_figure_has_no_differences(catalog: Catalog) -> None:
+    for spec, figure in all_figures(catalog):
+        record = record_as_published(catalog, spec, figure, figure.value)
+        found = comparisons([record], catalog)
         (own,) = [each for each in found if each.figure is figure]
         assert (own.differences, own.difference) == ((), 0)
         assert all(not each.differences for each in found)
 
 
-def test_cifar100_figures_are_only_for_cifar100(installed_catalog: Catalog) -> None:
-    dim = installed_catalog.find(installed_catalog.methods, "method", "dim").spec
+def test_cifar100_figures_are_only_for_cifar100(catalog: Catalog) -> None:
+    dim = catalog.find(catalog.methods, "method", "dim").spec
 
     def sets(dataset: str) -> set[str]:
         record = record_of(method="dim", encoder="dim_conv", dataset=dataset, method_params=as_dict(dim.params()))
-        return {figure.dataset for figure in figures_for(record, installed_catalog)}
+        return {figure.dataset for figure in figures_for(record, catalog)}
 
     assert sets("cifar100") == sets("cifar100-jpeg") == {"cifar100"}
     assert sets("cifar10") == sets("cifar10-jpeg[subset=500]") == {"cifar10"}
     assert sets("digits") == set()
 
 
-def test_early_dim_record_has_the_figures_of_the_plain_method(installed_catalog: Catalog) -> None:
+def test_early_dim_record_has_the_figures_of_the_plain_method(catalog: Catalog) -> None:
     earlier = {"scope": "local", "estimator": "nce", "critic": "dot", "units": 2048, "alpha": 0.5, "beta": 0.1}
     score = dataclasses.replace(scored(0.6, "mlp", tap="fc"), params={"per_class": None, "draws": 1, "epochs": 1000})
     record = record_of(score, method="dim", encoder="dim_conv", method_params={**earlier, "gamma": 0.1})
     record.cell["encoder"]["params"] = {"units": 64}
-    found = comparisons([record], installed_catalog)
+    found = comparisons([record], catalog)
     assert [(each.figure.value, each.figure.source) for each in found] == [
         (0.7557, "Hjelm et al. 2019, Table 1"),
         (0.7333, "Hjelm et al. 2019, Table 4"),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sample_records import sample_record, sample_score
+from sample_records import column_of, sample_record, sample_score
 
 from benchmark.records.record import Record
 from benchmark.reports.render import render_tables
@@ -22,10 +22,6 @@ def _seeds(values: list[float], method: str = "aet", **changes: Any) -> list[Rec
     return [
         sample_record(method, seed=seed, scores=(sample_score(value, **changes),)) for seed, value in enumerate(values)
     ]
-
-
-def _cells(table: Table, column: str) -> list[str]:
-    return [row[table.columns.index(column)] for row in table.rows]
 
 
 def _missing(**changes: Any) -> MissingCell:
@@ -45,29 +41,29 @@ def _missing(**changes: Any) -> MissingCell:
 def test_seeds_give_mean_and_standard_deviation() -> None:
     (table,) = score_tables(_seeds([0.1, 0.2, 0.6]))
     # (0.1 + 0.2 + 0.6) / 3 and sqrt((0.04 + 0.01 + 0.09) / 2), by hand
-    assert _cells(table, "accuracy@k=20") == ["0.3000 ±0.2646"]
+    assert column_of(table, "accuracy@k=20") == ["0.3000 ±0.2646"]
     assert statistics.stdev([0.1, 0.2, 0.6]) == pytest.approx(0.07**0.5)
-    assert _cells(table, "seeds") == ["3"]
+    assert column_of(table, "seeds") == ["3"]
     assert table.notes == ("±: standard deviation over seeds.",)
 
 
 def test_fewer_than_three_seeds_give_a_warning() -> None:
     (table,) = score_tables(_seeds([0.2, 0.4]))
-    assert _cells(table, "accuracy@k=20") == ["0.3000 ±0.1414"]
+    assert column_of(table, "accuracy@k=20") == ["0.3000 ±0.1414"]
     assert "fewer than 3 seeds (2)" in table.notes[0]
 
 
 def test_one_seed_shows_the_interval_of_the_headline() -> None:
     scores = (sample_score(0.5), sample_score(0.25, metric="vote_accuracy@k=20", headline=False))
     (table,) = score_tables([sample_record(scores=scores)])
-    assert _cells(table, "accuracy@k=20") == ["0.5000 [0.375, 0.625]"]
-    assert _cells(table, "vote_accuracy@k=20") == ["0.2500"]
+    assert column_of(table, "accuracy@k=20") == ["0.5000 [0.375, 0.625]"]
+    assert column_of(table, "vote_accuracy@k=20") == ["0.2500"]
     assert "One seed: variance across seeds unknown." in table.notes[0]
 
 
 def test_score_without_interval_shows_the_value() -> None:
     (table,) = score_tables([sample_record(scores=(sample_score(0.5, ci_low=None, ci_high=None),))])
-    assert _cells(table, "accuracy@k=20") == ["0.5000"]
+    assert column_of(table, "accuracy@k=20") == ["0.5000"]
 
 
 def test_notes_explain_one_and_several_seeds() -> None:
@@ -77,7 +73,7 @@ def test_notes_explain_one_and_several_seeds() -> None:
 
 def test_seedless_method_shows_a_dash() -> None:
     (table,) = score_tables([sample_record("pixels", "-", seed=None)])
-    assert _cells(table, "seeds") == ["-"]
+    assert column_of(table, "seeds") == ["-"]
     assert table.notes == ("[ ]: 95 % interval over test images, for methods without a seed.",)
 
 
@@ -89,13 +85,15 @@ def test_recipes_taps_and_encoders_have_separate_rows() -> None:
         sample_record(seed=1, scores=(sample_score(tap="layer3"), sample_score())),
     ]
     (table,) = score_tables(records)
-    assert sorted(zip(_cells(table, "encoder"), _cells(table, "tap"), _cells(table, "epochs"), strict=True)) == [
+    assert sorted(
+        zip(column_of(table, "encoder"), column_of(table, "tap"), column_of(table, "epochs"), strict=True)
+    ) == [
         ("blocknet", "layer4", "6"),
         ("resnet18", "layer3", "6"),
         ("resnet18", "layer4", "40"),
         ("resnet18", "layer4", "6"),
     ]
-    assert sorted(_cells(table, "seeds")) == ["1", "1", "1", "2"]
+    assert sorted(column_of(table, "seeds")) == ["1", "1", "1", "2"]
 
 
 def _with(record: Record, kind: str, **changes: Any) -> Record:
@@ -116,7 +114,7 @@ def _with(record: Record, kind: str, **changes: Any) -> Record:
 )
 def test_records_with_equal_labels_but_other_settings_are_not_averaged(other: Record) -> None:
     (table,) = score_tables([sample_record(), other])
-    assert _cells(table, "seeds") == ["1", "1"]
+    assert column_of(table, "seeds") == ["1", "1"]
 
 
 def test_datasets_evaluators_pools_and_protocols_have_separate_tables() -> None:
@@ -195,7 +193,7 @@ def test_every_number_equals_a_plain_search(number: int) -> None:
 )
 def test_deviation_between_two_digits_is_rounded_exactly(values: list[float]) -> None:
     (table,) = score_tables(_seeds(values))
-    assert _cells(table, "accuracy@k=20") == [f"{statistics.fmean(values):.4f} ±{statistics.stdev(values):.4f}"]
+    assert column_of(table, "accuracy@k=20") == [f"{statistics.fmean(values):.4f} ±{statistics.stdev(values):.4f}"]
 
 
 class _Counted(tuple[Any, ...]):
@@ -224,7 +222,7 @@ def test_number_of_tables_does_not_change_the_passes_over_scores() -> None:
 
 def test_best_headline_is_first() -> None:
     (table,) = score_tables([*_seeds([0.2], "aet"), *_seeds([0.6], "dim"), *_seeds([0.4], "rotation")])
-    assert _cells(table, "method") == ["dim", "rotation", "aet"]
+    assert column_of(table, "method") == ["dim", "rotation", "aet"]
 
 
 def test_lowest_value_is_best_if_lower_is_better() -> None:
@@ -233,7 +231,7 @@ def test_lowest_value_is_best_if_lower_is_better() -> None:
         *_seeds([0.6, 0.7], "dim", metric="error", higher_is_better=False),
     ]
     (table,) = score_tables(records)
-    assert _cells(table, "method") == ["aet", "dim"]
+    assert column_of(table, "method") == ["aet", "dim"]
     assert table.best == {(0, 5)}
 
 
@@ -243,7 +241,7 @@ def test_best_mean_of_each_column_is_marked() -> None:
         return [sample_record(method, seed=seed, scores=scores) for seed in range(2)]
 
     (table,) = score_tables([*seeds("aet", 0.5, 0.3), *seeds("dim", 0.4, 0.6)])
-    assert _cells(table, "method") == ["aet", "dim"]
+    assert column_of(table, "method") == ["aet", "dim"]
     assert table.columns[5:7] == ("accuracy@k=20", "map")
     assert table.best == {(0, 5), (1, 6)}
 
@@ -265,8 +263,8 @@ def test_single_run_is_never_best() -> None:
 def test_smoke_run_is_never_best() -> None:
     smoke = [dataclasses.replace(record, state="smoke") for record in _seeds([0.9, 0.9], "dim")]
     (table,) = score_tables([*_seeds([0.5, 0.5], "aet"), *_seeds([0.1, 0.1], "rotation"), *smoke])
-    assert _cells(table, "method") == ["dim", "aet", "rotation"]
-    assert _cells(table, "remarks") == ["smoke run: not a result", "", ""]
+    assert column_of(table, "method") == ["dim", "aet", "rotation"]
+    assert column_of(table, "remarks") == ["smoke run: not a result", "", ""]
     assert table.best == {(1, 5)}
 
 
@@ -276,26 +274,26 @@ def test_smoke_run_is_never_best() -> None:
 def test_failed_cell_has_a_row_with_its_reason() -> None:
     (table,) = score_tables(_seeds([0.2, 0.4]), [_missing()])
     assert table.rows[1] == ("dim", "resnet18", "-", "-", "seed 1", "-", "failed: NaN in step 3")
-    assert _cells(table, "accuracy@k=20")[0] == "0.3000 ±0.1414"
+    assert column_of(table, "accuracy@k=20")[0] == "0.3000 ±0.1414"
 
 
 def test_missing_seed_has_its_own_row() -> None:
     (table,) = score_tables(_seeds([0.2, 0.4]), [_missing(method="aet", seed=2)])
-    assert _cells(table, "seeds") == ["2", "seed 2"]
+    assert column_of(table, "seeds") == ["2", "seed 2"]
 
 
 def test_missing_cell_is_in_all_tables_of_its_dataset() -> None:
     scores = (sample_score(), sample_score(evaluator="linear", protocol="linear@1"))
     records = [sample_record(scores=scores), sample_record(dataset="cifar10")]
     tables = score_tables(records, [_missing(seed=None, reason="skipped: too small")])
-    assert ["dim" in _cells(table, "method") for table in tables] == [True, True, False]
-    assert _cells(tables[0], "seeds") == ["1", "-"]
+    assert ["dim" in column_of(table, "method") for table in tables] == [True, True, False]
+    assert column_of(tables[0], "seeds") == ["1", "-"]
 
 
 def test_dataset_without_scores_has_a_table() -> None:
     tables = score_tables([sample_record()], [_missing(dataset="cifar10"), _missing(dataset="cifar10", seed=2)])
     assert [table.title for table in tables][1:] == ["no scores on cifar10"]
-    assert _cells(tables[1], "seeds") == ["seed 1", "seed 2"]
+    assert column_of(tables[1], "seeds") == ["seed 1", "seed 2"]
     assert score_tables([], [_missing()])[0].rows == (("dim", "resnet18", "seed 1", "failed: NaN in step 3"),)
     assert "failed: NaN in step 3" in render_tables(score_tables([], [_missing()]), "table")
 
@@ -305,7 +303,7 @@ def test_failed_evaluator_is_shown_in_both_tables() -> None:
     failure = {"stage": "evaluate linear", "reason": "did not\nconverge", "traceback": ""}
     half = sample_record("dim", scores=(sample_score(0.25),), failure=failure)
     knn, linear = score_tables([whole, half])
-    assert _cells(knn, "remarks") == ["", "not all scores: did not converge"]
+    assert column_of(knn, "remarks") == ["", "not all scores: did not converge"]
     assert linear.rows[1][:2] == ("dim", "resnet18")
     assert linear.rows[1][-2:] == ("-", "did not converge")
 
@@ -313,16 +311,16 @@ def test_failed_evaluator_is_shown_in_both_tables() -> None:
 def test_absent_metric_is_missing_not_zero() -> None:
     both = (sample_score(), sample_score(0.25, metric="map", headline=False))
     (table,) = score_tables([sample_record(scores=both), sample_record("dim")])
-    assert _cells(table, "map") == ["0.2500", "missing"]
+    assert column_of(table, "map") == ["0.2500", "missing"]
 
 
 def test_records_that_failed_to_learn_are_counted() -> None:
     failed = {"failed_to_learn": True}
     records = _seeds([0.1, 0.1, 0.1])
     one = [dataclasses.replace(records[0], checks=failed), *records[1:]]
-    assert _cells(score_tables(one)[0], "remarks") == ["1 of 3 did not learn"]
+    assert column_of(score_tables(one)[0], "remarks") == ["1 of 3 did not learn"]
     every = [dataclasses.replace(record, checks=failed) for record in records]
-    assert _cells(score_tables(every)[0], "remarks") == ["did not learn"]
+    assert column_of(score_tables(every)[0], "remarks") == ["did not learn"]
 
 
 def test_remarks_column_is_absent_without_remarks() -> None:
