@@ -116,13 +116,14 @@ class DisturbedRun:
         self.activity = self.folder / "activity"
         self.environment = {**self.environment, "THIRD_PARTY_ACTIVITY": str(self.activity)}
 
-    def stop_once(self, how: str, seconds: float, starting: float = 0.0) -> Stop | None:
+    def stop_once(self, how: str, seconds: float, starting: float = 0.0, *, in_training: bool = False) -> Stop | None:
         """Starts the command, stops it and waits until all its processes have ended; None if it was done before.
 
         Args:
             how: `SIGKILL`, `SIGINT` (to all processes, as a terminal does) or `SIGTERM`.
             seconds: after the first cell has started; negative: before the moment when it usually starts.
             starting: that moment, in seconds after the start of the command.
+            in_training: then wait until a cell is in the first half of its training.
         """
         process = self._start()
         before = len(notes(self.activity))
@@ -131,6 +132,8 @@ class DisturbedRun:
         else:
             until(lambda: len(notes(self.activity)) > before or process.poll() is not None, "a cell to start")
             self._sleep(process, seconds)
+        if in_training:
+            until(lambda: self._trains(before) or process.poll() is not None, "a cell in its training")
         if process.poll() is not None:
             self.last = ended(process, self.folder)
             return None
@@ -155,6 +158,11 @@ class DisturbedRun:
 
     def _start(self) -> subprocess.Popen[str]:
         return self.launch(WORDS, self.folder, **self.environment)
+
+    def _trains(self, before: int) -> bool:
+        lines = notes(self.activity)[before:]
+        last = {pid: (word, cell) for word, cell, pid in lines}
+        return any(word == "step" and lines.count((word, cell, pid)) < STEPS // 2 for pid, (word, cell) in last.items())
 
     def _sleep(self, process: subprocess.Popen[str], seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -225,18 +233,20 @@ def stopped_at_random(
     chance: random.Random,
     *,
     early: float = 0.0,
+    in_training: bool = False,
 ) -> DisturbedRun:
     """A plan that is stopped by each of these signals, one after another, at random moments.
 
     Args:
         early: probability that a stop falls before the first cell has started.
+        in_training: each stop waits until a cell is in the first half of its training.
     """
     folder.mkdir(parents=True, exist_ok=True)
     disturbed = DisturbedRun(folder, environment, launch)
     for one, seconds in zip(how, moments(chance, len(how), undisturbed.working), strict=True):
         at_first = chance.random() < early
         when = -chance.uniform(0, undisturbed.starting) if at_first else seconds
-        if disturbed.stop_once(one, when, undisturbed.starting) is None:
+        if disturbed.stop_once(one, when, undisturbed.starting, in_training=in_training) is None:
             break
     disturbed.finish()
     return disturbed

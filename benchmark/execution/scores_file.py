@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,10 +31,6 @@ class ScoresFile:
         self._out = out
         self._clock = clock
         self._next_write = -math.inf
-
-    def prepare(self) -> None:
-        """Imports pandas in the background. Otherwise the first write would delay the start of the next cells."""
-        threading.Thread(target=importlib.import_module, args=("pandas",), daemon=True).start()
 
     def refresh(self) -> None:
         """Writes the file, unless it was written a short time ago."""

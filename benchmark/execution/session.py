@@ -98,7 +98,6 @@ def run(
     outcomes: list[Outcome] = []
     try:
         if config is not None:
-            scores.prepare()
             display = _display(reporter, quiet, pending, config)
             outcomes = _run_pending(pending, planned, catalog, config, display, scores)
     finally:

@@ -22,8 +22,6 @@ COMPILED_STEPS = 20_000
 """Smallest number of training steps for which a network is compiled on a GPU. Compilation takes about a minute."""
 WARM_UP_STEPS = 11
 """Plain steps before a capture. In them, libraries choose kernels and optimizers allocate their state."""
-COMPILE_ERRORS = (torch._dynamo.exc.TorchDynamoException, RuntimeError, OSError)
-"""What torch raises if there is no compiler or it fails, at once or when the network is first called."""
 
 
 def compilation_pays(device: torch.device, steps: int) -> bool:
@@ -66,7 +64,7 @@ class Accelerator:
             if self._compiling:
                 # Parameters and their names stay the same. The compiler runs at the first call.
                 step.network.compile(dynamic=False)
-        except COMPILE_ERRORS as error:
+        except compile_errors() as error:
             self._give_up_compiling(error)
         try:
             yield
@@ -115,7 +113,7 @@ class Accelerator:
         self._compiling = False
         try:
             self._plain(optimizer, raw, index, progress)
-        except COMPILE_ERRORS as error:
+        except compile_errors() as error:
             self._give_up_compiling(error)
             restore()
             self._plain(optimizer, raw, index, progress)
@@ -168,3 +166,13 @@ class Accelerator:
         if self._step.accelerate == "off":
             return "switched off"
         return "not on a GPU" if self._step.device.type != "cuda" else f"fewer than {COMPILED_STEPS} steps"
+
+
+def compile_errors() -> tuple[type[Exception], ...]:
+    """What torch raises if there is no compiler or it fails, at once or when the network is first called.
+
+    Evaluated only when an error occurs, because importing torch._dynamo takes a second.
+    """
+    from torch._dynamo.exc import TorchDynamoException
+
+    return TorchDynamoException, RuntimeError, OSError

@@ -26,8 +26,11 @@ from bench_executors.schedule import Schedule
 from benchmark.executors import clear as clear_lock
 from benchmark.progress import Event, Reporter
 
-PRELOADED = ["torch", "faiss", "benchmark.executors", "bench_executors.child_process"]
-"""Modules that the fork server imports. It ignores errors, so a test checks that they exist."""
+PRELOADED = ["torch", "torch._dynamo", "faiss", "benchmark.executors", "bench_executors.child_process"]
+"""Modules that the fork server imports; the first optimizer step needs torch._dynamo.
+
+The fork server ignores errors, so a test checks that the modules exist.
+"""
 GRACE_SECONDS = 10.0
 """Time for a cell to record an interruption that ends it at once."""
 

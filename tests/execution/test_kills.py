@@ -91,7 +91,9 @@ def started(
     with ThreadPoolExecutor() as pool:
         yield Started(
             killed=pool.submit(stopped_at_random, *arguments, folders[0], undisturbed, kills, random.Random(1)),
-            interrupted=pool.submit(stopped_at_random, *arguments, folders[1], undisturbed, both, random.Random(2)),
+            interrupted=pool.submit(
+                stopped_at_random, *arguments, folders[1], undisturbed, both, random.Random(2), in_training=True
+            ),
             lost_cells=pool.submit(lose_cells, *arguments, folders[2]),
         )
 

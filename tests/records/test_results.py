@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmark.api.catalog import load_catalog
-from benchmark.records.dataframe import records_csv
+from benchmark.records.dataframe import frame_csv, records_csv, to_frame
 from benchmark.records.leaderboard import read_leaderboard
 from benchmark.records.outcomes import read_outcomes
 from benchmark.reports.published_tables import published_report
@@ -61,3 +61,9 @@ def test_readme_holds_the_published_comparison(board: Path) -> None:
     assert len(rows) > 2
     missing = [row for row in rows if row not in readme]
     assert missing == [], f"bench table results/{board.name} --published --format md gives what the readme should hold"
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.stem)
+def test_csv_is_that_of_the_data_frame(board: Path) -> None:
+    records = read_leaderboard(board)
+    assert records_csv(records) == frame_csv(to_frame(records))

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+import torch._dynamo
 from plain_training import CASES, Case, assert_equal_bits
 from small_trainings import MeanColor, data_of, small_encoder, step_of, task_of
 from torch import Tensor, nn
