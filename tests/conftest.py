@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -34,6 +35,12 @@ def install_by_hand(source: Path, target: Path) -> None:
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
     points = "".join(f"{name} = {value}\n" for name, value in project["entry-points"]["bench"].items())
     (info / "entry_points.txt").write_text(f"[bench]\n{points}")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Takes imported modules and collected tests out of garbage collection, which would visit them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
