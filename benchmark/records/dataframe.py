@@ -81,7 +81,7 @@ def _texts(column: CsvColumn, values: Sequence[Value]) -> list[str]:
     """The fields of a column. Integers are written in full if the column has no other numbers and no missing one."""
     if column.type == "text" or column.type == "integer" or all(isinstance(value, int) for value in values):
         return ["" if value is None else str(value) for value in values]
-    return ["" if value is None or math.isnan(value) else f"{value:.6g}" for value in values]  # type: ignore[arg-type]
+    return ["" if value is None or math.isnan(value) else f"{value:.6g}" for value in values]  # type: ignore[arg-type]  # numbers
 
 
 def _record_rows(columns: Columns) -> list[dict[str, Value]]:
