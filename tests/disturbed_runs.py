@@ -43,6 +43,8 @@ WORDS = command(
 )
 DELAYS = {"THIRD_PARTY_STEP_SECONDS": "0.035", "THIRD_PARTY_SCORE_SECONDS": "0.12"}
 """Training and scoring take equally long, so that a random moment falls into either."""
+PAUSE = 0.07
+"""Most seconds between a line in the log and a stop, so that a stop can fall between two lines."""
 ACTIVITY = {
     "start": "training",
     "step": "training",
@@ -61,10 +63,20 @@ class Undisturbed:
     run: Ended
     starting: float
     """Seconds until the first cell started."""
-    working: float
-    """Seconds from then until the last cell had been scored."""
+    notes: int
+    """Lines that its cells logged."""
     rows: list[dict[str, str]]
     bodies: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a run is stopped: after a share of its work, so that it does not depend on the speed of the machine."""
+
+    notes: int
+    """Lines that the cells of this run have logged; 0: the run is stopped at a time after its start."""
+    seconds: float
+    """After the last of these lines, or after the start of the command."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +84,7 @@ class Stop:
     """A stop of a run, and the output folder just after it."""
 
     how: str
-    seconds: float
-    """After the first cell of this run had started; negative: before."""
+    moment: Moment
     at: tuple[str, ...]
     """What each running cell did."""
     done: int
@@ -93,7 +104,7 @@ class Stop:
         for activity in ("training", "scoring", "writing the weights"):
             if activity in self.at:
                 return activity
-        return "before the first cell" if self.seconds < 0 else "between cells"
+        return "between cells" if self.moment.notes else "before the first cell"
 
 
 @dataclass
@@ -116,22 +127,20 @@ class DisturbedRun:
         self.activity = self.folder / "activity"
         self.environment = {**self.environment, "THIRD_PARTY_ACTIVITY": str(self.activity)}
 
-    def stop_once(self, how: str, seconds: float, starting: float = 0.0, *, in_training: bool = False) -> Stop | None:
+    def stop_once(self, how: str, moment: Moment, *, in_training: bool = False) -> Stop | None:
         """Starts the command, stops it and waits until all its processes have ended; None if it was done before.
 
         Args:
             how: `SIGKILL`, `SIGINT` (to all processes, as a terminal does) or `SIGTERM`.
-            seconds: after the first cell has started; negative: before the moment when it usually starts.
-            starting: that moment, in seconds after the start of the command.
+            moment: when.
             in_training: then wait until a cell is in the first half of its training.
         """
         process = self._start()
         before = len(notes(self.activity))
-        if seconds < 0:
-            self._sleep(process, max(0.0, starting + seconds))
-        else:
-            until(lambda: len(notes(self.activity)) > before or process.poll() is not None, "a cell to start")
-            self._sleep(process, seconds)
+        if moment.notes:
+            target = before + moment.notes
+            until(lambda: len(notes(self.activity)) >= target or process.poll() is not None, "the cells to work")
+        self._sleep(process, moment.seconds)
         if in_training:
             until(lambda: self._trains(before) or process.poll() is not None, "a cell in its training")
         if process.poll() is not None:
@@ -146,7 +155,7 @@ class DisturbedRun:
         run = None if number == signal.SIGKILL else ended(process, self.folder)
         until_all_gone(process)
         # After a kill nothing is written. After an interrupt, cells go on until the end of their step.
-        stop = self._observe(how, seconds, (lines if run else notes(self.activity))[before:], run)
+        stop = self._observe(how, moment, (lines if run else notes(self.activity))[before:], run)
         self.stops.append(stop)
         return stop
 
@@ -169,14 +178,14 @@ class DisturbedRun:
         while time.monotonic() < end and process.poll() is None:
             time.sleep(0.002)
 
-    def _observe(self, how: str, seconds: float, lines: list[tuple[str, str, int]], run: Ended | None) -> Stop:
+    def _observe(self, how: str, moment: Moment, lines: list[tuple[str, str, int]], run: Ended | None) -> Stop:
         last = {pid: (word, cell) for word, cell, pid in lines}
         ended_ones = {pid for pid, (word, cell) in last.items() if word == "scored" and cell == "fc"}
         at = tuple(ACTIVITY[word] for pid, (word, _) in last.items() if pid not in ended_ones)
         records = list(by_label(self.folder).values()) if (self.folder / "runs").is_dir() else []  # none may be damaged
         return Stop(
             how=how,
-            seconds=seconds,
+            moment=moment,
             at=at,
             done=sum(record.state == "done" for record in records),
             kept=kept(self.folder),
@@ -186,10 +195,24 @@ class DisturbedRun:
         )
 
 
-def moments(chance: random.Random, count: int, length: float) -> Iterator[float]:
-    """Seconds between stops that are uniformly distributed over a plan of this length."""
-    points = sorted(chance.uniform(0, length) for _ in range(count))
-    yield from (after - before for before, after in zip([0.0, *points], points, strict=False))
+def moments(
+    chance: random.Random, count: int, undisturbed: Undisturbed, *, early: float, last: float
+) -> Iterator[Moment]:
+    """Moments of stops, one after another, that are uniformly distributed over the work of a plan.
+
+    Args:
+        chance: source of the moments.
+        count: number of stops.
+        undisturbed: the plan without a stop.
+        early: probability that a stop falls before the first cell has started.
+        last: the share of the work after which no stop falls.
+    """
+    points = sorted(chance.uniform(0, last * undisturbed.notes) for _ in range(count))
+    for before, after in zip([0.0, *points], points, strict=False):
+        if chance.random() < early:
+            yield Moment(0, chance.uniform(0, undisturbed.starting))
+        else:
+            yield Moment(1 + int(after - before), chance.uniform(0, PAUSE))
 
 
 def check_nothing_is_lost(disturbed: DisturbedRun, undisturbed: Undisturbed) -> None:
@@ -215,10 +238,10 @@ def check_nothing_is_lost(disturbed: DisturbedRun, undisturbed: Undisturbed) -> 
 
 def shown(stops: list[Stop]) -> str:
     """A table of the stops, for messages."""
-    lines = [f"{'how':8}{'after':>8}  {'done':>4}  running cells"]
+    lines = [f"{'how':8}{'notes':>6}  {'done':>4}  running cells"]
     for stop in stops:
         at = ", ".join(stop.at) or stop.where
-        lines.append(f"{stop.how:8}{stop.seconds:7.2f}s  {stop.done:>4}  {at}")
+        lines.append(f"{stop.how:8}{stop.moment.notes:>6}  {stop.done:>4}  {at}")
     counts = Counter(stop.where for stop in stops)
     lines += [f"{count} of {len(stops)}: {where}" for where, count in counts.most_common()]
     return "\n".join(lines)
@@ -243,15 +266,9 @@ def stopped_at_random(
     """
     folder.mkdir(parents=True, exist_ok=True)
     disturbed = DisturbedRun(folder, environment, launch)
-    for one, seconds in zip(how, moments(chance, len(how), undisturbed.working), strict=True):
-        at_first = chance.random() < early
-        when = -chance.uniform(0, undisturbed.starting) if at_first else seconds
-        if disturbed.stop_once(one, when, undisturbed.starting, in_training=in_training) is None:
+    last = 0.6 if in_training else 0.75
+    for one, moment in zip(how, moments(chance, len(how), undisturbed, early=early, last=last), strict=True):
+        if disturbed.stop_once(one, moment, in_training=in_training) is None:
             break
     disturbed.finish()
     return disturbed
-
-
-def scored_cells(lines: list[tuple[str, str, int]]) -> int:
-    """Number of cells that are scored at their last tap."""
-    return sum(line[:2] == ("scored", "fc") for line in lines)

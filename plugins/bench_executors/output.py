@@ -15,9 +15,15 @@ from benchmark.executors import OUTPUT, is_running
 LAST_LINES = 3
 """Number of lines that the reason of a crash quotes."""
 FAULT = "Fatal Python error: "
-"""Start of faulthandler's report, which lists the innermost call first."""
-KEPT_BYTES = 4000
+"""Start of faulthandler's report, which lists the threads, and of each the innermost call first."""
+FAULTY_THREAD = "Current thread "
+"""Start of the part of that report about the thread with the fault."""
+KEPT_CHARACTERS = 4000
 """Size of the part of the output that goes into the record."""
+CHARACTERS_BEFORE_FAULT = 1000
+"""Size of the part of it before the report of a fault."""
+READ_BYTES = 1_000_000
+"""Size of the end of the output that is read."""
 
 
 def output_path(job: benchmark.Job, pid: int) -> Path:
@@ -61,6 +67,12 @@ def _remove_abandoned(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def _end_of(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - READ_BYTES))
+        return file.read(READ_BYTES).decode(errors="replace")
+
+
 def finish_output(job: benchmark.Job, pid: int, *, keep: bool) -> str:
     """Renames a process's output to its final name, or removes it. Returns its end.
 
@@ -71,7 +83,7 @@ def finish_output(job: benchmark.Job, pid: int, *, keep: bool) -> str:
     """
     path = output_path(job, pid)
     try:
-        text = path.read_bytes()[-KEPT_BYTES:].decode(errors="replace")
+        text = kept_part(_end_of(path))
         if keep and text.strip():
             path.replace(path.with_name(OUTPUT))
         else:
@@ -81,15 +93,25 @@ def finish_output(job: benchmark.Job, pid: int, *, keep: bool) -> str:
     return text
 
 
+def kept_part(text: str) -> str:
+    """The end of an output, in whole lines where it has lines; after a fault, what surrounds the start of its report."""
+    fault = text.find(FAULT)
+    start = max(0, len(text) - KEPT_CHARACTERS if fault < 0 else fault - CHARACTERS_BEFORE_FAULT)
+    if start and text[start - 1] != "\n":
+        line = text.find("\n", start, len(text) - 1 if fault < 0 else fault)
+        start = line + 1 if line >= 0 else start
+    return text[start : start + KEPT_CHARACTERS]
+
+
 def last_lines(text: str) -> str:
     """The last lines of an output as part of a reason; empty if there are none.
 
-    After a fault such as a segmentation fault: the last lines before it, the fault, and the innermost call.
+    After a fault such as a segmentation fault: the last lines before it, the fault, and its thread's innermost call.
     """
     printed, _, fault = text.partition(FAULT)
     lines = [" ".join(line.split()) for line in printed.splitlines() if line.strip()][-LAST_LINES:]
     if fault:
-        report = f"{FAULT}{fault}".splitlines()
-        calls = [line.strip() for line in report if line.strip().startswith("File ")]
-        lines += [report[0].strip(), *calls[:1]]
+        calls = fault.partition(FAULTY_THREAD)[2].splitlines()
+        innermost = [line.strip() for line in calls if line.strip().startswith("File ")][:1]
+        lines += [f"{FAULT}{fault.splitlines()[0].strip()}" if fault.strip() else FAULT.strip(), *innermost]
     return f"; its last output: {' | '.join(lines)}" if lines else ""

@@ -16,7 +16,7 @@ import submitit
 
 import benchmark
 from bench_executors import outcomes
-from bench_executors.output import KEPT_BYTES, last_lines
+from bench_executors.output import kept_part, last_lines
 from bench_executors.parameters import SlurmParams
 from bench_executors.slurm_job import HUNG, CellTask
 from benchmark.executors import outcome_from_json, read_lock, to_json
@@ -150,7 +150,7 @@ def _outcome(cell: _Queued) -> benchmark.Outcome:
     try:
         return outcome_from_json(cell.task.result())
     except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError, OSError) as error:
-        text = (cell.task.stderr() or str(error))[-KEPT_BYTES:]
+        text = kept_part(cell.task.stderr() or str(error))
     except benchmark.BenchError as error:
         text = str(error)
     hung = next((line for line in text.splitlines() if line.startswith(HUNG)), "")
