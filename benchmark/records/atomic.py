@@ -1,44 +1,137 @@
-"""Atomic writing: a file is complete or absent. It is written beside its target, synced to disk and renamed."""
+"""Atomic writing: a file is complete or absent. It is written beside its target, synced to disk and renamed.
+
+A temporary file is locked by its writer until it is renamed, so that the files of killed processes are recognized.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import os
-import tempfile
-from collections.abc import Iterator
+import re
+import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, BinaryIO
 
 from benchmark.errors import RecordError
 
+TEMPORARY = re.compile(r"\..+-[a-z0-9_]{8}")
+"""Names of temporary files: `.record.json-1a2b3c4d`."""
+DISK_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk is full for this user",
+    errno.EFBIG: "the limit of file sizes is reached",
+}
+"""Error number -> what users call it."""
+
+
+class _RawFile(io.FileIO):
+    """A file that remembers why a write failed: libraries that write into it raise other errors."""
+
+    failure: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.failure = error
+            raise
+
 
 @contextlib.contextmanager
-def replaced(path: Path, *, synced: bool = True) -> Iterator[IO[bytes]]:
+def replaced(path: Path, *, synced: bool = True, check: Callable[[], None] | None = None) -> Iterator[BinaryIO]:
     """A file that replaces `path` when the block ends. If the block raises, `path` is unchanged.
 
     Args:
         path: created or replaced; its folder is created.
         synced: wait until the contents are on the disk. Use False for files that are rewritten every few seconds.
+        check: called just before the rename. If it raises, `path` is unchanged.
 
     Raises:
         RecordError: the folder cannot be written, or the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        temporary, raw = _open_temporary(path)
     except OSError as error:
-        raise RecordError(f"{path} cannot be written: {error.strerror or error}. Choose another --out") from error
+        raise RecordError(f"{path} cannot be written: {reason(error)}. Choose another --out") from error
     try:
-        with os.fdopen(handle, "wb") as file:
+        with io.BufferedWriter(raw) as file:
             yield file
             file.flush()
             if synced:
-                os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise RecordError(f"{path} cannot be written: {error.strerror or error}") from error
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+                os.fsync(raw.fileno())
+            if check is not None:
+                check()
+            if os.name != "nt":  # where open files cannot be renamed
+                temporary.replace(path)
+        if os.name == "nt":
+            temporary.replace(path)
+    except BaseException as error:
+        _remove(temporary)
+        failure = error if isinstance(error, OSError) else raw.failure
+        if failure is None or not isinstance(error, Exception):
+            raise
+        raise RecordError(f"{path} cannot be written: {reason(failure)}") from error
+
+
+def reason(error: OSError) -> str:
+    """Why a file cannot be written: `No space left on device (the disk is full)`."""
+    text = error.strerror or str(error)
+    return f"{text} ({DISK_FULL[error.errno]})" if error.errno in DISK_FULL else text
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Removes temporary files whose writers have died, as far as the folder can be written."""
+    for path in _temporary_files(folder):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            if _lock(file):
+                path.unlink()
+
+
+def remove_temporary(folder: Path) -> None:
+    """Removes all temporary files of a folder. A process that still writes one of them cannot rename it any more."""
+    for path in _temporary_files(folder):
+        _remove(path)
+
+
+def _open_temporary(path: Path) -> tuple[Path, _RawFile]:
+    """A new file beside `path` with the permissions that the umask leaves, locked."""
+    while True:
+        temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+        with contextlib.suppress(FileExistsError):
+            file = _RawFile(temporary, "x")
+            _lock(file)
+            if temporary.exists():  # else another process took it for abandoned before it was locked
+                return temporary, file
+            file.close()
+
+
+def _lock(file: IO[Any]) -> bool:
+    """Locks an open file, unless another process has locked it. False also where files cannot be locked."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _temporary_files(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [
+                Path(entry.path)
+                for entry in entries
+                if TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+            ]
+    except OSError:
+        return []
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
