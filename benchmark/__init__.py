@@ -44,6 +44,7 @@ from benchmark.errors import (
     TrainingError,
     UnsupportedError,
     UsageError,
+    contained,
 )
 from benchmark.results import Results, read_results, run
 
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
+@contained()
 def load_encoder(record: str | Path, device: str = "cpu") -> NormalizedEncoder:
     """Load the trained encoder of a finished cell.
 

@@ -7,6 +7,7 @@
     ├── UnsupportedError        the combination makes no sense; the plan skips it and shows the reason
     ├── PluginError             a plugin violates its contract
     ├── RecordError             a record, checkpoint or output folder cannot be read or written
+    ├── OutputError             standard output cannot be written
     ├── TrainingError           training of a cell failed: NaN, no gradient
     └── FrozenError             an encoder changed while its features were read
 
@@ -15,9 +16,10 @@ A message says what was requested, what is wrong, what is valid, and what to do.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class ExitCode(enum.IntEnum):
@@ -34,9 +36,26 @@ class ExitCode(enum.IntEnum):
     NOT_COMPARABLE = 4
     """The baseline is missing or not comparable."""
     INTERNAL = 70
-    """A bug in repbench."""
+    """An unexpected error of repbench or of a plugin, or the report cannot be printed."""
     INTERRUPTED = 130
     """Interrupted by Ctrl-C. The same command resumes."""
+
+
+PLUGIN_ERRORS: tuple[type[BaseException], ...] = (Exception, SystemExit, GeneratorExit)
+"""What code of a plugin may raise. A plugin's `SystemExit(0)` would end the program as if it had succeeded."""
+
+
+@contextlib.contextmanager
+def contained() -> Iterator[None]:
+    """Decorator of functions that call plugins: a plugin's `sys.exit` must not end the program that calls the function.
+
+    Raises:
+        RuntimeError: a plugin raised SystemExit or GeneratorExit.
+    """
+    try:
+        yield
+    except (SystemExit, GeneratorExit) as error:
+        raise RuntimeError(f"a plugin raised {type(error).__name__}({error}), which would end the program") from error
 
 
 class BenchError(Exception):
@@ -65,6 +84,12 @@ class PluginError(BenchError):
 
 class RecordError(BenchError):
     """A record, checkpoint or output folder cannot be read or written."""
+
+
+class OutputError(BenchError):
+    """Standard output cannot be written, for example because the disk is full."""
+
+    exit_code = ExitCode.INTERNAL
 
 
 class TrainingError(BenchError):

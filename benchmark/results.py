@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from benchmark.api.cells import Accelerate, Outcome
-from benchmark.errors import UsageError
+from benchmark.errors import UsageError, contained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from benchmark.reports.table import MissingCell, Report, Table
 
 
+@contained()
 def run(
     methods: str | Sequence[str],
     *,
@@ -237,6 +238,7 @@ class Results:
         source = self.source if isinstance(self.scores, Columns) or self.source.is_file() else None
         return score_report(self.scores, self.missing, ranker(self.scores, ties, source))
 
+    @contained()
     def compare(
         self,
         a: str,

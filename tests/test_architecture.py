@@ -35,7 +35,7 @@ import benchmark
 from benchmark.api import cells, hookspecs, identity, methods, recipes
 from benchmark.api.catalog import PLUGIN_KINDS, load_catalog
 
-LEAVES = {"errors", "seeding", "progress", "stats"}
+LEAVES = {"errors", "plain_text", "seeding", "progress", "stats"}
 RECORDS = LEAVES | {"api", "records"}
 TENSORS = {"images", "warp", "encoder"}
 CELLS = RECORDS | TENSORS | {"training", "evaluation"}

@@ -26,7 +26,7 @@ from benchmark.api.executors import ExecutorSpec
 from benchmark.api.hookspecs import Spec
 from benchmark.api.methods import MethodSpec
 from benchmark.api.validation import check_names, checked_specs
-from benchmark.errors import UnknownNameError, UsageError
+from benchmark.errors import PLUGIN_ERRORS, UnknownNameError, UsageError
 
 SpecT = TypeVar("SpecT", bound=Spec)
 PLUGIN_KINDS = ("methods", "encoders", "datasets", "evaluators", "executors")
@@ -204,7 +204,7 @@ def _load(points: Iterable[EntryPoint], blocked: tuple[str, ...], providers: Map
         provider = providers[point]
         try:
             specs = _specs(point)
-        except (Exception, SystemExit) as error:  # code of a plugin: any error is kept and shown
+        except PLUGIN_ERRORS as error:  # code of a plugin: any error is kept and shown
             broken.append(BrokenPlugin(provider=provider, reason=_one_line(error), traceback=traceback.format_exc()))
             continue
         plugins.append(provider)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import click
 
+from benchmark.cli.command import command
+from benchmark.cli.output import print_text
 
-@click.command(name="list")
+
+@command("list")
 @click.argument(
     "kind", required=False, type=click.Choice(["methods", "encoders", "datasets", "evaluators", "executors", "plugins"])
 )
@@ -23,4 +26,4 @@ def list_command(kind: str | None, verbose: bool) -> None:
     from benchmark.api.catalog import load_catalog
     from benchmark.cli import listing
 
-    click.echo(listing.list_plugins(load_catalog(), kind, verbose), nl=False)
+    print_text(listing.list_plugins(load_catalog(), kind, verbose))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchmark.cli.command import command, finish
 from benchmark.cli.options import (
     combined,
     data_dir_option,
@@ -16,7 +16,7 @@ from benchmark.cli.options import (
     path_option,
     records_argument,
 )
-from benchmark.cli.output import print_left_out, print_report
+from benchmark.cli.output import print_left_out, print_line, print_message, print_report
 from benchmark.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 two_sides = combined(click.argument("first", metavar="A"), click.argument("second", metavar="B"))
 
 
-@click.command(name="compare")
+@command("compare")
 @two_sides
 @path_option("--out", default="runs", help="Folder or leaderboard in which A and B are searched.")
 @click.option("--all-metrics", is_flag=True, help="Compare all metrics, not only each evaluator's headline.")
@@ -53,7 +53,7 @@ def compare_command(first: str, second: str, out: Path, form: Format, **options:
     print_report(Results(source=out.expanduser()).compare(first, second, **options), form)
 
 
-@click.command(name="check")
+@command("check")
 @records_argument
 @click.option("--baseline", required=True, help="Leaderboard, .csv or .jsonl, or REV:FILE from git.")
 @click.option(
@@ -85,15 +85,15 @@ def check_command(out: Path, baseline: str, margin: float, update: bool, form: F
     from benchmark.results import Results
 
     if update:
-        click.echo(baselines.update_baseline(out, Path(baseline)))
+        print_line(baselines.update_baseline(out, Path(baseline)))
         return
     check = Results(source=out).check(baseline, margin)
     check_report.write_files(check, **files)
     print_report(check_report.check_report(check), form)
-    sys.exit(check.exit_code)
+    finish(check.exit_code)
 
 
-@click.command(name="explain")
+@command("explain")
 @two_sides
 @path_option("--out", default="runs", help="Folder in which A and B are searched.")
 @format_option
@@ -113,7 +113,7 @@ def explain_command(first: str, second: str, out: Path, form: Format) -> None:
     print_report(explanation_report(find_record(first, out), find_record(second, out)), form)
 
 
-@click.command(name="verify")
+@command("verify")
 @records_argument
 @click.option(
     "--sample", "count", type=click.IntRange(min=1), default=3, show_default=True, help="Number of cells to repeat."
@@ -133,7 +133,7 @@ def verify_command(out: Path, count: int, seed: int, form: Format, **options: An
       bench verify runs/ --sample 3
       bench verify results/digits.jsonl --sample 1 --seed 7
 
-    Exit codes: 0 all scores were reproduced, 1 a score differs or no cell could run.
+    Exit codes: 0 all scores were reproduced, 1 a score differs, 4 no cell could run.
     """
     import benchmark
     from benchmark.api.catalog import load_catalog
@@ -145,8 +145,10 @@ def verify_command(out: Path, count: int, seed: int, form: Format, **options: An
     verify_options = verify.VerifyOptions(**{**options, "data_dir": options["data_dir"].expanduser()})
     cells = []
     for cell in verify.verify(verify.sample(results.records, count, seed), verify_options, load_catalog()):
-        click.echo(f"{cell.verdict}: {cell.record.short_id}", err=True)
+        print_message(f"{cell.verdict}: {cell.record.short_id}")
         cells.append(cell)
     print_report(verify_report(cells), form)
     run = [cell for cell in cells if cell.verdict != "not run"]
-    sys.exit(ExitCode.OK if run and all(cell.holds for cell in run) else ExitCode.REGRESSED)
+    if not run:
+        finish(ExitCode.NOT_COMPARABLE)
+    finish(ExitCode.OK if all(cell.holds for cell in run) else ExitCode.REGRESSED)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchmark.cli.command import command
 from benchmark.cli.options import combined, data_dir_option, dataset_option, format_option, path_option
-from benchmark.cli.output import print_report
+from benchmark.cli.output import print_line, print_message, print_report
 
 if TYPE_CHECKING:
     from benchmark.analysis.frozen_cell import FrozenCell
@@ -33,7 +34,7 @@ split_option = click.option(
 )
 
 
-@click.command(name="features")
+@command("features")
 @cell_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write, .npz.")
 def features_command(output: Path, pool: Any, **options: Any) -> None:
@@ -50,10 +51,10 @@ def features_command(output: Path, pool: Any, **options: Any) -> None:
     from benchmark.analysis.frozen_cell import write_features
 
     shapes = write_features(_frozen_cell(options), output, pool=pool)
-    click.echo(f"{output}: {', '.join(f'{name} {shape}' for name, shape in shapes.items())}")
+    print_line(f"{output}: {', '.join(f'{name} {shape}' for name, shape in shapes.items())}")
 
 
-@click.command(name="neighbors")
+@command("neighbors")
 @cell_options
 @split_option
 @path_option("-o", "--output", default="neighbors.png", help="Image to write, .png.")
@@ -87,10 +88,10 @@ def neighbors_command(
     nearest = neighbors.find_neighbors(cell, queries, k=k, split=split, pool=pool)
     drawing.write(neighbors.draw(cell, nearest, split=split, pool=pool), output)
     print_report(neighbors.neighbor_report(cell, nearest, split=split, pool=pool), form)
-    click.echo(f"{output} written", err=True)
+    print_message(f"{output} written")
 
 
-@click.command(name="map")
+@command("map")
 @cell_options
 @split_option
 @path_option(
@@ -121,7 +122,7 @@ def map_command(
     projection.check_installed(method)
     cell = _frozen_cell(options)
     projected = projection.project(cell, method=method, seed=seed, split=split, pool=pool, sample=sample)
-    click.echo(f"{output}, {projection.write_map(projected, cell, output)}: {projected.conditions}")
+    print_line(f"{output}, {projection.write_map(projected, cell, output)}: {projected.conditions}")
 
 
 def _frozen_cell(options: dict[str, Any]) -> FrozenCell:

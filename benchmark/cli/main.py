@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import os
+import io
 import sys
-import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from benchmark import __version__
-from benchmark.errors import BenchError, ExitCode
+from benchmark.cli.command import exit_code_of
+from benchmark.cli.output import escape_unencodable, print_message
+from benchmark.errors import ExitCode
 
 COMMANDS = {
     "run": "benchmark.cli.run:run_command",
@@ -47,28 +48,34 @@ class _Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
-    def main(self, *args: Any, **kwargs: Any) -> Any:
+    def main(self, *args: Any, **settings: Any) -> NoReturn:
+        """Runs a command and ends the process with its exit code."""
+        code: int = ExitCode.INTERNAL  # also if an error cannot be printed for lack of memory
         try:
-            return super().main(*args, **kwargs)
-        except BenchError as error:
-            click.echo(f"bench: {error}", err=True)
-            sys.exit(error.exit_code)
-        except Exception as error:  # a bug in repbench
-            traceback.print_exc()
-            click.echo(f"bench: internal error: {type(error).__name__}: {error}", err=True)
-            click.echo("This is a bug in repbench. Please report it with the traceback above.", err=True)
-            sys.exit(ExitCode.INTERNAL)
+            code = self._run(*args, **settings)
+        finally:
+            sys.exit(code)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def _run(self, *args: Any, **settings: Any) -> int:
+        escape_unencodable()
         try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo("bench: interrupted; finished cells are kept. Run the same command again to resume.", err=True)
-            sys.exit(ExitCode.INTERRUPTED)
-        except BrokenPipeError:
-            # The reader closed the pipe (bench table | head). This is not an error, but click would exit with 1.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(ExitCode.OK)
+            return super().main(*args, **{**settings, "standalone_mode": False}) or ExitCode.OK
+        except click.UsageError as error:
+            print_message(_usage_text(error))
+            return ExitCode.USAGE
+        except click.Abort as error:  # Ctrl-C while the command line is read
+            return exit_code_of(error.__cause__ or error)
+        except SystemExit as error:  # shell completion
+            return ExitCode.USAGE if error.code else ExitCode.OK
+        except BaseException as error:
+            return exit_code_of(error)
+
+
+def _usage_text(error: click.UsageError) -> str:
+    """Click's message on an invalid command line, with the usage of the command."""
+    stream = io.StringIO()
+    error.show(stream)
+    return stream.getvalue().rstrip("\n")
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

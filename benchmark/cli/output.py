@@ -1,19 +1,55 @@
-"""Prints reports in every output format, and the records that are left out."""
+"""Prints reports in every output format, and messages. Text that is not ours is printed as visible characters."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import io
+import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
+from benchmark.errors import OutputError
+from benchmark.plain_text import visible
 from benchmark.reports.render import Format, render_report
 
 if TYPE_CHECKING:
     from benchmark.reports.table import Report
+
+
+def escape_unencodable() -> None:
+    """Lets standard output and error write what their encoding lacks as escapes, such as `\\xb1`, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def print_text(text: str) -> None:
+    """Prints a report to standard output.
+
+    Raises:
+        OutputError: standard output cannot be written, for example because the disk is full.
+    """
+    with _written(sys.stdout):
+        click.echo(text, nl=not text.endswith("\n"))
+
+
+def print_line(text: str) -> None:
+    """Prints a line to standard output, for example the name of a file that was written.
+
+    Raises:
+        OutputError: as of `print_text`.
+    """
+    print_text(visible(text))
+
+
+def print_message(text: str) -> None:
+    """Prints a message to standard error. If nobody can read it, it is dropped."""
+    with contextlib.suppress(OutputError), _written(sys.stderr):
+        click.echo(visible(text, keep="\n\t"), err=True)
 
 
 def print_report(report: Report, form: Format) -> None:
@@ -23,15 +59,41 @@ def print_report(report: Report, form: Format) -> None:
 
         from benchmark.reports.terminal import print_tables
 
-        print_tables(report.tables(), Console())
+        with _written(sys.stdout):
+            print_tables(report.tables(), Console())
     else:
-        click.echo(render_report(report, form), nl=False)
+        print_text(render_report(report, form))
 
 
 def print_left_out(problems: Iterable[str]) -> None:
     """Prints a line to standard error for each record that could not be read."""
     for problem in problems:
-        click.echo(f"bench: left out: {problem}", err=True)
+        print_message(f"bench: left out: {problem}")
+
+
+@contextlib.contextmanager
+def _written(stream: IO[str] | None) -> Iterator[None]:
+    """Ignores that the reader of a pipe has gone, as in `bench table | head`: the exit code stays that of the command.
+
+    Raises:
+        OutputError: the stream cannot be written for another reason.
+    """
+    try:
+        yield
+        if stream is not None:
+            stream.flush()
+    except BrokenPipeError:
+        _discard(stream)
+    except OSError as error:
+        _discard(stream)
+        raise OutputError(f"cannot print the report: {error.strerror}; records and files are complete") from error
+
+
+def _discard(stream: IO[str] | None) -> None:
+    """Sends what is still buffered, and what follows, to the null device. Python would fail to flush it at exit."""
+    if stream is not None:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextlib.contextmanager

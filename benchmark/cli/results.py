@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchmark.cli.command import command
 from benchmark.cli.options import format_option, path_option, records_argument
-from benchmark.cli.output import print_left_out, print_report, without_cycle_search
+from benchmark.cli.output import print_left_out, print_line, print_message, print_report, without_cycle_search
 from benchmark.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from benchmark.results import Results
 
 
-@click.command(name="table")
+@command("table")
 @records_argument
 @format_option
 @click.option(
@@ -87,7 +88,7 @@ def _report(results: Results, view: str, ties: Any) -> Report:
     return results.report(ties)
 
 
-@click.command(name="correlate")
+@command("correlate")
 @records_argument
 @click.option(
     "--min-cells",
@@ -115,7 +116,7 @@ def correlate_command(out: Path, min_cells: int, form: Format) -> None:
     print_report(correlate.correlation_report(correlate.correlations(columns, load_catalog(), min_cells)), form)
 
 
-@click.command(name="export")
+@command("export")
 @records_argument
 @path_option("--to", default="results", help="Folder of the leaderboards.")
 @click.option(
@@ -147,10 +148,10 @@ def export_command(out: Path, to: Path, form: str) -> None:
     catalog = load_catalog()
     for name, count in leaderboard.export(records, to).items():
         files = leaderboard_formats.write(to, name, formats, catalog)
-        click.echo(f"{', '.join(map(str, files))}: {count} cells added or replaced")
+        print_line(f"{', '.join(map(str, files))}: {count} cells added or replaced")
 
 
-@click.command(name="merge")
+@command("merge")
 @click.argument("sources", metavar="FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option(
     "--to",
@@ -180,4 +181,4 @@ def merge_command(sources: tuple[Path, ...], to: Path, prefer: str | None, form:
     print_left_out(merged.left_out)
     print_report(environment_report(merged.records), form)
     counts = f"{merged.copied} cells copied, {merged.kept} already there, {merged.duplicates} in several folders"
-    click.echo(f"{to}: {counts}", err=True)
+    print_message(f"{to}: {counts}")

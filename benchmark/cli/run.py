@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchmark.cli.command import command, finish
 from benchmark.cli.options import ITEMS, combined, data_dir_option, format_option, path_option, read_config
-from benchmark.cli.output import print_left_out, print_report, without_cycle_search
+from benchmark.cli.output import print_left_out, print_message, print_report, without_cycle_search
 from benchmark.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ where_options = combined(
 run_options = combined(what_options, where_options)
 
 
-@click.command(name="run")
+@command("run")
 @run_options
 @click.option("--dry-run", is_flag=True, help="List the cells with state and expected time, and stop.")
 @format_option
@@ -139,10 +139,10 @@ def run_command(dry_run: bool, form: Format, quiet: bool, verbose: bool, no_floo
     with _sigterm_interrupts():
         results = benchmark.run(**arguments, floors=not no_floors, quiet=quiet)
     _print_run(results, form, verbose)
-    sys.exit(ExitCode.FAILED_CELLS if results.failed or results.problems else ExitCode.OK)
+    finish(ExitCode.FAILED_CELLS if results.failed or results.problems else ExitCode.OK)
 
 
-@click.command(name="plan")
+@command("plan")
 @run_options
 @format_option
 def plan_command(form: Format, no_floors: bool, **arguments: Any) -> None:
@@ -157,7 +157,7 @@ def plan_command(form: Format, no_floors: bool, **arguments: Any) -> None:
     _print_plan(form, floors=not no_floors, **arguments)
 
 
-@click.command(name="status")
+@command("status")
 @click.argument("out", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("runs"))
 @format_option
 @without_cycle_search()
@@ -209,8 +209,8 @@ def _print_plan(form: Format, **arguments: Any) -> None:
 def _print_run(results: Results, form: Format, verbose: bool) -> None:
     if verbose:
         for outcome in results.failed:
-            click.echo(outcome.traceback or outcome.reason, err=True)
+            print_message(outcome.traceback or outcome.reason)
     if results.scores or results.missing:
         print_report(results.report(), form)
     for line in (*results.summary, *(f"bench: {problem}" for problem in results.problems)):
-        click.echo(line, err=True)
+        print_message(line)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchmark.cli.command import command
 from benchmark.cli.options import ITEMS, combined, data_dir_option, format_option, path_option
-from benchmark.cli.output import print_report
+from benchmark.cli.output import print_message, print_report
 
 if TYPE_CHECKING:
     from benchmark.reports.render import Format
@@ -85,7 +86,7 @@ how_options = combined(
 )
 
 
-@click.command(name="speed")
+@command("speed")
 @what_options
 @how_options
 @format_option
@@ -107,4 +108,4 @@ def speed_command(form: Format, to: Path, **options: Any) -> None:
 
     results = measure_speed(SpeedOptions(**options))
     print_report(speed_report(results), form)
-    click.echo(f"{append_csv(results, to)}: {len(results.measurements)} rows added", err=True)
+    print_message(f"{append_csv(results, to)}: {len(results.measurements)} rows added")

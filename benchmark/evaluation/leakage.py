@@ -18,6 +18,7 @@ from torch import Tensor
 from benchmark.api.cells import Json, ScoreRequest
 from benchmark.api.encoders import Layout, Pool
 from benchmark.api.evaluators import EvaluatorSpec
+from benchmark.errors import PLUGIN_ERRORS
 from benchmark.evaluation.evaluate import FeatureSource, LabeledImages, Subject, evaluate
 from benchmark.images import stratified_subset
 
@@ -82,7 +83,7 @@ def depends_on_test_labels(subject: Subject, request: ScoreRequest, spec: Evalua
 def _predictions(subject: Subject, request: ScoreRequest, spec: EvaluatorSpec, params: Any) -> Predictions | None:
     try:
         return dict(evaluate(subject, request, spec, params).predictions)
-    except Exception:  # plugin code: it may not support so few images, or these labels
+    except PLUGIN_ERRORS:  # plugin code: it may not support so few images, or these labels
         return None
 
 

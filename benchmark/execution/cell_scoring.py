@@ -11,7 +11,7 @@ from benchmark.api.cells import Json, ScoreRequest, State
 from benchmark.api.evaluators import EvaluatorSpec
 from benchmark.api.parameters import bind
 from benchmark.encoder import NormalizedEncoder
-from benchmark.errors import PluginError, UnsupportedError
+from benchmark.errors import PLUGIN_ERRORS, PluginError, UnsupportedError
 from benchmark.evaluation.cell_data import CellData
 from benchmark.evaluation.evaluate import Subject, evaluate
 from benchmark.evaluation.features import FrozenFeatures, frozen_features
@@ -87,7 +87,7 @@ def _score(run: CellRun, subject: Subject, features: FrozenFeatures, request: Sc
     except UnsupportedError as error:
         scoring.not_applicable.append({**request.key(), "reason": str(error)})
         return False
-    except (Exception, SystemExit) as error:  # plugin code: the other evaluators still run
+    except PLUGIN_ERRORS as error:  # plugin code: the other evaluators still run
         scoring.failures.append((run.progress.stage, error))
         return False
     scored = scores_of(request, spec, evaluation)

@@ -18,7 +18,7 @@ from benchmark.api.encoders import Layout
 from benchmark.api.identity import cell_id
 from benchmark.api.methods import Setting
 from benchmark.api.recipes import Recipe
-from benchmark.errors import BenchError, UnsupportedError
+from benchmark.errors import PLUGIN_ERRORS, BenchError, UnsupportedError
 from benchmark.execution.planned_recipe import RecipePlanner, check_overrides
 from benchmark.execution.request import Plan, PlannedCell, Request, Skip
 from benchmark.execution.selection import Selected, SelectedDataset, SelectedEvaluator, Skips, encoders_for, select
@@ -122,7 +122,7 @@ def _planned(shared: _Shared, combination: _Combination) -> list[PlannedCell] | 
         return combination.skip(str(error))
     except BenchError:
         raise
-    except Exception as error:  # plugin code: `layout`, `supports` or `recipe`
+    except PLUGIN_ERRORS as error:  # plugin code: `layout`, `supports` or `recipe`
         return combination.skip(f"a plugin raised {type(error).__name__}: {error}")
     taps, notes = _taps(request.taps, layout, method.spec.own_encoder is not None, encoder.item.label)
     if not taps:

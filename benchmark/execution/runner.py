@@ -16,7 +16,7 @@ from benchmark.api.catalog import Catalog
 from benchmark.api.cells import Cell, Job, Outcome
 from benchmark.api.executors import Executor, ExecutorContext, ExecutorSpec
 from benchmark.api.parameters import bind
-from benchmark.errors import BenchError, DataError, PluginError, RecordError, UsageError
+from benchmark.errors import PLUGIN_ERRORS, BenchError, DataError, PluginError, RecordError, UsageError
 from benchmark.execution.cell_record import cell_json, failure_json
 from benchmark.execution.cell_state import PendingCell
 from benchmark.execution.run_options import RunConfig
@@ -147,7 +147,7 @@ def _load_datasets(pending: Sequence[PendingCell], catalog: Catalog, data_dir: P
             spec.load(params, data_dir)
         except BenchError:
             raise
-        except Exception as error:  # plugin code
+        except PLUGIN_ERRORS as error:  # plugin code
             raise DataError(f"cannot load dataset '{item.label}': {type(error).__name__}: {error}") from error
 
 

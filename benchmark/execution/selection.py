@@ -18,7 +18,7 @@ from benchmark.api.grammar import Selection
 from benchmark.api.identity import dataset_json, plugin_json
 from benchmark.api.methods import MethodSpec
 from benchmark.api.parameters import as_dict, bind, label
-from benchmark.errors import BenchError, DataError, UsageError
+from benchmark.errors import PLUGIN_ERRORS, BenchError, DataError, UsageError
 from benchmark.execution.request import Request, Skip
 
 SMALLEST_SIDE = 8
@@ -117,7 +117,7 @@ def _select(
                 skips.setdefault(entry.spec.name, Skip(title=f"{kind} {entry.spec.name}", reason=str(error)))
             except BenchError:
                 raise
-            except Exception as error:  # plugin code: `identity` or `describe`
+            except PLUGIN_ERRORS as error:  # plugin code: `identity` or `describe`
                 provider = f"{entry.provider.distribution} {entry.provider.version}"
                 raise UsageError(
                     f"{kind} '{entry.spec.name}' of {provider} raised {type(error).__name__} during planning: {error}"

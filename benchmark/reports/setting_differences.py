@@ -10,7 +10,7 @@ from benchmark.api.grammar import parse_items
 from benchmark.api.methods import Published
 from benchmark.api.parameters import as_dict, as_typed, bind
 from benchmark.api.recipes import Recipe, with_epochs
-from benchmark.errors import UsageError
+from benchmark.errors import PLUGIN_ERRORS, UsageError
 from benchmark.records.record import Record, Score
 
 RECIPE_KEYS = (
@@ -151,7 +151,7 @@ def _is_vector(record: Record, score: Score, catalog: Catalog) -> bool:
     try:
         params = bind(spec.params, record.cell["encoder"]["params"], "the record's encoder")
         return bool(spec.layout(params, tuple(record.cell["image_shape"])).tap(score.tap).kind == "vector")
-    except Exception:  # plugin code; it can only save a remark
+    except PLUGIN_ERRORS:  # plugin code; it can only save a remark
         return False
 
 

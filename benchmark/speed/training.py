@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmark.api.catalog import Catalog
-from benchmark.errors import UsageError
+from benchmark.errors import PLUGIN_ERRORS, UsageError
 from benchmark.evaluation import trained_encoder
 from benchmark.execution import devices
 from benchmark.execution.request import Plan
@@ -73,7 +73,7 @@ def measure_trainings(
                 yield measure_training(training, limits)
                 if settings.processes > 1:
                     yield measure_concurrent(training, data_dir)
-            except Exception as error:  # plugin code, or out of memory: the other cells are measured nevertheless
+            except PLUGIN_ERRORS as error:  # plugin code, or out of memory: the other cells are measured nevertheless
                 yield [not_timed(title, f"{type(error).__name__}: {' '.join(str(error).split())}")]
 
 

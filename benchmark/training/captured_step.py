@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmark.api.methods import Batch
+from benchmark.errors import PLUGIN_ERRORS
 
 
 class CaptureError(Exception):
@@ -38,7 +39,7 @@ class CapturedStep:
         try:
             with torch.cuda.graph(self._graph):
                 step()
-        except Exception as error:  # plugin code; CUDA raises many kinds of errors while it records
+        except PLUGIN_ERRORS as error:  # plugin code; CUDA raises many kinds of errors while it records
             raise CaptureError(one_line(error)) from error
 
     def replay(self, *inputs: Tensor) -> None:

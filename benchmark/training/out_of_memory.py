@@ -12,6 +12,7 @@ import torch
 
 from benchmark.api.cells import Job, Outcome
 from benchmark.encoder import NormalizedEncoder
+from benchmark.errors import PLUGIN_ERRORS
 from benchmark.progress import silent
 from benchmark.training.loop import train
 from benchmark.training.memory import NO_LIMIT, free_memory
@@ -110,7 +111,7 @@ def batch_that_fits(failed: FailedTraining) -> int | None:
         _release_memory(failed.data)
         try:
             train(_trial(failed.task, batch), failed.data, failed.new_encoder(), silent)
-        except Exception as error:  # plugin code
+        except PLUGIN_ERRORS as error:  # plugin code
             if not is_out_of_memory(error):
                 return None
         else:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import click
@@ -14,8 +15,11 @@ from click.testing import CliRunner
 from command_line import assert_refused
 from conftest import Bench
 
+import benchmark
 from benchmark.cli import main as program
+from benchmark.cli.command import command as command_of
 from benchmark.cli.main import COMMANDS, main
+from benchmark.errors import ExitCode
 
 LIGHT = {"torch", "pandas", "sklearn", "faiss", "rich"}
 
@@ -83,17 +87,125 @@ def test_python_m_benchmark_is_bench(site: Path, tmp_path: Path) -> None:
     assert refused.stderr.startswith("bench: no method called 'mean_colour'")
 
 
-def test_internal_error_exits_with_70_a_message_and_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    @click.command()
+def faulty_command(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Adds a command `faulty` that raises an error."""
+
+    @command_of("faulty")
     def faulty() -> None:
-        raise ZeroDivisionError("no seed")
+        raise error
 
     monkeypatch.setattr(program, "faulty", faulty, raising=False)
     monkeypatch.setitem(COMMANDS, "faulty", "benchmark.cli.main:faulty")
+
+
+class _OwnBase(BaseException):
+    """An error that is no Exception."""
+
+
+class _WithoutTextError(Exception):
+    """An error whose text cannot be computed."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+class _Regressed(benchmark.BenchError):
+    """An error of a plugin that chooses the exit code of `bench check`."""
+
+    exit_code = ExitCode.REGRESSED
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(
+            ZeroDivisionError("no seed"),
+            EOFError(),
+            click.Abort(),
+            click.ClickException("no"),
+            click.exceptions.Exit(0),
+        ),
+        *(click.exceptions.Exit(1), SystemExit(), SystemExit(0), SystemExit(1), SystemExit("text"), RecursionError()),
+        *(MemoryError(), BrokenPipeError(32, "Broken pipe"), OSError(5, "I/O error"), GeneratorExit(), _OwnBase("x")),
+        *(
+            _WithoutTextError(),
+            DeprecationWarning("old"),
+            StopIteration(),
+            UnicodeEncodeError("ascii", "\xe4", 0, 1, "no"),
+        ),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_unexpected_error_exits_with_70_one_line_and_a_file_with_the_traceback(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException
+) -> None:
+    faulty_command(monkeypatch, error)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     result = CliRunner().invoke(main, ["faulty"])
-    assert result.exit_code == 70
-    assert "bench: internal error: ZeroDivisionError: no seed" in result.stderr
-    assert "Traceback" in result.stderr
+    assert result.exit_code == ExitCode.INTERNAL
+    (line,) = result.stderr.splitlines()
+    assert re.match(
+        rf"bench: internal error: \S*{type(error).__name__}.* in cli/test_main.py, line \d+; traceback", line
+    )
+    (file,) = tmp_path.glob("bench-error-*.txt")
+    assert str(file) in line
+    assert file.read_text().startswith("Traceback")
+    assert "Aborted" not in result.output
+
+
+ARGUMENTS = {
+    "run": ("--methods", "dim"),
+    "plan": ("--methods", "dim"),
+    "check": ("--baseline", "results/digits.csv"),
+    "compare": ("a", "b"),
+    "explain": ("a", "b"),
+    "merge": (".", "--to", "merged"),
+    "features": ("a", "-o", "features.npz"),
+    "neighbors": ("a",),
+    "map": ("a",),
+}
+"""Command -> the arguments that it requires."""
+
+
+@pytest.mark.parametrize(
+    "error", [EOFError(), SystemExit(0), SystemExit(1), BrokenPipeError(32, "Broken pipe")], ids=repr
+)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_exits_with_70_after_an_unexpected_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, error: BaseException
+) -> None:
+    def fails(**arguments: object) -> None:
+        raise error
+
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(command(name), "callback", fails)
+    result = CliRunner().invoke(main, [name, *ARGUMENTS.get(name, ())])
+    assert (result.exit_code, result.stderr.count("\n")) == (ExitCode.INTERNAL, 1), result.output
+    assert f"bench: internal error: {type(error).__name__}" in result.stderr
+
+
+def test_verbose_prints_the_traceback_of_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    faulty_command(monkeypatch, ZeroDivisionError("no seed"))
+    assert "Traceback" in CliRunner().invoke(main, ["faulty", "-v"]).stderr
+
+
+def test_error_of_a_plugin_cannot_choose_the_exit_code_of_a_regression(monkeypatch: pytest.MonkeyPatch) -> None:
+    faulty_command(monkeypatch, _Regressed("no"))
+    assert CliRunner().invoke(main, ["faulty"]).exit_code == ExitCode.INTERNAL
+
+
+def test_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    faulty_command(monkeypatch, KeyboardInterrupt())
+    result = CliRunner().invoke(main, ["faulty"])
+    assert (result.exit_code, result.stderr.count("\n")) == (ExitCode.INTERRUPTED, 1)
+
+
+def test_hidden_characters_of_an_error_text_are_shown_as_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    faulty_command(monkeypatch, benchmark.UsageError("\x1b[31mred\u202e\n::error::no"))
+    assert CliRunner().invoke(main, ["faulty"]).stderr == "bench: \\x1b[31mred\\u202e\n\\x3a:error::no\n"
 
 
 def test_closed_output_pipe_is_no_error(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def test_replan_rejects_a_record_of_another_version(runs: Path, bench: Bench) ->
     (cell, _) = verified(runs)
     assert (cell.verdict, cell.holds) == ("not run", False)
     assert "another version, which gives other numbers: method version 7, installed 1" in cell.reason
-    assert bench("verify", "runs").exit_code == 1, "no score was confirmed"
+    assert bench("verify", "runs").exit_code == 4, "no score was confirmed"
 
 
 def test_replan_rejects_settings_that_give_another_id(runs: Path) -> None:
@@ -40,12 +40,12 @@ def test_replan_needs_the_path_of_a_folder_dataset_and_checks_its_contents(bench
     result = bench(*words, *how)
     assert result.exit_code == 0, result.output
     result = bench("verify", "runs")
-    assert (result.exit_code, "not run" in result.output) == (1, True)
+    assert (result.exit_code, "not run" in result.output) == (4, True)
     result = bench("verify", "runs", "--dataset", dataset)
     assert result.exit_code == 0, result.output
     next((photos / "train" / "blue").iterdir()).unlink()
     result = bench("verify", "runs", "--dataset", dataset)
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert "havechangedsincethetraining" in "".join(result.output.split())
 
 
