@@ -7,6 +7,7 @@ has died is removed by the next run.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -61,7 +62,7 @@ class RunFile:
 def announce(out: Path, slots: int, cells: Sequence[QueuedCell]) -> Iterator[None]:
     """Keeps the file of this process inside the block. If it cannot be written, the run continues without it."""
     run = RunFile(owner=current_process(), since=time.time(), slots=slots, cells=tuple(cells))
-    path = _path(out, run.owner)
+    path = out / RUNS / _file_name(run.owner)
     _remove_dead(out)
     try:
         _write(path, json.dumps(msgspec.to_builtins(run)).encode())
@@ -78,8 +79,10 @@ def read_runs(out: Path) -> list[RunFile]:
     return sorted((run for run in runs if run is not None), key=lambda run: run.since)
 
 
-def _path(out: Path, owner: Owner) -> Path:
-    return out / RUNS / f"{owner.host}-{owner.pid}.json"
+def _file_name(owner: Owner) -> str:
+    """Containers may share a host name and the numbers of their processes."""
+    unique = hashlib.sha256(repr(owner).encode()).hexdigest()[:8]
+    return f"{owner.host}-{owner.pid}-{unique}.json"
 
 
 def _write(path: Path, text: bytes) -> None:
@@ -99,7 +102,8 @@ def _read(path: Path) -> RunFile | None:
 
 def _remove_dead(out: Path) -> None:
     """Removes the files of processes of this machine that have died."""
-    for run in read_runs(out):
-        if run.owner.is_gone():
+    for path in (out / RUNS).glob("*.json"):
+        run = _read(path)
+        if run is not None and run.owner.seems_gone():
             with contextlib.suppress(OSError):
-                _path(out, run.owner).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)

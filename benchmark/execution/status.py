@@ -77,7 +77,7 @@ class Status:
 def read_status(out: Path) -> Status:
     """The status of an output folder now."""
     runs = read_runs(out)
-    alive = [run for run in runs if not run.owner.is_gone()]
+    alive = [run for run in runs if not run.owner.seems_gone()]
     queued = {cell.folder: cell for run in alive for cell in run.cells}
     columns, problems = index.read(out)
     summaries = {summary.folder: summary for summary in columns.summaries}
@@ -117,7 +117,7 @@ def _running(
         lock = read_lock(out / name)
         if lock is None:
             continue
-        gone, summary = bool(lock.owner.is_gone()), summaries.get(name)
+        gone, summary = lock.owner.seems_gone(), summaries.get(name)
         if gone and summary is not None and summary.state == "done":
             continue  # killed between writing the record and releasing the lock: the cell is complete
         expected = queued[name].seconds if name in queued else None

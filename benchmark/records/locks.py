@@ -1,8 +1,12 @@
 """Locks on cells, with an owner and a heartbeat, so that several runs may share an output folder.
 
 A lock is a small file beside the record, written atomically and renewed every few seconds with the cell's progress. A lock
-is abandoned if its owner died: on this machine the process is checked; on another machine the heartbeat must not change
-for a whole lease while it is observed. The clocks of machines are never compared.
+is abandoned if its owner died: on this machine the process is checked; on another machine or in another container the
+heartbeat must not change for a whole lease while it is observed. The clocks of machines are never compared.
+
+A process that was suspended for longer than a lease may resume after another one has taken its lock. It cannot write into the
+cell's folder any more: the lock is compared just before each rename, and taking a lock deletes the temporary files of the
+previous owner, so that a rename that was already decided fails.
 """
 
 from __future__ import annotations
@@ -16,19 +20,20 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import msgspec
 
 from benchmark.api.cells import Json
 from benchmark.errors import BenchError, ExitCode, RecordError
 from benchmark.progress import Event, Reporter
-from benchmark.records.atomic import replaced
+from benchmark.records.atomic import reason, remove_temporary, replaced
+from benchmark.records.guard import exclusive
 
 LOCK = "lock.json"
-GUARD = ".guard"
 HEARTBEAT_SECONDS = 5.0
 """Time between two heartbeats."""
 MAX_PID = 2**31
@@ -53,14 +58,31 @@ class Owner:
     boot: str
     """Boot id of the machine; empty if unknown."""
 
+    namespace: str = ""
+    """The PID namespace in which `pid` is valid, which containers have of their own; empty if unknown."""
+
     def is_gone(self) -> bool | None:
-        """Whether the process has ended; None if it is on another machine."""
-        current = current_process()
-        if self.host != current.host:
+        """Whether the process has ended; None if that cannot be seen from here: its heartbeat then decides.
+
+        Machines and containers may have the same host name, so a process is only looked up after the same boot and in the
+        same PID namespace.
+        """
+        here = current_process()
+        if (self.host, self.boot) != (here.host, here.boot):
             return None
-        if self.boot != current.boot:
+        if self.namespace and here.namespace and self.namespace != here.namespace:
+            return None
+        if not is_running(self.pid):
             return True
-        return not is_running(self.pid) or _start_time(self.pid) != self.started
+        started = _start_time(self.pid)
+        if not started and self.started:
+            return None  # processes of other users may be hidden
+        return started != self.started
+
+    def seems_gone(self) -> bool:
+        """Whether the process has ended, or ran before a machine of this name was started again: for displays only."""
+        here = current_process()
+        return self.is_gone() is True or (self.host == here.host and self.boot != here.boot)
 
 
 def current_process() -> Owner:
@@ -70,10 +92,12 @@ def current_process() -> Owner:
 
 def process(pid: int) -> Owner:
     """A running process of this machine."""
-    boot = ""
+    boot = namespace = ""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return Owner(host=socket.gethostname(), pid=pid, started=_start_time(pid), boot=boot)
+    with contextlib.suppress(OSError):
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    return Owner(host=socket.gethostname(), pid=pid, started=_start_time(pid), boot=boot, namespace=namespace)
 
 
 def _start_time(pid: int) -> str:
@@ -122,11 +146,29 @@ class LockInfo:
 
 
 def read_lock(folder: Path) -> LockInfo | None:
-    """The lock of a cell; None if there is none or it is damaged."""
+    """The lock of a cell; None if there is none, or it is damaged or cannot be read."""
+    try:
+        return readable_lock(folder)
+    except RecordError:
+        return None
+
+
+def readable_lock(folder: Path) -> LockInfo | None:
+    """The lock of a cell; None if there is none or it is damaged.
+
+    Raises:
+        RecordError: it cannot be read, so that nothing is known about it; or the cell's folder does not exist.
+    """
     try:
         body = msgspec.json.decode((folder / LOCK).read_bytes())
         lock_info = msgspec.convert(body, LockInfo)
-    except (OSError, ValueError, UnicodeDecodeError):
+    except FileNotFoundError:
+        if folder.is_dir():
+            return None
+        raise RecordError(f"the folder {folder} does not exist any more: it was removed or renamed") from None
+    except OSError as error:
+        raise RecordError(f"cannot read the lock {folder / LOCK}: {error.strerror or error}") from error
+    except (ValueError, UnicodeDecodeError):
         return None
     known = body.keys() <= LockInfo.__dataclass_fields__.keys()
     return lock_info if known and 0 < lock_info.owner.pid < MAX_PID else None
@@ -206,13 +248,54 @@ class CellLock:
 
         Raises:
             LostLockError: another run took over the cell.
+            RecordError: the lock cannot be read.
         """
-        if self.lost or not self._is_ours():
-            self.lost = True
-            raise LostLockError(
-                f"lost the lock on {self._folder.name}: another run took over this cell, because this process sent no "
-                "heartbeat (was it suspended?). The other run's results are kept"
-            )
+        lock_info = None if self.lost else readable_lock(self._folder)
+        if lock_info is not None and lock_info.token == self._info.token:
+            return
+        self.lost = True
+        raise LostLockError(
+            f"lost the lock on {self._folder.name}: another run took over this cell, because this process sent no "
+            "heartbeat (was it suspended?), or the lock was deleted. Nothing was written since; the other run's results "
+            "are kept"
+        )
+
+    def check_progress(self) -> None:
+        """Check without reading a file whether the last heartbeat still had the lock.
+
+        Raises:
+            LostLockError: another run took over the cell.
+        """
+        if self.lost:
+            self.check()
+
+    def replaced(self, path: Path, *, synced: bool = True) -> AbstractContextManager[BinaryIO]:
+        """`atomic.replaced` for a file in the cell's folder, which is not replaced if the lock was lost.
+
+        Raises:
+            LostLockError: another run took over the cell; the file is unchanged.
+            RecordError: the file cannot be written.
+        """
+        return self._replaced(path, synced)
+
+    @contextlib.contextmanager
+    def _replaced(self, path: Path, synced: bool) -> Iterator[BinaryIO]:
+        self.check()  # creates no folder that was removed
+        try:
+            with replaced(path, synced=synced, check=self.check) as file:
+                yield file
+        except RecordError:
+            self.check()  # the next owner deletes temporary files
+            raise
+
+    def remove(self, path: Path) -> None:
+        """Removes a file in the cell's folder, if it exists.
+
+        Raises:
+            LostLockError: another run took over the cell; the file is unchanged.
+        """
+        self.check()
+        path.unlink(missing_ok=True)
 
     def release(self) -> None:
         """Release the lock."""
@@ -230,7 +313,8 @@ class CellLock:
         while not self._end.wait(self._heartbeat_seconds):
             # If another run took the lock meanwhile, it must not be overwritten.
             with contextlib.suppress(BenchError, OSError), exclusive(self._folder.parent):
-                if not self._is_ours():
+                lock_info = readable_lock(self._folder)
+                if lock_info is None or lock_info.token != self._info.token:
                     self.lost = True
                 else:
                     with self._mutex:
@@ -265,21 +349,22 @@ def acquire(
         heartbeat_seconds: see `CellLock`.
 
     Raises:
-        RecordError: the folder cannot be written.
+        RecordError: the folder cannot be written, or its lock cannot be read.
     """
     monitor = monitor or LeaseMonitor()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RecordError(f"{folder} cannot be written: {error.strerror or error}. Choose another --out") from error
+        raise RecordError(f"{folder} cannot be written: {reason(error)}. Choose another --out") from error
     with exclusive(folder.parent):
-        other = read_lock(folder)
+        other = readable_lock(folder)
         if other is not None and other.token != abandoned_token and not monitor.is_abandoned(other):
             return None
         lock_info = LockInfo(
             owner=current_process(), token=uuid.uuid4().hex, heartbeat=0, title=title, device=device, since=time.time()
         )
         _write(folder, lock_info)
+        remove_temporary(folder)
     return CellLock(folder, lock_info, on_lost, heartbeat_seconds)
 
 
@@ -296,22 +381,3 @@ def _write(folder: Path, lock_info: LockInfo) -> None:
     body["values"] = {key: float(value) for key, value in lock_info.values.items() if abs(value) < float("inf")}
     with replaced(folder / LOCK, synced=False) as file:
         file.write(json.dumps(body).encode())
-
-
-@contextlib.contextmanager
-def exclusive(out: Path) -> Iterator[None]:
-    """Lets only one process at a time enter the block for an output folder. No effect without fcntl (Windows)."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    try:
-        handle: Any = (out / GUARD).open("a")
-    except OSError as error:
-        raise RecordError(f"{out} cannot be written: {error.strerror or error}. Choose another --out") from error
-    with handle:
-        # Without support of the file system, runs that share a folder may take the same cell, as on Windows.
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

@@ -107,7 +107,7 @@ def _read_cells(folders: Sequence[Path]) -> tuple[dict[str, list[Record]], list[
 def _is_locked(record: Record) -> bool:
     """Whether a run works on the cell. A lock of another machine counts, because its process cannot be checked."""
     lock_info = locks.read_lock(Path(record.folder))
-    return lock_info is not None and lock_info.owner.is_gone() is not True
+    return lock_info is not None and not lock_info.owner.seems_gone()
 
 
 def _choose(cells: Mapping[str, Sequence[Record]], prefer: str | None) -> list[Record]:

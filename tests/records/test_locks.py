@@ -174,8 +174,37 @@ def test_process_with_a_reused_number_is_not_the_owner(folder: Path) -> None:
     taken(folder).release()
 
 
-def test_process_of_an_earlier_boot_is_gone(folder: Path) -> None:
-    other_lock(folder, dataclasses.replace(current_process(), boot="00000000-0000-0000-0000-000000000000"))
+OTHERS = {
+    "earlier boot, or another machine of that name": {"boot": "00000000-0000-0000-0000-000000000000"},
+    "container of that name": {"namespace": "pid:[1]"},
+    "container with the same process number, which has ended here": {"namespace": "pid:[1]", "started": "1"},
+}
+
+
+@pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS.keys())
+def test_lock_of_a_process_that_cannot_be_seen_from_here_is_kept_for_a_lease(
+    folder: Path, changes: dict[str, str]
+) -> None:
+    clock = Clock()
+    monitor = LeaseMonitor(clock=clock)
+    other_lock(folder, dataclasses.replace(current_process(), **changes))
+    assert acquire(folder, "mean", "cpu", monitor=monitor) is None
+    clock.now += LEASE_SECONDS - 0.1
+    assert acquire(folder, "mean", "cpu", monitor=monitor) is None
+    clock.now += 0.1
+    taken(folder, monitor=monitor).release()
+
+
+def test_process_of_an_earlier_boot_seems_gone_in_displays() -> None:
+    assert dataclasses.replace(current_process(), boot="00000000-0000-0000-0000-000000000000").seems_gone()
+    assert not dataclasses.replace(current_process(), namespace="pid:[1]").seems_gone()
+    assert not current_process().seems_gone()
+
+
+def test_lock_of_an_earlier_version_is_compared_by_process_number(folder: Path) -> None:
+    other_lock(folder, dataclasses.replace(process(os.getppid()), namespace=""))
+    assert acquire(folder, "mean", "cpu") is None
+    other_lock(folder, dataclasses.replace(dead(), namespace=""))
     taken(folder).release()
 
 
