@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +30,6 @@ from benchmark.execution.devices import threads
 from benchmark.progress import Event, Reporter, silent
 from benchmark.records import locks
 from benchmark.records.record import Record
-from benchmark.records.record_files import SchemaError
 from benchmark.training import checkpoints, out_of_memory
 from benchmark.training.memory import fits_in_memory
 from benchmark.training.stop import StopRequest
@@ -67,11 +68,37 @@ def run_cell(
     if lock is None:
         return Outcome(cell_id=job.cell.id, folder=job.folder, state="elsewhere", seconds=0.0)
     try:
-        run = _new_run(job, device, lock.record_progress(reporter), catalog or load_catalog(), lock, stop)
-        outcome = _run_locked(run, started)
+        run = _new_run(job, device, _until_lost(lock, reporter), catalog or load_catalog(), lock, stop)
+        with _working_directory_kept():
+            outcome = _run_locked(run, started)
     finally:
         lock.release()
     return _finished(outcome, job, reporter)
+
+
+def _until_lost(lock: locks.CellLock, reporter: Reporter) -> Reporter:
+    """A reporter that stores progress in the lock, and ends a cell that another run has taken over."""
+    record = lock.record_progress(reporter)
+
+    def report(event: Event) -> None:
+        lock.check_progress()
+        record(event)
+
+    return report
+
+
+@contextlib.contextmanager
+def _working_directory_kept() -> Iterator[None]:
+    """A plugin that changes the working directory changes it for its own cell only."""
+    try:
+        before = os.getcwd()  # noqa: PTH109  # the same without a Path
+    except OSError:  # it was deleted
+        before = ""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.chdir(before or ".")
 
 
 def _new_run(
@@ -104,14 +131,15 @@ def _run_locked(run: CellRun, started: float) -> Outcome:
         raise
     except locks.LostLockError as error:
         return _outcome(run.job, "elsewhere", started, str(error))
-    except (Exception, SystemExit) as error:  # plugin code
+    except BaseException as error:  # plugin code may raise anything
         reason, trace = sentence(error), traceback.format_exc()
         cause: Cause = "memory" if out_of_memory.is_out_of_memory(error) else ""
         if cause:
             traceback.clear_frames(error.__traceback__)  # its frames hold the tensors that filled the memory
             reason += out_of_memory.memory_report(run.device, run.progress.training, exclusive=run.job.exclusive)
         _write_failure(run, "failed", reason, trace)
-        return _outcome(run.job, "failed", started, reason, trace, cause)
+        state: Literal["failed", "elsewhere"] = "elsewhere" if run.folder.lock.lost else "failed"
+        return _outcome(run.job, state, started, reason, trace, cause)
 
 
 def _run_stages(run: CellRun) -> Record:
@@ -130,7 +158,7 @@ def _run_stages(run: CellRun) -> Record:
         fits=lambda size: fits_in_memory(size, run.device),
     )
     if stored is not None and stored.trained:
-        encoder, record = read_trained_encoder(run, data), stored
+        encoder, record = read_trained_encoder(run, stored, data), stored
     else:
         run.progress.enter("train")
         encoder, record = train_cell(run, data)
@@ -143,8 +171,8 @@ def _write_failure(run: CellRun, state: State, reason: str, trace: str) -> None:
     try:
         run.folder.lock.check()
         stored = run.stored_record()
-    except (locks.LostLockError, SchemaError):
-        return  # another run's folder, or another version's record: it must not change
+    except (BenchError, OSError):
+        return  # another run's folder, or another version's record, must not change; or nothing can be written
     run.folder.append_log(f"{state} in '{run.progress.stage}': {reason}\n{trace}")
     failure = failure_json(run.progress.stage, reason, trace)
     if stored is None:
@@ -153,7 +181,7 @@ def _write_failure(run: CellRun, state: State, reason: str, trace: str) -> None:
         )
     else:
         record = dataclasses.replace(stored, state="done" if stored.state == "done" else state, failure=failure)
-    with contextlib.suppress(RecordError):  # the disk may be full; the outcome has the reason
+    with contextlib.suppress(RecordError, locks.LostLockError):  # the disk may be full; the outcome has the reason
         run.folder.write_record(record)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,11 @@ from torch import nn
 
 from benchmark.errors import RecordError
 from benchmark.execution.provenance import now
-from benchmark.records.atomic import replaced
 from benchmark.records.locks import CellLock
 from benchmark.records.outcomes import read_predictions
 from benchmark.records.record import CHECKPOINT, CURVE, LOG, MODEL, PREDICTIONS, Record
 from benchmark.records.record_files import write_record
+from benchmark.records.weights_file import checksum_of
 from benchmark.training.task import EpochLosses
 
 
@@ -38,11 +39,19 @@ class CellFolder:
         return self.path / CHECKPOINT
 
     def write_record(self, record: Record) -> None:
-        """Replaces the record. The caller has checked the lock."""
-        write_record(self.path, record)
+        """Replaces the record.
 
-    def write_trained(self, encoder: nn.Module, curve: Sequence[EpochLosses], record: Record) -> None:
+        Raises:
+            LostLockError: another run took over the cell; nothing was written.
+            RecordError: the folder cannot be written.
+        """
+        write_record(self.path, record, self.lock.replaced)
+
+    def write_trained(self, encoder: nn.Module, curve: Sequence[EpochLosses], record: Record) -> Record:
         """Writes weights and losses by epoch, then the record that refers to them; removes the checkpoint.
+
+        Returns:
+            The record, with the checksum of the weights file.
 
         Raises:
             LostLockError: another run took over the cell; nothing was written.
@@ -50,12 +59,15 @@ class CellFolder:
         """
         self.lock.check()
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
-        with replaced(self.path / MODEL) as file:
-            file.write(safetensors.torch.save(weights))
-        with replaced(self.path / CURVE) as file:
+        body = safetensors.torch.save(weights)
+        written = dataclasses.replace(record, checks={**record.checks, "model_file": checksum_of(body)})
+        with self.lock.replaced(self.path / MODEL) as file:
+            file.write(body)
+        with self.lock.replaced(self.path / CURVE) as file:
             file.write(_curve_csv(curve).encode())
-        self.write_record(record)
-        self.checkpoint.unlink(missing_ok=True)
+        self.write_record(written)
+        self.lock.remove(self.checkpoint)
+        return written
 
     def write_scores(self, arrays: Mapping[str, Any], record: Record) -> None:
         """Writes outcomes and predictions of each image, then the record that refers to them.
@@ -65,7 +77,7 @@ class CellFolder:
             RecordError: the folder cannot be written.
         """
         self.lock.check()
-        with replaced(self.path / PREDICTIONS) as file:
+        with self.lock.replaced(self.path / PREDICTIONS) as file:
             np.savez_compressed(file, **arrays)
         self.write_record(record)
 
@@ -80,8 +92,11 @@ class CellFolder:
         return read_predictions(self.path)
 
     def append_log(self, text: str) -> None:
-        """Adds a line to log.txt, as far as the disk allows."""
-        with contextlib.suppress(OSError), (self.path / LOG).open("a", encoding="utf-8") as log:
+        """Adds a line to log.txt, as far as the disk allows. The caller has checked the lock."""
+        with (
+            contextlib.suppress(OSError),
+            (self.path / LOG).open("a", encoding="utf-8", errors="backslashreplace") as log,
+        ):
             log.write(f"{now()} {text}\n")
 
 

@@ -14,7 +14,8 @@ from benchmark.api.parameters import bind
 from benchmark.encoder import NormalizedEncoder
 from benchmark.evaluation import overlap
 from benchmark.evaluation.cell_data import CellData
-from benchmark.evaluation.trained_encoder import load_weights, new_encoder
+from benchmark.evaluation.features import state_checksum
+from benchmark.evaluation.trained_encoder import UNVERIFIED, load_weights, new_encoder
 from benchmark.execution.cell_record import cell_json
 from benchmark.execution.cell_run import CellRun
 from benchmark.records.record import Record
@@ -34,18 +35,18 @@ def train_cell(run: CellRun, data: CellData) -> tuple[NormalizedEncoder, Record]
     trained = train(task, training_data, encoder, run.progress.reporter)
     run.progress.training = None
     record = _trained_record(run, spec, trained, data)
-    run.folder.write_trained(trained.encoder, trained.curve, record)
-    return trained.encoder, record
+    return trained.encoder, run.folder.write_trained(trained.encoder, trained.curve, record)
 
 
-def read_trained_encoder(run: CellRun, data: CellData) -> NormalizedEncoder:
-    """The encoder that an earlier run trained.
+def read_trained_encoder(run: CellRun, record: Record, data: CellData) -> NormalizedEncoder:
+    """The encoder that an earlier run trained, whose record is passed.
 
     Raises:
-        RecordError: its weights cannot be read.
+        RecordError: its weights cannot be read, or are not those that were trained.
     """
     encoder = _untrained_encoder(run, data)
-    load_weights(encoder, run.folder.path)
+    if not load_weights(encoder, record):
+        run.progress.note(UNVERIFIED)
     return encoder
 
 
@@ -82,6 +83,7 @@ def _task(run: CellRun, spec: MethodSpec) -> TrainingTask:
         seed=cell.seed,
         title=cell.title,
         checkpoint=run.folder.checkpoint,
+        replace=run.folder.lock.replaced,
         checkpoint_seconds=job.checkpoint_seconds,
         checkpoint_epochs=job.checkpoint_epochs,
         checkpoint_key=run.checkpoint_key,
@@ -112,6 +114,7 @@ def _trained_record(run: CellRun, spec: MethodSpec, trained: Trained, data: Cell
         provenance=run.provenance(),
         checks={
             "trained": True,
+            "encoder_sha256": state_checksum(trained.encoder),
             "failed_to_learn": trained.failed_to_learn,
             "trivial_losses": dict(trained.trivial),
             **_leakage_checks(run, spec, trained, data),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmark.errors import RecordError
 from benchmark.records.atomic import replaced
+from benchmark.records.locks import CellLock
 from benchmark.records.record import CHECKPOINT, CURVE, LOG, MODEL, OUTPUT, PREDICTIONS, RECORD
 
 NAMES = (
@@ -27,10 +28,16 @@ def pack(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-def unpack(packed: bytes, folder: Path) -> None:
+def unpack(packed: bytes, folder: Path, lock: CellLock | None = None) -> None:
     """Write the files of an archive into a folder, each atomically, the record last. Other files in `NAMES` are deleted.
 
+    Args:
+        packed: what `pack` returned.
+        folder: the cell's.
+        lock: held on the cell; None if no other process knows the folder.
+
     Raises:
+        LostLockError: another run took over the cell.
         RecordError: the archive is damaged, and the folder is unchanged; or the folder cannot be written.
     """
     try:
@@ -42,8 +49,10 @@ def unpack(packed: bytes, folder: Path) -> None:
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise RecordError(f"the archive of {folder.name} is damaged ({error}); run the cell again") from error
     for name, body in contents.items():
-        with replaced(folder / name) as file:
+        with (replaced if lock is None else lock.replaced)(folder / name) as file:
             file.write(body)
     for name in NAMES:
         if name not in contents:
+            if lock is not None:
+                lock.check()
             (folder / name).unlink(missing_ok=True)

@@ -12,11 +12,14 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from benchmark.errors import RecordError
 
+Replace = Callable[[Path], AbstractContextManager[BinaryIO]]
+"""Opens a file that replaces another one when the block ends: `replaced`, or that method of a lock."""
 TEMPORARY = re.compile(r"\..+-[a-z0-9_]{8}")
 """Names of temporary files: `.record.json-1a2b3c4d`."""
 DISK_FULL = {

@@ -160,7 +160,7 @@ def readable_lock(folder: Path) -> LockInfo | None:
         RecordError: it cannot be read, so that nothing is known about it; or the cell's folder does not exist.
     """
     try:
-        body = msgspec.json.decode((folder / LOCK).read_bytes())
+        body = json.loads((folder / LOCK).read_bytes())  # unlike msgspec, it reads surrogates in titles
         lock_info = msgspec.convert(body, LockInfo)
     except FileNotFoundError:
         if folder.is_dir():
@@ -168,7 +168,7 @@ def readable_lock(folder: Path) -> LockInfo | None:
         raise RecordError(f"the folder {folder} does not exist any more: it was removed or renamed") from None
     except OSError as error:
         raise RecordError(f"cannot read the lock {folder / LOCK}: {error.strerror or error}") from error
-    except (ValueError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return None
     known = body.keys() <= LockInfo.__dataclass_fields__.keys()
     return lock_info if known and 0 < lock_info.owner.pid < MAX_PID else None

@@ -16,7 +16,7 @@ import msgspec
 
 from benchmark.api.cells import Json
 from benchmark.errors import RecordError
-from benchmark.records.atomic import replaced
+from benchmark.records.atomic import Replace, replaced
 from benchmark.records.record import KINDS, RECORD, SCHEMA_VERSION, Record
 from benchmark.records.upgrade import upgrade
 
@@ -37,8 +37,13 @@ def as_json(record: Record) -> Json:
     return body
 
 
-def write_record(folder: Path, record: Record) -> None:
+def write_record(folder: Path, record: Record, replace: Replace = replaced) -> None:
     """Write record.json into a folder, atomically.
+
+    Args:
+        folder: the cell's.
+        record: its record.
+        replace: how the file is opened.
 
     Raises:
         RecordError: the folder cannot be written, or the record holds NaN, infinity or an object.
@@ -48,7 +53,7 @@ def write_record(folder: Path, record: Record) -> None:
     except (TypeError, ValueError) as error:
         bad = [f"{s.metric} of {s.evaluator} at {s.tap} is {s.value}" for s in record.scores if not isfinite(s.value)]
         raise RecordError(f"{folder / RECORD} cannot be written: {'; '.join(bad) or error}") from error
-    with replaced(folder / RECORD) as file:
+    with replace(folder / RECORD) as file:
         file.write(text.encode())
 
 

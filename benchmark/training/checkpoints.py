@@ -1,4 +1,6 @@
-"""Save the state of a training and restore it exactly. A checkpoint is one file, written atomically, read without pickle."""
+"""Save the state of a training and restore it exactly. A checkpoint is one file, written atomically, read without
+pickle, and only if its checksum is right.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from benchmark.records.atomic import replaced
+from benchmark.training.checkpoint_file import read_state, write_state
 from benchmark.training.optimizer import move_rates_to
 from benchmark.training.step import TrainingStep
 from benchmark.training.task import EpochLosses, TrainingPosition
@@ -61,21 +63,22 @@ class CheckpointInterval:
         self._last = self._clock()
 
 
-def save(path: Path, key: str, checkpoint: Checkpoint, step: TrainingStep, optimizer: Optimizer) -> None:
-    """Writes a checkpoint. The earlier one is kept until the new one is complete.
+def save(checkpoint: Checkpoint, step: TrainingStep, optimizer: Optimizer) -> None:
+    """Writes the checkpoint of a task, if it names a file. The earlier one is kept until the new one is complete.
 
     Args:
-        path: the file.
-        key: cell id and versions; needed to resume.
         checkpoint: position, time and losses.
-        step: the method, whose weights are saved.
+        step: the method, whose weights are saved, and its task.
         optimizer: its state is saved.
 
     Raises:
         RecordError: the file cannot be written.
     """
+    task = step.task
+    if task.checkpoint is None:
+        return
     state: dict[str, Any] = {
-        "key": key,
+        "key": task.checkpoint_key,
         "threads": torch.get_num_threads(),
         "epoch": checkpoint.position.epoch,
         "step": checkpoint.position.step,
@@ -86,8 +89,7 @@ def save(path: Path, key: str, checkpoint: Checkpoint, step: TrainingStep, optim
     }
     if checkpoint.position.step:
         state |= {"generators": checkpoint.generators, "sums": checkpoint.sums}
-    with replaced(path) as file:
-        torch.save(state, file)
+    write_state(task.checkpoint, state, task.replace)
 
 
 def restore(path: Path, key: str, step: TrainingStep, optimizer: Optimizer) -> Checkpoint:
@@ -103,7 +105,7 @@ def restore(path: Path, key: str, step: TrainingStep, optimizer: Optimizer) -> C
         CheckpointError: the file is damaged, has another key or does not fit the method. The method is unchanged.
     """
     try:
-        state = torch.load(path, map_location=step.device, weights_only=True)
+        state = read_state(path, step.device)
         if state["key"] == key:
             return _load(state, step, optimizer)
     except Exception as error:  # torch raises many kinds of errors for a damaged file
@@ -137,8 +139,7 @@ def _shapes(state: Mapping[str, Any]) -> dict[str, object]:
 def threads_of(path: Path, key: str) -> int | None:
     """Number of threads of the training that wrote a checkpoint; None if there is no checkpoint with this key."""
     try:
-        # Mapped: the weights are not read.
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        state = read_state(path, torch.device("cpu"))
         return int(state["threads"]) if state["key"] == key else None
     except Exception:  # the file is missing or damaged; the training reports that
         return None

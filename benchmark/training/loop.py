@@ -202,9 +202,7 @@ class Loop:
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
     def _save(self, optimizer: Optimizer, position: TrainingPosition) -> None:
-        path, step = self.task.checkpoint, self.step
-        if path is None:
-            return
+        step = self.step
         middle = position.step > 0
         checkpoint = Checkpoint(
             position=position,
@@ -213,7 +211,7 @@ class Loop:
             generators=generator_states(step.generator, step.device) if middle else None,
             sums=step.sums.state() if middle else None,
         )
-        checkpoints.save(path, self.task.checkpoint_key, checkpoint, step, optimizer)
+        checkpoints.save(checkpoint, step, optimizer)
         self._interval.restart()
 
     def _resume(self, optimizer: Optimizer) -> Checkpoint:

@@ -15,6 +15,7 @@ from benchmark.api.cells import Accelerate
 from benchmark.api.methods import MethodSpec
 from benchmark.api.recipes import Recipe
 from benchmark.encoder import NormalizedEncoder
+from benchmark.records.atomic import Replace, replaced
 from benchmark.training.stop import StopRequest
 
 
@@ -50,6 +51,8 @@ class TrainingTask:
     """Name of the cell in events and messages."""
     checkpoint: Path | None = None
     """File for the training state; None: the state is not saved."""
+    replace: Replace = replaced
+    """How the file is replaced; a cell's lock refuses once another run has taken over the cell."""
     checkpoint_seconds: float = 60.0
     """Minimum time between two checkpoints."""
     checkpoint_epochs: int | None = None

@@ -200,8 +200,7 @@ def _returned(cell: _Sent) -> benchmark.Outcome:
     text, packed = ray.get(cell.reference)
     outcome = outcome_from_json(text)
     try:
-        cell.lock.check()
-        unpack(packed, Path(cell.job.out_dir) / cell.job.folder)
+        unpack(packed, Path(cell.job.out_dir) / cell.job.folder, cell.lock)
     except LostLockError:
         return outcomes.elsewhere(cell.job, cell.started)
     except benchmark.BenchError as error:
