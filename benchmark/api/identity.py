@@ -28,7 +28,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from benchmark.api.cells import SMOKE_STEPS
+from benchmark.api.cells import SMOKE_STEPS, Json
 
 
 def canonical_json(value: object) -> str:
@@ -66,3 +66,24 @@ def cell_id(*, method: str, encoder: str, dataset: str, recipe: str, seed: int |
     text = f'{{"dataset":{dataset},"encoder":{encoder},"method":{method},"recipe":{recipe},"seed":{json.dumps(seed)}'
     text += f',"smoke":{SMOKE_STEPS}}}' if smoke else "}"
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def id_of_settings(cell: Json, *, smoke: bool) -> str:
+    """The id of a cell from the settings that its record holds.
+
+    Args:
+        cell: method, encoder, dataset, seed and recipe, as in a record.
+        smoke: see `cell_id`.
+
+    Raises:
+        KeyError, TypeError, AttributeError: a setting is missing or has the wrong type.
+    """
+    dataset = cell["dataset"]
+    return cell_id(
+        method=plugin_json(cell["method"]["name"], cell["method"].get("params", {})),
+        encoder=plugin_json(cell["encoder"]["name"], cell["encoder"].get("params", {})),
+        dataset=dataset_json(dataset.get("fingerprint", ""), dataset.get("subset")),
+        recipe=canonical_json(cell.get("recipe", {})),
+        seed=cell["seed"],
+        smoke=smoke,
+    )

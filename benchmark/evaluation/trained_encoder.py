@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,16 @@ import torch
 from benchmark.api.catalog import Catalog, load_catalog
 from benchmark.api.cells import Cell, Item
 from benchmark.api.encoders import EncoderSpec, ImageShape
+from benchmark.api.identity import id_of_settings
 from benchmark.api.parameters import bind
 from benchmark.encoder import NormalizedEncoder, build_encoder
 from benchmark.errors import RecordError
-from benchmark.records.record import MODEL
+from benchmark.evaluation.features import state_checksum
+from benchmark.records.record import MODEL, RECORD, Record
 from benchmark.records.record_files import read_record
+from benchmark.records.weights_file import cannot_load, check_equal, read_weights, recorded_checksum
+
+UNVERIFIED = "the weights were not compared with a checksum, because the record of an earlier version holds none"
 
 
 def entry_of(catalog: Catalog, kind: str, singular: str, item: Item) -> Any:
@@ -72,6 +78,7 @@ def load_encoder(folder: Path, device: str = "cpu", catalog: Catalog | None = No
     record = read_record(folder)
     if not record.trained:
         raise RecordError(f"{folder} holds no trained weights (state {record.state}); run the cell again")
+    _check_settings(record)
     cell = record.cell
     method = Item(name=cell["method"]["name"], provider=cell["method"]["provider"])
     encoder = Item(name=cell["encoder"]["name"], provider=cell["encoder"]["provider"], params=cell["encoder"]["params"])
@@ -79,19 +86,40 @@ def load_encoder(folder: Path, device: str = "cpu", catalog: Catalog | None = No
     channels, height, width = cell["image_shape"]
     ones = [1.0] * channels  # mean and std are loaded with the weights
     module = build_encoder(spec, params, (channels, height, width), num_images=0, seed=0, mean=ones, std=ones)
-    load_weights(module, folder)
+    if not load_weights(module, record):
+        warnings.warn(f"{folder}: {UNVERIFIED}", stacklevel=3)
     return module.to(device).eval()
 
 
-def load_weights(encoder: NormalizedEncoder, folder: Path) -> None:
-    """Loads the weights that a cell's folder holds into an encoder.
+def _check_settings(record: Record) -> None:
+    """Checks that the settings of a record give its id: others would build another encoder than was trained.
 
     Raises:
-        RecordError: the file is missing, damaged or of another encoder.
+        RecordError: they do not.
     """
-    path = folder / MODEL
+    ids = {record.id, record.stored_id}
+    if not any(id_of_settings(record.cell, smoke=smoke) in ids for smoke in (False, True)):
+        raise RecordError(
+            f"the settings in {record.folder}/{RECORD} are not those that were trained: they do not give the id "
+            f"{record.short_id}. Restore the file, or train the cell again with --rerun all"
+        )
+
+
+def load_weights(encoder: NormalizedEncoder, record: Record) -> bool:
+    """Loads the weights in a record's folder into an encoder. They are compared with the checksums in the record.
+
+    Returns:
+        Whether the record holds a checksum; earlier versions wrote some without.
+
+    Raises:
+        RecordError: the file is missing, damaged, of another encoder, or not the one that the training wrote.
+    """
+    path, body = Path(record.folder) / MODEL, read_weights(record)
     try:
-        encoder.load_state_dict(safetensors.torch.load_file(path))
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise RecordError(f"cannot load {path} ({reason}); train the cell again with --rerun all") from error
+        encoder.load_state_dict(safetensors.torch.load(body))
+    except (RuntimeError, ValueError, KeyError, safetensors.SafetensorError) as error:
+        raise cannot_load(path, " ".join(str(error).split())) from error
+    recorded = record.checks.get("encoder_sha256")
+    if recorded is not None:
+        check_equal(path, "weights", state_checksum(encoder), recorded)
+    return recorded is not None or recorded_checksum(record) is not None

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmark.api.cells import Json
-from benchmark.api.identity import canonical_json, cell_id, dataset_json, plugin_json
+from benchmark.api.identity import id_of_settings
 
 WORDS = {
     "grey": "gray",
@@ -97,18 +97,6 @@ def respell(value: Any) -> Any:
 def _upgrade_id(old_id: str, old_cell: Json, cell: Json) -> str:
     """The id of the cell under version 2; the old id if it does not follow from the old settings."""
     for smoke in (False, True):
-        if _cell_id(old_cell, smoke) == old_id:
-            return _cell_id(cell, smoke)
+        if id_of_settings(old_cell, smoke=smoke) == old_id:
+            return id_of_settings(cell, smoke=smoke)
     return old_id
-
-
-def _cell_id(cell: Json, smoke: bool) -> str:
-    dataset = cell["dataset"]
-    return cell_id(
-        method=plugin_json(cell["method"]["name"], cell["method"].get("params", {})),
-        encoder=plugin_json(cell["encoder"]["name"], cell["encoder"].get("params", {})),
-        dataset=dataset_json(dataset.get("fingerprint", ""), dataset.get("subset")),
-        recipe=canonical_json(cell.get("recipe", {})),
-        seed=cell["seed"],
-        smoke=smoke,
-    )

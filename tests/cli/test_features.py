@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from command_line import assert_refused
 from conftest import Bench
+from flipped_bits import flip_bit
 
 from benchmark.records.record_files import read_records
 
@@ -55,6 +56,26 @@ def test_record_is_named_by_its_id_or_folder(finished: Bench, bench: Bench, tmp_
     (record,) = [r for r in read_records(tmp_path / "runs")[0] if r.cell["method"]["name"] == "byol"]
     assert bench("features", record.id[:8], "-o", "v.npz").exit_code == 0
     assert bench("features", Path(record.folder).name, "-o", "v.npz").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("features", RECORD, "-o", "made.npz"),
+        ("neighbors", RECORD, "-o", "made.png"),
+        ("map", RECORD, "-o", "made.png", "--method", "pca"),
+        ("compare", RECORD, "byol/tiny/stripes/0", "--cka"),
+        ("compare", "byol/tiny/stripes/0", RECORD, "--cka"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_weights_with_a_flipped_bit_are_refused(
+    finished: Bench, bench: Bench, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    (cell,) = tmp_path.glob("runs/mean_color-*")
+    flip_bit(cell / "model.safetensors")
+    assert_refused(bench(*words), f"cannot load runs/{cell.name}/model.safetensors (SHA-256", "restore the file")
+    assert not list(tmp_path.glob("made*"))
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from flipped_bits import flip_bit
 from sample_jobs import folder_of, run_done, run_failed, third_party_job
+from verified_runs import change_records
 
 import benchmark
 from benchmark.api.catalog import load_catalog
@@ -71,4 +76,53 @@ def test_load_encoder_names_damaged_weights(job: Job, damage: str) -> None:
     else:
         safetensors.torch.save_file({"network.other": torch.zeros(3)}, path)
     with pytest.raises(RecordError, match=r"cannot load \S+model\.safetensors .*--rerun all"):
+        benchmark.load_encoder(folder_of(job))
+
+
+def without(*checks: str) -> Callable[[dict[str, Any]], None]:
+    """Removes checks from a record, as if an earlier version had written it."""
+    return lambda body: [body["checks"].pop(check) for check in checks] and None
+
+
+@pytest.mark.parametrize("offset", [-1, 20], ids=["of a weight", "of the header"])
+@pytest.mark.parametrize("checks", [(), ("encoder_sha256",), ("model_file",)])
+def test_weights_with_a_flipped_bit_are_refused(job: Job, offset: int, checks: tuple[str, ...]) -> None:
+    run_done(job)
+    change_records(Path(job.out_dir), without(*checks))
+    benchmark.load_encoder(folder_of(job))
+    flip_bit(folder_of(job) / "model.safetensors", offset)
+    with pytest.raises(RecordError, match=r"cannot load \S+model\.safetensors .*--rerun all"):
+        benchmark.load_encoder(folder_of(job))
+
+
+def test_weights_of_another_seed_are_refused(job: Job, tmp_path: Path) -> None:
+    other = third_party_job(tmp_path / "runs", seeds=(1,))
+    for each in (job, other):
+        run_done(each)
+    (folder_of(other) / "model.safetensors").replace(folder_of(job) / "model.safetensors")
+    with pytest.raises(RecordError, match=r"SHA-256 \w{12}, recorded \w{12}: changed or damaged since the training"):
+        benchmark.load_encoder(folder_of(job))
+
+
+def test_weights_file_that_is_no_regular_file_is_refused(job: Job) -> None:
+    run_done(job)
+    path = folder_of(job) / "model.safetensors"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(RecordError, match="not a regular file"):
+        benchmark.load_encoder(folder_of(job))
+
+
+def test_weights_without_a_recorded_checksum_are_loaded_with_a_warning(job: Job) -> None:
+    run_done(job)
+    change_records(Path(job.out_dir), without("encoder_sha256", "model_file"))
+    with pytest.warns(UserWarning, match="not compared with a checksum"):
+        assert not benchmark.load_encoder(folder_of(job)).training
+
+
+@pytest.mark.parametrize("kind", ["method", "encoder"])
+def test_record_whose_settings_were_edited_builds_no_encoder(job: Job, kind: str) -> None:
+    run_done(job)
+    change_records(Path(job.out_dir), lambda body: body["cell"][kind]["params"].update(size=3))
+    with pytest.raises(RecordError, match=r"not those that were trained: they do not give the id \w{10}\. Restore"):
         benchmark.load_encoder(folder_of(job))

@@ -6,8 +6,11 @@ import hashlib
 
 import numpy as np
 import pytest
+from flipped_bits import flip_bit
 from sample_jobs import JobMaker, folder_of, forbid_training, run_done, run_failed
+from verified_runs import change_records
 
+from benchmark.progress import Event
 from benchmark.records.record_files import read_record
 
 
@@ -44,6 +47,37 @@ def test_new_evaluator_adds_scores_without_training(job: JobMaker, monkeypatch: 
     assert {score.evaluator for score in after.scores[len(before.scores) :]} == {"knn[k=1]"}
     with np.load(folder_of(job()) / "predictions.npz") as file:
         assert all(score.outcomes in file.files for score in after.scores)
+
+
+def test_weights_with_a_flipped_bit_get_no_score_and_cost_none(job: JobMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = run_done(job(taps=("conv",)))
+    weights = folder_of(job()) / "model.safetensors"
+    intact = weights.read_bytes()
+    flip_bit(weights)
+    assert "model.safetensors (SHA-256" in run_failed(job(taps="all")).reason
+    failed = read_record(folder_of(job()))
+    assert (failed.scores, failed.checks, failed.state) == (before.scores, before.checks, "done")
+    assert "model.safetensors" in (failed.failure or {})["reason"]
+    weights.write_bytes(intact)
+    forbid_training(monkeypatch)
+    after = run_done(job(taps="all"))
+    assert after.scores[:1] == before.scores
+    assert after.failure is None
+
+
+def test_interrupted_cell_records_the_checksum_of_its_weights(job: JobMaker) -> None:
+    run_failed(job(evaluators="fault_raises"))
+    flip_bit(folder_of(job()) / "model.safetensors")
+    assert "model.safetensors (SHA-256" in run_failed(job()).reason
+    assert not read_record(folder_of(job())).scores
+
+
+def test_weights_without_a_recorded_checksum_are_scored_with_a_note(job: JobMaker) -> None:
+    run_done(job(taps=("conv",)))
+    change_records(folder_of(job()).parent, lambda body: body.update(checks={"trained": True}))
+    notes: list[Event] = []
+    run_done(job(taps="all"), reporter=notes.append)
+    assert ["not compared with a checksum" in event.text for event in notes if event.kind == "note"] == [True]
 
 
 def test_trained_cell_without_scores_is_only_scored(job: JobMaker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,6 +208,17 @@ def test_damaged_checkpoint_is_ignored_with_a_note(checkpoint: Path, damage: str
     assert "checkpoint.pt is damaged or does not fit the method" in note
 
 
+def test_checkpoint_with_a_flipped_bit_is_not_continued_from(checkpoint: Path) -> None:
+    interrupted(checkpoint)
+    weights = torch.load(checkpoint, weights_only=True)["method"]["head.weight"]
+    body = bytearray(checkpoint.read_bytes())
+    body[body.index(weights.numpy().tobytes()) + 5] ^= 0x40
+    checkpoint.write_bytes(body)
+    assert threads_of(checkpoint, "") is None
+    (note,) = notes_of_a_fresh_start(checkpoint)
+    assert "checkpoint.pt is damaged" in note
+
+
 def test_checkpoint_of_a_changed_method_is_ignored_with_a_note(checkpoint: Path) -> None:
     """The key is the same: a plugin's author edits the method between two runs."""
     interrupted(checkpoint)
