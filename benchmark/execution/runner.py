@@ -5,10 +5,12 @@ A cell that fails does not stop the others. The runner writes a record only for 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,12 +18,13 @@ from benchmark.api.catalog import Catalog
 from benchmark.api.cells import Cell, Job, Outcome
 from benchmark.api.executors import Executor, ExecutorContext, ExecutorSpec
 from benchmark.api.parameters import bind
-from benchmark.errors import PLUGIN_ERRORS, BenchError, DataError, PluginError, RecordError, UsageError
+from benchmark.errors import PLUGIN_ERRORS, BenchError, DataError, PluginError, UsageError
 from benchmark.execution.cell_record import cell_json, failure_json
 from benchmark.execution.cell_state import PendingCell
 from benchmark.execution.run_options import RunConfig
 from benchmark.progress import Event, Reporter
 from benchmark.records import locks
+from benchmark.records.atomic import reason
 from benchmark.records.record import RECORD, Record
 from benchmark.records.record_files import read_record, write_record
 
@@ -29,7 +32,8 @@ BY_ANOTHER = "done by another run"
 """Part of the reason of an outcome that another run on the same output folder produced."""
 WATCH_SECONDS = 0.5
 """Seconds between two checks of the cells that another run works on."""
-
+MAX_TAKEOVERS = 5
+"""How often a cell is started again after it lost its lock or could not take an abandoned one."""
 
 Estimator = Callable[[Cell], tuple[float | None, int | None]]
 """Cell -> (seconds of training and scoring, bytes held), from past records; None where there are none."""
@@ -58,19 +62,20 @@ def run(
     executor = _executor(spec, config)
     _load_datasets(pending, catalog, config.data_dir)
     jobs = longest_first([_job(cell, config, spec, estimate) for cell in pending])
-    monitor = locks.LeaseMonitor()
+    monitor, takeovers = locks.LeaseMonitor(), Counter[str]()
     while jobs:
         elsewhere: list[Job] = []
         retries: list[Job] = []
         for job, outcome in _executed(executor, spec.name, jobs, _without_ends(reporter)):
-            if outcome.state == "elsewhere":
+            if outcome.state == "elsewhere" and not _is_given_up(job, outcome, takeovers):
                 elsewhere.append(job)
             elif (retry := _retry(job, outcome, reporter)) is not None:
                 retries.append(retry)
             else:
-                if outcome.state == "failed":
-                    _write_failure(job, outcome)
-                yield _reported(job, outcome, reporter)
+                final = _given_up(outcome) if outcome.state == "elsewhere" else outcome
+                if final.state == "failed":
+                    _write_failure(job, final)
+                yield _reported(job, final, reporter)
         jobs = []
         if retries:
             jobs = [*retries, *elsewhere]
@@ -80,6 +85,19 @@ def run(
                 yield each
             else:
                 jobs.append(each)
+
+
+def _is_given_up(job: Job, outcome: Outcome, takeovers: Counter[str]) -> bool:
+    """Whether a cell was started too often, although no other run holds or has finished it."""
+    if locks.read_lock(Path(job.out_dir) / job.folder) is not None or _outcome_of_another(job) is not None:
+        return False
+    takeovers[job.cell.id] += 1
+    return takeovers[job.cell.id] > MAX_TAKEOVERS
+
+
+def _given_up(outcome: Outcome) -> Outcome:
+    reason = outcome.reason or "the process of the cell found a lock of another run that is not in the folder"
+    return dataclasses.replace(outcome, state="failed", reason=f"{reason} (given up after {MAX_TAKEOVERS + 1} tries)")
 
 
 def longest_first(jobs: Sequence[Job]) -> list[Job]:
@@ -98,7 +116,22 @@ def check_writable(out: Path) -> None:
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
-        raise UsageError(f"cannot write to --out {out} ({error.strerror}); choose another folder") from error
+        problem = reason(error) if working_directory_exists() else "the working directory was deleted"
+        raise UsageError(f"cannot write to --out {out} ({problem}); choose another folder") from error
+
+
+def working_directory_exists() -> bool:
+    """Whether the working directory was not deleted since the process started."""
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
+
+
+def _absolute(path: Path) -> str:
+    """A path that means the same after a plugin has changed the working directory."""
+    return str(path.absolute() if working_directory_exists() else path)
 
 
 def _executor(spec: ExecutorSpec, config: RunConfig) -> Executor:
@@ -118,8 +151,8 @@ def _job(pending: PendingCell, config: RunConfig, spec: ExecutorSpec, estimate: 
     return Job(
         cell=pending.cell,
         scores=pending.planned.scores,
-        data_dir=str(config.data_dir),
-        out_dir=str(config.out),
+        data_dir=_absolute(config.data_dir),
+        out_dir=_absolute(config.out),
         folder=pending.folder,
         threads=config.threads,
         rerun=pending.retrain,
@@ -203,7 +236,18 @@ def _retry(job: Job, outcome: Outcome, reporter: Reporter) -> Job | None:
 
 
 def _write_failure(job: Job, outcome: Outcome) -> None:
-    """Writes the record of a cell whose process died before it could."""
+    """Writes the record of a cell whose process died before it could, unless another run works on the cell."""
+    folder = Path(job.out_dir) / job.folder
+    with contextlib.suppress(BenchError):  # the disk may be full; the outcome has the reason
+        lock = locks.acquire(folder, job.cell.title, "", abandoned_token=job.abandoned_token)
+        if lock is not None:
+            try:
+                _write_failed_record(job, outcome, lock)
+            finally:
+                lock.release()
+
+
+def _write_failed_record(job: Job, outcome: Outcome, lock: locks.CellLock) -> None:
     folder = Path(job.out_dir) / job.folder
     failure = failure_json("process", outcome.reason, outcome.traceback)
     try:
@@ -215,10 +259,7 @@ def _write_failure(job: Job, outcome: Outcome) -> None:
         if (folder / RECORD).exists():
             return
         record = Record(id=job.cell.id, state="failed", cell=cell_json(job.cell), failure=failure)
-    try:
-        write_record(folder, record)
-    except RecordError:
-        return  # the disk may be full; the outcome has the reason
+    write_record(folder, record, lock.replaced)
 
 
 # --- cells of other runs ----------------------------------------------------------------------------------------------

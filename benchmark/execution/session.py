@@ -27,6 +27,7 @@ from benchmark.execution.scores_file import ScoresFile
 from benchmark.execution.summary import RunResult, result_of
 from benchmark.progress import Reporter, reporter_for
 from benchmark.records import index
+from benchmark.records.atomic import remove_abandoned_below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,7 @@ def run(
     catalog = catalog or load_catalog()
     planned = _nonempty_plan(request, catalog)
     runner.check_writable(options.out)
+    remove_abandoned_below(options.out)
     cells = survey(planned, options.out)
     pending = cells_to_run(cells, options.rerun)
     config = resolve(options, catalog) if pending else None  # an invalid option leaves no scores.csv

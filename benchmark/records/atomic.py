@@ -94,6 +94,15 @@ def remove_abandoned(folder: Path) -> None:
                 path.unlink()
 
 
+def remove_abandoned_below(out: Path) -> None:
+    """`remove_abandoned` for an output folder and the folders in it."""
+    remove_abandoned(out)
+    with contextlib.suppress(OSError), os.scandir(out) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                remove_abandoned(Path(entry.path))
+
+
 def remove_temporary(folder: Path) -> None:
     """Removes all temporary files of a folder. A process that still writes one of them cannot rename it any more."""
     for path in _temporary_files(folder):
