@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -120,8 +120,13 @@ def frozen_features(encoder: nn.Module) -> Iterator[str]:
 
 def state_checksum(module: nn.Module) -> str:
     """SHA-256 of the names and bytes of all weights and buffers, as hexadecimal digits."""
+    return tensors_checksum(module.state_dict())
+
+
+def tensors_checksum(tensors: Mapping[str, Tensor]) -> str:
+    """The same of a state that was read from a file."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

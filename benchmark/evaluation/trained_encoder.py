@@ -10,6 +10,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from benchmark.api.catalog import Catalog, load_catalog
 from benchmark.api.cells import Cell, Item
@@ -18,7 +19,7 @@ from benchmark.api.identity import id_of_settings
 from benchmark.api.parameters import bind
 from benchmark.encoder import NormalizedEncoder, build_encoder
 from benchmark.errors import RecordError
-from benchmark.evaluation.features import state_checksum
+from benchmark.evaluation.features import tensors_checksum
 from benchmark.records.record import MODEL, RECORD, Record
 from benchmark.records.record_files import read_record
 from benchmark.records.weights_file import cannot_load, check_equal, read_weights, recorded_checksum
@@ -114,12 +115,26 @@ def load_weights(encoder: NormalizedEncoder, record: Record) -> bool:
     Raises:
         RecordError: the file is missing, damaged, of another encoder, or not the one that the training wrote.
     """
+    tensors, verified = read_tensors(record)
+    try:
+        encoder.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise cannot_load(Path(record.folder) / MODEL, " ".join(str(error).split())) from error
+    return verified
+
+
+def read_tensors(record: Record) -> tuple[dict[str, Tensor], bool]:
+    """The weights in a record's folder, and whether they were compared with a checksum in the record.
+
+    Raises:
+        RecordError: the file is missing, damaged, or not the one that the training wrote.
+    """
     path, body = Path(record.folder) / MODEL, read_weights(record)
     try:
-        encoder.load_state_dict(safetensors.torch.load(body))
+        tensors: dict[str, Tensor] = safetensors.torch.load(body)
     except (RuntimeError, ValueError, KeyError, safetensors.SafetensorError) as error:
         raise cannot_load(path, " ".join(str(error).split())) from error
     recorded = record.checks.get("encoder_sha256")
     if recorded is not None:
-        check_equal(path, "weights", state_checksum(encoder), recorded)
-    return recorded is not None or recorded_checksum(record) is not None
+        check_equal(path, "weights", tensors_checksum(tensors), recorded)
+    return tensors, recorded is not None or recorded_checksum(record) is not None

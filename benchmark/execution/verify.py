@@ -1,11 +1,13 @@
 """Verify stored numbers: run a few finished cells again from their records alone, and compare.
 
+Before that, the stored weights are compared with their checksum. A cell whose files are damaged does not run.
 A cell is planned again from its record. It runs only if that gives the same id under the same versions: in a temporary folder,
 with the recorded number of threads, on the recorded kind of device.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,16 +17,18 @@ from typing import Literal
 
 from benchmark.api.catalog import Catalog
 from benchmark.api.cells import Accelerate, Job
-from benchmark.errors import BenchError, UsageError
+from benchmark.errors import BenchError, RecordError, UsageError
+from benchmark.evaluation.trained_encoder import read_tensors
 from benchmark.execution.cell import run_cell
 from benchmark.execution.devices import resolve_devices
 from benchmark.execution.plan import cell_folder
 from benchmark.execution.replan import replan
 from benchmark.execution.request import PlannedCell
-from benchmark.records.record import Record, Score, by_score_key
+from benchmark.records.record import MODEL, RECORD, Record, Score, by_score_key
 from benchmark.records.record_files import read_record
+from benchmark.records.weights_file import read_weights, recorded_checksum
 
-Verdict = Literal["identical", "equal scores", "within intervals", "does not hold", "not run"]
+Verdict = Literal["identical", "equal scores", "within intervals", "does not hold", "damaged files", "not run"]
 HOLDS: tuple[Verdict, ...] = ("identical", "equal scores", "within intervals")
 CONDITIONS = ("repbench", "torch", "device_name", "precision", "threads")
 """Parts of a record's provenance that may change numbers; those that differ are reported."""
@@ -79,6 +83,10 @@ def sample(records: Sequence[Record], count: int, seed: int) -> list[Record]:
 def verify(records: Sequence[Record], options: VerifyOptions, catalog: Catalog) -> Iterator[VerifiedCell]:
     """Runs the cells of records again, one after the other. Nothing that is stored changes."""
     for record in records:
+        damage = damage_of(record)
+        if damage:
+            yield VerifiedCell(record=record, verdict="damaged files", reason=damage)
+            continue
         try:
             planned = replan(record, options.data_dir, options.dataset, catalog)
             device = _device(record, options)
@@ -93,6 +101,21 @@ def verify(records: Sequence[Record], options: VerifyOptions, catalog: Catalog) 
                 continue
             again = read_record(Path(folder) / outcome.folder)
         yield compare_records(record, again)
+
+
+def damage_of(record: Record) -> str:
+    """Why the stored files of a cell are not those that its record describes; empty if they are, or if there are none."""
+    folder = Path(record.folder)
+    if not (folder / RECORD).is_file() or not (record.trained and os.path.lexists(folder / MODEL)):
+        return ""
+    try:
+        if recorded_checksum(record) is not None:
+            read_weights(record)
+        else:
+            read_tensors(record)
+    except RecordError as error:
+        return str(error)
+    return ""
 
 
 def _device(record: Record, options: VerifyOptions) -> str:

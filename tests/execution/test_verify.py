@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Bench
+from flipped_bits import flip_bit
 from sample_records import sample_record, sample_score
 from verified_runs import change_records, verified
 
@@ -93,6 +94,19 @@ def test_verify_uses_the_threads_and_acceleration_of_the_record(runs: Path, monk
     assert {job.cell.id for job in jobs} == {each.record.id for each in cells}
     assert cells[0].reason == "the cell failed when it was run again: no disk"
     assert not cells[0].holds
+
+
+@pytest.mark.parametrize("checks", [(), ("model_file",)], ids=["present", "earlier version"])
+def test_damaged_weights_are_named_and_the_other_cells_verified(runs: Path, bench: Bench, checks: tuple[str]) -> None:
+    change_records(runs, lambda body: [body["checks"].pop(check) for check in checks])
+    first, _ = sorted(runs.glob("*/model.safetensors"))
+    flip_bit(first)
+    result = bench("verify", "runs")
+    assert result.exit_code == 1
+    assert "damaged files: " in result.stderr
+    cells = verified(runs)
+    assert sorted(cell.verdict for cell in cells) == ["damaged files", "identical"]
+    assert f"cannot load {first}" in next(cell.reason for cell in cells if not cell.holds)
 
 
 def test_verify_on_a_missing_device_needs_another_one(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
