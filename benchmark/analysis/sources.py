@@ -22,7 +22,7 @@ from benchmark.errors import RecordError, UsageError
 from benchmark.records import leaderboard
 from benchmark.records.leaderboard import JSONL, outcomes_path
 from benchmark.records.outcomes import Arrays, read_outcomes, read_predictions
-from benchmark.records.record import RECORD, Record, Score
+from benchmark.records.record import RECORD, Record, Score, is_named
 from benchmark.records.record_files import read_record, read_records
 
 
@@ -88,7 +88,7 @@ def _named_group(argument: str, source: RecordSource) -> SeedGroup:
         raise RecordError(
             f"'{argument}': {len(groups)} settings in {source.name} have this name; give the id of one record: {ids}"
         )
-    matches = [record for record in source.records if record.matches(argument)]
+    matches = [record for record in source.records if is_named(record, argument)]
     if len(matches) == 1:
         return seed_group(matches, source.outcomes)
     shown = ", ".join(dict.fromkeys(label_of(record) for record in (matches or source.records))) or "none"

@@ -111,6 +111,11 @@ class RecordSummary:
     csv: tuple[Value, ...] = ()
     """Values of the CSV columns of scope `record`."""
 
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        """Labels of method, encoder and dataset."""
+        return self.shared.labels
+
 
 COST = ("train_seconds", "evaluate_seconds", "images_seen", "peak_memory_bytes")
 """Fields of `RecordSummary` that come from a record's cost."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from benchmark.api.cells import Json, ScoreRequest, State
 from benchmark.api.encoders import Pool
@@ -59,6 +60,8 @@ class Score:
     higher_is_better: bool = True
     headline: bool = False
     """Whether this is the evaluator's main metric."""
+    unit: str = ""
+    """Unit of the metric, such as `fraction`; empty in records of earlier versions."""
 
     def key(self) -> ScoreId:
         """Identifies the score within its record."""
@@ -104,7 +107,7 @@ class Record:
     @property
     def name(self) -> str:
         """`aet/resnet18/digits/0`; the seed is `-` if there is none."""
-        return f"{'/'.join(self.labels)}/{'-' if self.seed is None else self.seed}"
+        return name_of(self)
 
     @property
     def short_id(self) -> str:
@@ -130,12 +133,6 @@ class Record:
         cell = {key: value for key, value in self.cell.items() if key != "seed"}
         return json.dumps([cell, self.provenance.get("versions"), self.state == "smoke"], sort_keys=True)
 
-    def matches(self, argument: str) -> bool:
-        """Whether a command-line argument names this record: its name, its folder, or 4 or more first digits of its id."""
-        if argument in (self.name, Path(self.folder).name or None):
-            return True
-        return len(argument) >= 4 and self.id.startswith(argument)
-
     def is_complete(self, requests: Sequence[ScoreRequest]) -> bool:
         """Whether the cell is finished without a failure and has every requested score."""
         return self.state == "done" and self.failure is None and not self.missing(requests)
@@ -146,6 +143,38 @@ class Record:
         settled = {score.key()[:4] for score in self.scores}
         settled |= {tuple(each[key] for key in keys) for each in self.checks.get("not_applicable", ())}
         return [request for request in requests if tuple(request.key()[key] for key in keys) not in settled]
+
+
+class Named(Protocol):
+    """What names a record: a `Record`, or what the index holds of it."""
+
+    @property
+    def id(self) -> str:
+        """64 hexadecimal digits."""
+
+    @property
+    def folder(self) -> str:
+        """Path or name of its folder; empty if it has none."""
+
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        """Labels of method, encoder and dataset."""
+
+    @property
+    def seed(self) -> int | None:
+        """None if the method uses no random numbers."""
+
+
+def name_of(record: Named) -> str:
+    """`aet/resnet18/digits/0`; the seed is `-` if there is none."""
+    return f"{'/'.join(record.labels)}/{'-' if record.seed is None else record.seed}"
+
+
+def is_named(record: Named, argument: str) -> bool:
+    """Whether a command-line argument names a record: its name, its folder, or 4 or more first digits of its id."""
+    if argument in (name_of(record), Path(record.folder).name or None):
+        return True
+    return len(argument) >= 4 and record.id.startswith(argument)
 
 
 def group_by_seed(records: Iterable[Record]) -> list[tuple[Record, ...]]:

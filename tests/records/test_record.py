@@ -14,7 +14,8 @@ from sample_records import sample_record, sample_score
 from benchmark.api.cells import Item, ScoreRequest
 from benchmark.errors import RecordError
 from benchmark.records.record import RECORD, SCHEMA_VERSION, Record, by_score_key, group_by_seed
-from benchmark.records.record_files import SchemaError, find_record, read_record, read_records, set_aside, write_record
+from benchmark.records.record_files import read_record, read_records, set_aside, write_record
+from benchmark.records.record_text import SchemaError
 
 
 def _put(out: Path, record: Record, name: str = "") -> Path:
@@ -227,65 +228,3 @@ def test_missing_skips_requests_that_do_not_apply() -> None:
 def test_later_score_replaces_an_earlier_one() -> None:
     first, second, other = sample_score(0.1), sample_score(0.2), sample_score(0.3, metric="map")
     assert list(by_score_key([first, other, second]).values()) == [second, other]
-
-
-# --- finding ----------------------------------------------------------------------------------------------------------
-
-
-def test_record_is_found_by_folder_id_prefix_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = sample_record("aet[transform=affine]", seed=3)
-    folder = _put(tmp_path, target)
-    for seed in range(3):
-        _put(tmp_path, sample_record(seed=seed))
-    monkeypatch.chdir(tmp_path)
-    for argument in (
-        str(folder),
-        f"{folder.name}/",
-        folder.name,
-        target.id,
-        target.id[:10],
-        target.id[:4],
-        "aet[transform=affine]/resnet18/digits/3",
-    ):
-        assert find_record(argument, tmp_path).id == target.id, argument
-
-
-def test_record_outside_of_out_is_found_by_path(tmp_path: Path) -> None:
-    folder = _put(tmp_path / "elsewhere", sample_record())
-    assert find_record(str(folder), tmp_path / "runs").id == sample_record().id
-
-
-def test_record_without_seed_is_found_by_a_dash(tmp_path: Path) -> None:
-    _put(tmp_path, sample_record("pixels", "-", seed=None))
-    assert find_record("pixels/-/digits/-", tmp_path).cell["seed"] is None
-
-
-def test_ambiguous_argument_lists_the_matches(tmp_path: Path) -> None:
-    for number in range(3):
-        _put(tmp_path, dataclasses.replace(sample_record(), id=f"abcd{number}" + "0" * 59), name=f"cell-{number}")
-    with pytest.raises(RecordError, match="'abcd' matches 3 records") as caught:
-        find_record("abcd", tmp_path)
-    assert "Matching: cell-0, cell-1, cell-2" in str(caught.value)
-    with pytest.raises(RecordError, match="matches 3 records"):
-        find_record("aet/resnet18/digits/0", tmp_path)
-    assert find_record("abcd1", tmp_path).id.startswith("abcd1")
-
-
-@pytest.mark.parametrize("argument", ["ffff", "aet/resnet18/digits", "aet/resnet18/digits/1", "cell", "", "../x"])
-def test_unmatched_argument_lists_the_records(argument: str, tmp_path: Path) -> None:
-    _put(tmp_path, sample_record(), name="cell-0")
-    with pytest.raises(RecordError, match="no record matches") as caught:
-        find_record(argument, tmp_path)
-    assert "Available: cell-0" in str(caught.value)
-
-
-def test_empty_folder_matches_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="Available: none"):
-        find_record("aet/resnet18/digits/0", tmp_path)
-
-
-def test_damaged_record_does_not_stop_the_search(tmp_path: Path) -> None:
-    _put(tmp_path, sample_record())
-    broken = _put(tmp_path, sample_record(seed=1), name="broken")
-    _changed(broken, cell={})
-    assert find_record("aet/resnet18/digits/0", tmp_path).id == sample_record().id

@@ -16,8 +16,9 @@ from benchmark.records.dataframe import to_frame
 from benchmark.records.earlier_folders import EarlierFolders
 from benchmark.records.leaderboard import export, outcomes_path, read_leaderboard
 from benchmark.records.outcomes import read_outcomes, read_predictions
+from benchmark.records.output_folder import OutputFolder
 from benchmark.records.record import RECORD
-from benchmark.records.record_files import find_record, read_record, read_records, write_record
+from benchmark.records.record_files import read_record, read_records, write_record
 from benchmark.records.upgrade import upgrade
 
 STORED = Path(__file__).parents[1] / "data" / "records_v1"
@@ -99,7 +100,7 @@ def test_upgraded_record_is_written_as_version_2(runs: Path) -> None:
 def test_every_reader_takes_version_1(runs: Path, bench: Bench) -> None:
     record = read_record(runs / CELL.name)
     assert [each.id for each in read_records(runs)[0]] == [record.id]
-    assert find_record("pixels/-/digits/-", runs).id == record.id
+    assert OutputFolder(runs).find("pixels/-/digits/-").id == record.id
     for _ in range(2):
         columns, problems = index.read(runs)
         assert (columns.summaries[0].id, problems) == (record.id, [])
