@@ -19,6 +19,8 @@ from benchmark.records.record import CHECKPOINT
 from benchmark.records.record_files import read_records
 
 pytest.importorskip("ray", reason='needs pip install "repbench[ray]"')
+from bench_executors.ray_node import run_on_node
+
 pytestmark = [
     pytest.mark.slow,
     # Ray leaves processes that end with the cluster.
@@ -48,6 +50,13 @@ def descendants(pid: int) -> set[int]:
     return tree - {pid}
 
 
+def works(raylet: int) -> bool:
+    """Whether a node runs a cell: Ray names a worker by its task."""
+    pids = ",".join(map(str, descendants(raylet))) or "0"
+    listed = subprocess.run(["ps", "-o", "args=", "-p", pids], capture_output=True, text=True, check=False).stdout
+    return f"ray::{run_on_node.__name__}" in listed
+
+
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
@@ -74,6 +83,7 @@ def test_cells_survive_the_death_of_one_of_two_nodes(
     )
     (other,) = cluster.worker_nodes
     (raylet,) = (started.process.pid for started in other.all_processes["raylet"])
+    until(lambda: process.poll() is not None or works(raylet), "a cell on the second node", TIMEOUT)
     os.kill(raylet, signal.SIGKILL)
     _, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, err
