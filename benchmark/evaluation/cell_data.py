@@ -18,6 +18,7 @@ from benchmark.api.cells import Cell
 from benchmark.api.datasets import DatasetSpec
 from benchmark.api.parameters import bind
 from benchmark.api.recipes import Recipe
+from benchmark.errors import DataError
 from benchmark.evaluation.evaluate import LabeledImages
 from benchmark.evaluation.trained_encoder import entry_of
 from benchmark.images import channel_statistics, stratified_subset
@@ -62,10 +63,21 @@ def load_cell_data(
     device: torch.device,
     fits: Callable[[int], bool] | None = None,
 ) -> CellData:
-    """The dataset of a planned cell: see `load_data`."""
+    """The dataset of a planned cell: see `load_data`.
+
+    Raises:
+        DataError: it has another content than when the cell was planned.
+    """
     spec: DatasetSpec = entry_of(catalog, "datasets", "dataset", cell.dataset).spec
     params = bind(spec.params, cell.dataset.params, f"dataset '{spec.name}'")
-    return load_data(spec, params, data_dir, subset=cell.subset, device=device, fits=fits)
+    data = load_data(spec, params, data_dir, subset=cell.subset, device=device, fits=fits)
+    fingerprint = spec.describe(params, data_dir).fingerprint
+    if fingerprint != cell.fingerprint:
+        raise DataError(
+            f"the content of dataset '{cell.dataset.label}' has changed since this cell was planned: fingerprint "
+            f"{cell.fingerprint[:12]} then, {fingerprint[:12]} now. Run the same command again"
+        )
+    return data
 
 
 def load_data(

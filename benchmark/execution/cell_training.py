@@ -5,13 +5,16 @@ from __future__ import annotations
 import resource
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from benchmark.api.cells import SMOKE_STEPS, Json
+from benchmark.api.cells import SMOKE_STEPS, Item, Json
+from benchmark.api.identity import canonical_json
 from benchmark.api.methods import MethodSpec
 from benchmark.api.parameters import bind
 from benchmark.encoder import NormalizedEncoder
+from benchmark.errors import UsageError
 from benchmark.evaluation import overlap
 from benchmark.evaluation.cell_data import CellData
 from benchmark.evaluation.features import state_checksum
@@ -76,9 +79,11 @@ def _encoder(run: CellRun, images: torch.Tensor, mean: Sequence[float], std: Seq
 
 def _task(run: CellRun, spec: MethodSpec) -> TrainingTask:
     cell, job = run.cell, run.job
+    params = bind(spec.params, cell.method.params, f"method '{spec.name}'")
+    _check_identity(cell.method, spec, params)
     return TrainingTask(
         spec=spec,
-        params=bind(spec.params, cell.method.params, f"method '{spec.name}'"),
+        params=params,
         recipe=cell.recipe,
         seed=cell.seed,
         title=cell.title,
@@ -91,6 +96,18 @@ def _task(run: CellRun, spec: MethodSpec) -> TrainingTask:
         steps=SMOKE_STEPS if cell.smoke else None,
         accelerate=job.accelerate,
     )
+
+
+def _check_identity(item: Item, spec: MethodSpec, params: Any) -> None:
+    """Checks that the files that a method reads are those that it was planned with: a cell may wait for hours.
+
+    Raises:
+        UsageError: a file has changed.
+    """
+    if spec.identity is not None and canonical_json(dict(spec.identity(params))) != canonical_json(item.identity):
+        raise UsageError(
+            f"a file that method '{item.label}' reads has changed since this cell was planned. Run the same command again"
+        )
 
 
 def _training_data(run: CellRun, spec: MethodSpec, data: CellData) -> TrainingData:

@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 import safetensors.torch
-from sample_jobs import JobMaker, folder_of, run_done
+from flipped_bits import flip_bit
+from sample_jobs import JobMaker, folder_of, run_done, run_failed
 
 from benchmark.api.cells import Job
 from benchmark.execution.cell import run_cell
@@ -72,3 +73,20 @@ def test_checkpoint_of_another_version_is_not_resumed(
 def test_resumed_training_keeps_its_number_of_threads(interrupted: Job) -> None:
     assert epochs_of(dataclasses.replace(interrupted, threads=2)) == [3, 4]
     assert read_record(folder_of(interrupted)).provenance["threads"] == 1
+
+
+def test_weights_file_that_changed_after_planning_is_not_used(job: JobMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_PLUGINS", "third_party,bounds")
+    run_done(job())
+    weights = folder_of(job()) / "model.safetensors"
+    planned = job(f"pretrained[path={weights},prefix=network.]")
+    flip_bit(weights)
+    assert "a file that method 'pretrained[" in (reason := run_failed(planned).reason)
+    assert "has changed since this cell was planned" in reason
+
+
+def test_dataset_that_changed_after_planning_is_not_trained_on(job: JobMaker) -> None:
+    planned = job()
+    other = dataclasses.replace(planned, cell=dataclasses.replace(planned.cell, fingerprint="stripes of old"))
+    reason = run_failed(other).reason
+    assert "'stripes' has changed since this cell was planned: fingerprint stripes of o then, " in reason
