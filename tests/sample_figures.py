@@ -19,7 +19,7 @@ from benchmark.api.methods import MethodSpec, Published
 from benchmark.api.parameters import as_dict
 from benchmark.api.recipes import Recipe
 from benchmark.records.record import Record, Score
-from benchmark.records.record_files import as_json, parse_record
+from benchmark.records.record_text import as_json, parse_record
 from benchmark.reports.published import comparisons
 
 PROVIDER = Provider(plugin="paper", distribution="paper", version="1")

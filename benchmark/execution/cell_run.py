@@ -16,7 +16,8 @@ from benchmark.execution.cell_folder import CellFolder
 from benchmark.execution.provenance import provenance
 from benchmark.progress import Event, Reporter
 from benchmark.records.record import RECORD, Record
-from benchmark.records.record_files import SchemaError, read_record, set_aside
+from benchmark.records.record_files import read_record, set_aside
+from benchmark.records.record_text import SchemaError
 from benchmark.training.out_of_memory import FailedTraining
 from benchmark.training.stop import StopRequest
 
@@ -76,16 +77,22 @@ class CellRun:
         """The record of an earlier run; None if there is none. A damaged one is renamed, which is reported.
 
         Raises:
-            SchemaError: another version of repbench wrote it. It is left untouched.
+            RecordError: another version of repbench wrote it, or it is of another cell. It is left untouched.
         """
         path = self.folder.path
         if not (path / RECORD).exists():
             return None
         try:
-            return read_record(path)
+            record = read_record(path)
         except SchemaError:
             raise
         except RecordError:
             renamed = set_aside(path)
             self.progress.note(f"renamed an unreadable record to {renamed.name}")
             return None
+        if record.id != self.cell.id:
+            raise RecordError(
+                f"{path / RECORD} is the record of another cell, {record.name} ({record.short_id}); was the folder "
+                f"renamed? Move it out of {path.parent}, or back to its own name"
+            )
+        return record

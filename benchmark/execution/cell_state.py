@@ -16,7 +16,8 @@ from benchmark.records import index
 from benchmark.records.columns import NOT_APPLICABLE_KEY, Columns
 from benchmark.records.earlier_folders import EarlierFolders
 from benchmark.records.record import CHECKPOINT, KINDS, RECORD, Record
-from benchmark.records.record_files import SchemaError, read_record
+from benchmark.records.record_files import read_record
+from benchmark.records.record_text import SchemaError
 
 Rerun = Literal["none", "failed", "stale", "all"]
 CellState = Literal["new", "done", "failed", "interrupted", "scores missing", "stale", "unreadable"]
@@ -110,6 +111,7 @@ def _state_of_folder(planned: PlannedCell, folder: Path) -> _Assessment:
 class _Evidence:
     """The part of a record that decides a cell's state."""
 
+    id: str
     state: State
     reason: str
     """Why the cell failed."""
@@ -127,6 +129,7 @@ class _Evidence:
 def _evidence_of_record(record: Record) -> _Evidence:
     refused = record.checks.get("not_applicable", ())
     return _Evidence(
+        id=record.id,
         state=record.state,
         reason=str((record.failure or {}).get("reason", "")),
         trained=record.trained,
@@ -141,6 +144,7 @@ def _evidence_of_summary(columns: Columns, position: int) -> _Evidence:
     """The same of a record that the index holds."""
     summary = columns.summaries[position]
     return _Evidence(
+        id=summary.id,
         state=summary.state,
         reason=summary.failure or "",
         trained=summary.trained,
@@ -152,6 +156,8 @@ def _evidence_of_summary(columns: Columns, position: int) -> _Evidence:
 
 
 def _state_of(evidence: _Evidence, planned: PlannedCell) -> _Assessment:
+    if evidence.id != planned.cell.id:
+        return "unreadable", f"holds the record of another cell, {evidence.id[:10]}", False
     changed = _changes(evidence, planned.cell)
     if changed and evidence.scored:
         return "stale", changed, True

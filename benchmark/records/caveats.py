@@ -13,6 +13,7 @@ from benchmark.api.cells import Json
 Caveat = tuple[str, str]
 """Name, and detail: the label of an evaluator, `3+35/360`, or empty."""
 NOTES = {
+    "altered": "altered: the record was edited or damaged after it was written; it does not match its checksum or its id.",
     "not frozen": "not frozen: the encoder changed while it was scored.",
     "saw labels": "saw labels: training labels reached a method that does not declare that it uses them.",
     "overlap": "overlap a+b/n: of n test images, a are copies of training images and b are near copies.",
@@ -20,6 +21,7 @@ NOTES = {
     "augmented": "augmented: the evaluator encoded augmented images instead of reading each image's features once.",
 }
 """Name -> explanation, in the order in which caveats are shown."""
+ALTERED: Caveat = ("altered", "")
 OF_EVALUATOR = {"chose on test": "chosen_on_test", "augmented": "augmented"}
 """Caveats that concern the scores of one evaluator, whose label is their detail -> key among a record's checks."""
 
@@ -28,12 +30,12 @@ def caveats_of(checks: Json) -> tuple[Caveat, ...]:
     """The caveats that follow from a record's checks.
 
     Args:
-        checks: read are `frozen`, `labels_unseen`, `overlap`, `chosen_on_test` and `augmented`.
+        checks: read are `altered`, `frozen`, `labels_unseen`, `overlap`, `chosen_on_test` and `augmented`.
 
     Raises:
         TypeError: a check has the wrong type.
     """
-    caveats: list[Caveat] = []
+    caveats: list[Caveat] = [ALTERED] if checks.get("altered") is True else []
     if checks.get("frozen") is False:
         caveats.append(("not frozen", ""))
     if checks.get("labels_unseen") is False:

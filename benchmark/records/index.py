@@ -1,14 +1,19 @@
 """The records of an output folder as columns, cached in one file, so that 10,000 records are not read for each table.
 
-The file may be deleted at any time; the records are the only source. A record is recognized by its folder's name, its
-size and its modification time, and read again if one of them differs. A record modified less than two seconds before it
-was read could change again within the same tick of the file system's clock, so it is read again, too. An index that is
-damaged, of another version or not writable is ignored.
+The file may be deleted at any time; the records are the only source. A record is recognized by its folder's name, and by
+the size, inode, modification time and status change time of its file, and read again if one of them differs. A program can
+set the modification time back, but not the status change time. A record that changed less than two seconds before it was
+read could change again within the same tick of the file system's clock, so it is read again, too. Not detected: contents
+that change without the file system's knowledge, such as a fault of the disk; `bench verify` and `bench run` read every file.
+
+The index holds a checksum of itself. One that is damaged, edited, of another version or not writable is ignored. Records
+that cannot be read are not in the index: each command reads them again and names them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import time
@@ -21,6 +26,7 @@ import numpy as np
 
 from benchmark.errors import RecordError
 from benchmark.records.atomic import replaced
+from benchmark.records.caveats import ALTERED as ALTERED_CAVEAT
 from benchmark.records.columns import (
     SCORE_ARRAYS,
     Columns,
@@ -31,11 +37,15 @@ from benchmark.records.columns import (
     concatenate,
 )
 from benchmark.records.csv_columns import NAMES
+from benchmark.records.number_arrays import Arrays, read_arrays
 from benchmark.records.record import RECORD, SCHEMA_VERSION
-from benchmark.records.record_files import read_record
+from benchmark.records.record_files import folder_names, has_record, log_left_out, read_record
+from benchmark.records.record_text import log_altered
 
 INDEX = ".index.npz"
-VERSION = 4
+CHECKSUM = "checksum"
+"""Name of the array that holds the checksum of the others."""
+VERSION = 5
 """Version of the index, increased whenever equal records give another index. The CSV's columns are part of the version."""
 TICK = 2 * 10**9
 """Nanoseconds within which a file may change twice with the same modification time."""
@@ -51,6 +61,10 @@ class Stamp(NamedTuple):
     """Bytes."""
     modified: int
     """Nanoseconds since 1970."""
+    changed: int
+    """Time of the last change of contents or attributes; no program can set it."""
+    inode: int
+    """Number of the file; another one if the file was replaced."""
     settled: bool = True
     """Whether the file was modified long enough before it was read for a later change to show."""
 
@@ -69,7 +83,15 @@ class Index:
     def position(self, folder: str) -> int | None:
         """The index of a folder's record in the columns; None if the record is not known in its present state."""
         stamp = self.stamps.get(folder)
-        return self.positions[folder] if stamp is not None and stamp == stamp_of(f"{self.out}/{folder}") else None
+        if stamp is None or stamp != stamp_of(f"{self.out}/{folder}"):
+            return None
+        self.log_altered(folder)
+        return self.positions[folder]
+
+    def log_altered(self, folder: str) -> None:
+        """Logs that a record was changed after it was written, as when it was read."""
+        if ALTERED_CAVEAT in self.columns.summaries[self.positions[folder]].caveats:
+            log_altered(self.out / folder / RECORD)
 
 
 class _Body(msgspec.Struct):
@@ -88,12 +110,17 @@ class _Body(msgspec.Struct):
 def read(out: Path) -> tuple[Columns, list[str]]:
     """All records of an output folder, sorted by folder name, and one message for each that cannot be read.
 
-    The same as `record.read_records`, as columns. The index is updated if it can be written.
+    The same as `record_files.read_records`, as columns. The index is updated if it can be written.
+
+    Raises:
+        RecordError: the folder cannot be read.
     """
     start = time.time_ns()
     present = _stamps(out)
     index = read_index(out)
     known = [name for name, stamp in present.items() if stamp == index.stamps.get(name)]
+    for name in known:
+        index.log_altered(name)
     if len(known) == len(present) == len(index.stamps):
         return index.columns, []
     builder, problems, stamps = ColumnsBuilder(), [], {name: present[name] for name in known}
@@ -102,6 +129,7 @@ def read(out: Path) -> tuple[Columns, list[str]]:
             builder.add(read_record(out / name), folder=name)
         except RecordError as error:
             problems.append(str(error))
+            log_left_out([str(error)])
             continue
         stamp = present[name]
         stamps[name] = stamp._replace(settled=stamp.modified + TICK < start)
@@ -118,9 +146,11 @@ def read(out: Path) -> tuple[Columns, list[str]]:
 def read_index(out: Path) -> Index:
     """The index of a folder as it was last written; empty if there is none that can be used. Nothing is written."""
     try:
-        with (out / INDEX).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ARRAYS}
-            body = msgspec.json.decode(file["text"].tobytes(), type=_Body)
+        arrays = read_arrays(out / INDEX, "it is written again")
+        checksum = arrays.pop(CHECKSUM)
+        if checksum.tobytes() != _checksum(arrays):
+            raise ValueError("the checksum of the index does not match")
+        body = msgspec.json.decode(arrays.pop("text").tobytes(), type=_Body)
         return _parse(out, body, arrays)
     except Exception:  # a derived file may be damaged in any way; the records hold everything
         return Index(out=out, columns=ColumnsBuilder().columns(), stamps={}, positions={})
@@ -164,28 +194,34 @@ def _write(out: Path, columns: Columns, stamps: dict[str, Stamp]) -> None:
         "shared": [vars(each) for each in shared],
         "records": records,
     }
-    arrays = {name: getattr(columns, name) for name in ARRAYS}
     # Surrogates of folder names that are not UTF-8 make the text unreadable for msgspec; such an index is ignored.
-    text = np.frombuffer(json.dumps(body).encode(), np.uint8)
+    arrays: Arrays = {"text": np.frombuffer(json.dumps(body).encode(), np.uint8)}
+    arrays |= {name: getattr(columns, name) for name in ARRAYS}
+    arrays[CHECKSUM] = np.frombuffer(_checksum(arrays), np.uint8)
     with contextlib.suppress(RecordError), replaced(out / INDEX) as file:  # without write access there is no index
-        np.savez(file, text=text, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its own options
+
+
+def _checksum(arrays: Arrays) -> bytes:
+    """SHA-256 of all arrays with their names, types and shapes."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data if array.size else b"")
+    return digest.digest()
 
 
 def _stamps(out: Path) -> dict[str, Stamp]:
     """The folders that hold a record, sorted, with the stamps of their records."""
-    try:
-        with os.scandir(out) as entries:
-            names = sorted(entry.name for entry in entries)
-    except OSError:
-        return {}
-    stamps = {name: stamp_of(f"{out}/{name}") for name in names}
+    stamps = {name: stamp_of(f"{out}/{name}") for name in folder_names(out)}
     return {name: stamp for name, stamp in stamps.items() if stamp is not None}
 
 
 def stamp_of(folder: str) -> Stamp | None:
-    """The stamp of the record in a cell folder; None if there is no record."""
+    """The stamp of the record in a cell folder; None if there is no record. One that cannot be reached has no inode."""
     try:
         status = os.stat(f"{folder}/{RECORD}")  # noqa: PTH116  # creating 10,000 Path objects takes longer than the calls
-    except OSError:
-        return None
-    return Stamp(status.st_size, status.st_mtime_ns)
+    except (OSError, ValueError):
+        return Stamp(0, 0, 0, 0) if has_record(folder) else None
+    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)

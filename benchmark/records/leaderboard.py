@@ -5,7 +5,6 @@ Records are added or replaced by cell id; all others stay. The .csv is always re
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from benchmark.records.atomic import replaced
 from benchmark.records.dataframe import records_csv
 from benchmark.records.outcomes import Arrays, pack_outcomes, read_packed
 from benchmark.records.record import Record
-from benchmark.records.record_files import as_json, parse_record
+from benchmark.records.record_text import as_json, parse_record, record_text
 
 JSONL = ".jsonl"
 OUTCOMES = ".outcomes.npz"
@@ -123,4 +122,4 @@ def _line(record: Record) -> str:
     body = as_json(record)
     if body["failure"]:
         body["failure"].pop("traceback", None)  # it holds file names of a machine
-    return json.dumps(body, sort_keys=True) + "\n"
+    return record_text(body, sort_keys=True).decode() + "\n"

@@ -20,7 +20,8 @@ from benchmark.execution.plan import plan
 from benchmark.execution.request import Request
 from benchmark.progress import Event
 from benchmark.records import locks
-from benchmark.records.record_files import SchemaError, read_record
+from benchmark.records.record_files import read_record
+from benchmark.records.record_text import SchemaError
 
 
 def hash_of(path: Path) -> str:

@@ -1,0 +1,178 @@
+"""Checks a record on reading: types, ranges, and what must hold between its fields. Every reader of records passes here.
+
+Types of the fields of `Record` and `Score` are checked by the JSON decoder. Here are the contents of the JSON objects that
+commands use, and the numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from math import inf, isfinite
+from typing import Annotated, Any
+
+import msgspec
+
+from benchmark.api.cells import Json
+from benchmark.records.metric_ranges import ROUNDING, range_of, range_text
+from benchmark.records.record import Record, Score, ScoreId
+
+MAX_DEPTH = 32
+"""Deepest nesting of JSON that is read. A record has 8 levels, of which plugins choose some."""
+MAX_IMAGES = 2**53
+ID = re.compile(r"[0-9a-f]{64}")
+Quantity = Annotated[float, msgspec.Meta(ge=0, le=1e18)] | None
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Texts = list[str] | None
+
+
+class _Item(msgspec.Struct):
+    """A method or an encoder. Unknown keys are ignored, here and below."""
+
+    label: str
+    name: str = ""
+    params: Json = {}
+    provider: str | None = None
+    version: int = 1
+
+
+class _Dataset(_Item):
+    fingerprint: str = ""
+    subset: Count | None = None
+
+
+class _Recipe(msgspec.Struct):
+    epochs: Quantity = None
+    batch: Quantity = None
+
+
+class _Cell(msgspec.Struct):
+    method: _Item
+    encoder: _Item
+    dataset: _Dataset
+    seed: Count | None
+    recipe: _Recipe | None = None
+    image_shape: list[Count] | None = None
+
+
+class _Cost(msgspec.Struct):
+    train_seconds: Quantity = None
+    evaluate_seconds: Quantity = None
+    images_seen: Quantity = None
+    images_per_second: Quantity = None
+    peak_memory_bytes: Quantity = None
+
+
+class _Provenance(msgspec.Struct):
+    versions: dict[str, int] = {}
+    device: str | None = None
+    device_name: str | None = None
+    repbench: str | None = None
+    commit: str | None = None
+    dirty: bool | None = None
+    precision: str | None = None
+    time: str | None = None
+
+
+class _Request(msgspec.Struct):
+    tap: str
+    pool: str
+    evaluator: str
+    protocol: str
+
+
+class _Overlap(msgspec.Struct):
+    exact: Count = 0
+    near: Count = 0
+
+
+class _Checks(msgspec.Struct):
+    trained: bool | None = None
+    failed_to_learn: bool | None = None
+    frozen: bool | None = None
+    labels_unseen: bool | None = None
+    altered: bool | None = None
+    overlap: _Overlap | None = None
+    not_applicable: list[_Request] | None = None
+    chosen_on_test: Texts = None
+    augmented: Texts = None
+    arrays_sha256: dict[str, str] | None = None
+
+
+def cell_problem(record: Record) -> str:
+    """Which setting of a record's cell is missing or invalid; empty if none is."""
+    return _type_problem("cell", record.cell, _Cell)
+
+
+def problem_of(record: Record) -> str:
+    """Why the other fields of a record cannot be used; empty if they can."""
+    if not ID.fullmatch(record.id):
+        return f"the id {record.id[:80]!r} is not 64 hexadecimal digits"
+    problem = (
+        _type_problem("cost", record.cost, _Cost)
+        or _type_problem("provenance", record.provenance, _Provenance)
+        or _type_problem("checks", record.checks, _Checks)
+    )
+    return problem or next(_score_problems(record.scores), "")
+
+
+def _type_problem(name: str, value: Json, kind: type[msgspec.Struct]) -> str:
+    try:
+        msgspec.convert(value, kind)
+    except (msgspec.ValidationError, OverflowError) as error:
+        return f"{name}: {error}"
+    return ""
+
+
+def _score_problems(scores: tuple[Score, ...]) -> Iterator[str]:
+    keys: set[ScoreId] = set()
+    for score in scores:
+        low, high = range_of(score.protocol, score.metric, score.unit)
+        value = score.value
+        if not low <= value <= high or not isfinite(value):
+            yield f"{_name(score)} is {value!r}, but must be {range_text(score.protocol, score.metric, score.unit)}"
+        if not 0 <= score.n <= MAX_IMAGES:
+            yield f"{_name(score)} is of {score.n} images"
+        if score.ci_low is not None or score.ci_high is not None:
+            margin = ROUNDING * (1 + abs(value))
+            lower, upper = (score.ci_low, -inf)[score.ci_low is None], (score.ci_high, inf)[score.ci_high is None]
+            if not lower - margin <= value <= upper + margin:  # type: ignore[operator]  # not None
+                yield f"{_name(score)} is {value!r}, outside of its interval from {score.ci_low} to {score.ci_high}"
+        keys.add(score.key())
+    if len(keys) < len(scores):
+        yield "it holds a score twice"
+
+
+def _name(score: Score) -> str:
+    return f"{score.metric} of {score.evaluator} at {score.tap}"
+
+
+def is_nested_deeply(text: bytes) -> bool:
+    """Whether JSON text may be nested more than `MAX_DEPTH` levels deep, so that a recursive function could fail.
+
+    The innermost brackets are removed again and again. Brackets within strings can only add levels.
+    """
+    brackets = text.translate(None, _OTHER)
+    for _ in range(MAX_DEPTH):
+        inner = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if len(inner) == len(brackets):
+            break
+        brackets = inner
+    return bool(brackets)
+
+
+_OTHER = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+def depth_of(value: Any) -> int:
+    """Levels of nesting in JSON, counted without recursion."""
+    depth, level = 0, [value]
+    while level and depth <= MAX_DEPTH + 1:
+        level = [
+            item
+            for each in level
+            if isinstance(each, dict | list | tuple)
+            for item in (each.values() if isinstance(each, dict) else each)
+        ]
+        depth += 1
+    return depth
