@@ -45,7 +45,7 @@ class ScoresFile:
         self.problem = ""
         try:
             with replaced(self.path) as file:
-                file.write(dataframe.records_csv(done).encode())
+                file.writelines(chunk.encode() for chunk in dataframe.csv_chunks(done))
         except RecordError as error:
             self.problem = str(error)
         end = self._clock()
