@@ -7,7 +7,6 @@ is worse by more than the margin. A score or cell that cannot be compared is rep
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from benchmark.analysis.baselines import read_baseline
 from benchmark.analysis.check_rows import CheckRow, CheckRows, Verdict, unreadable_cells
 from benchmark.analysis.seed_groups import seed_groups
 from benchmark.analysis.sources import RecordSource, folder_outcomes, read_leaderboard
+from benchmark.api.limits import LIMITS
 from benchmark.errors import ExitCode, UsageError
 from benchmark.records.record_files import read_records
 from benchmark.stats.comparison import Comparison
@@ -99,8 +99,10 @@ def check_records(out: Path, baseline: str, margin: float = MARGIN) -> CheckRepo
         UsageError: the run has no record, or an argument is invalid.
         RecordError: a file of the baseline is damaged.
     """
-    if not (math.isfinite(margin) and margin >= 0):
-        raise UsageError(f"--margin {margin} is not a fraction of 0 or more, such as 0.005 for half a point")
+    try:
+        LIMITS["margin"].check(margin)
+    except ValueError as error:
+        raise UsageError(f"--margin {error}, a fraction such as 0.005 for half a point") from None
     source, problems = _read_source(out)
     records = [record for record in source.records if record.state != "smoke"]
     unreadable = unreadable_cells(out, problems)

@@ -3,7 +3,8 @@
     item   = name-or-glob [ "[" key=value { "," key=value } "]" ]
     value  = integer, number, true, false, none, text or 'quoted text'; a|b makes several items
 
-Commas and spaces separate items, except inside brackets and quotes.
+Commas and white space separate items, except inside brackets and quotes. Names, keys and values are plain text: control
+characters and characters that reverse the direction of text are refused.
 """
 
 from __future__ import annotations
@@ -14,6 +15,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmark.errors import UsageError
+from benchmark.plain_text import hidden_character, one_line, shortened
+
+SEPARATORS = ", \t\r\n"
+MAX_ITEMS = 10_000
+"""Items that one text may stand for; alternatives multiply."""
+MAX_SEEDS = 10_000
+MAX_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +40,12 @@ def parse_items(texts: Iterable[str]) -> list[Selection]:
     Raises:
         UsageError: a bracket or quote is not closed, a parameter has no `=`, or a name is missing.
     """
-    return [selection for text in texts for part in _split(text, ", ") for selection in _item(part)]
+    return [selection for text in texts for part in _split(text, SEPARATORS) for selection in _item(part)]
 
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, object]:
     """`lr=.05,batch=128` as a dictionary; the last value of a key counts."""
-    return dict(_assignment(part) for text in texts for part in _split(text, ", "))
+    return dict(_assignment(part) for text in texts for part in _split(text, SEPARATORS))
 
 
 def parse_value(text: str) -> object:
@@ -75,10 +83,15 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         UsageError: a seed is not an integer of 0 or more, or there is no seed.
     """
     parts = [part.strip() for part in text.split(",")]
+    shown = one_line(shortened(text, 60)) or "''"
     if not all(part.isdecimal() for part in parts if part) or not any(parts):
         raise UsageError(
-            f"--seeds {text}: seeds are integers of 0 or more; write 5 for seeds 0 to 4, or 0,3 for seeds 0 and 3"
+            f"--seeds {shown}: seeds are integers of 0 or more; write 5 for seeds 0 to 4, or 0,3 for seeds 0 and 3"
         )
+    if any(len(part) > len(str(MAX_SEED)) or int(part) > MAX_SEED for part in parts if part):
+        raise UsageError(f"--seeds {shown}: a seed is at most {MAX_SEED}")
+    if len(parts) > MAX_SEEDS or (len(parts) == 1 and int(parts[0]) > MAX_SEEDS):
+        raise UsageError(f"--seeds {shown}: at most {MAX_SEEDS} seeds are possible; write 5 for seeds 0 to 4")
     if len(parts) == 1:
         count = int(parts[0])
         if count == 0:
@@ -89,6 +102,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 def _item(text: str) -> list[Selection]:
     name, bracket, rest = text.partition("[")
+    _check_plain(name)
     if not name:
         raise UsageError(f"'{text}': no name before the bracket; write name[key=value]")
     if not bracket:
@@ -96,6 +110,9 @@ def _item(text: str) -> list[Selection]:
     if not rest.endswith("]"):
         raise UsageError(f"'{text}': the bracket is not closed; write {name}[key=value]")
     alternatives = [_alternatives(part) for part in _split(rest[:-1], ",")]
+    count = math.prod(map(len, alternatives))
+    if count > MAX_ITEMS:
+        raise UsageError(f"'{shortened(text, 60)}' stands for {count} items; at most {MAX_ITEMS} are possible")
     return [Selection(name=name, params=tuple(choice)) for choice in itertools.product(*alternatives)]
 
 
@@ -113,7 +130,15 @@ def _key_and_value(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise UsageError(f"'{text}' is not a parameter; write key=value")
+    _check_plain(key.strip())
+    _check_plain(value.strip())
     return key.strip(), value.strip()
+
+
+def _check_plain(text: str) -> None:
+    hidden = hidden_character(text)
+    if hidden:
+        raise UsageError(f"'{one_line(shortened(text, 60))}': a name or value must not contain {hidden}")
 
 
 def _split(text: str, separators: Sequence[str]) -> list[str]:

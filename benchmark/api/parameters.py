@@ -39,14 +39,14 @@ def bind(params: type, values: Mapping[str, object], owner: str, others: Iterabl
             raise UnknownNameError(f"parameter of {owner}", key, {*hints, *others})
         try:
             fields[key] = _converted(value, hints[key])
-        except ValueError:
+        except (ValueError, OverflowError):
             raise UsageError(
                 f"{owner}: {key}={as_typed(value)} is not valid; {key} is {expected(hints[key])}, "
                 f"for example {key}={_example(hints[key])}"
             ) from None
     try:
         return params(**fields)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise UsageError(f"{owner}: {error}") from error
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchmark.api.limits import LIMITS
+from benchmark.cli import values
 from benchmark.cli.command import command, finish
 from benchmark.cli.options import (
     combined,
@@ -22,12 +24,14 @@ from benchmark.errors import ExitCode
 if TYPE_CHECKING:
     from benchmark.reports.render import Format
 
-two_sides = combined(click.argument("first", metavar="A"), click.argument("second", metavar="B"))
+two_sides = combined(
+    click.argument("first", metavar="A", type=values.TEXT), click.argument("second", metavar="B", type=values.TEXT)
+)
 
 
 @command("compare")
 @two_sides
-@path_option("--out", default="runs", help="Folder or leaderboard in which A and B are searched.")
+@path_option("--out", default="runs", kind=values.SOURCE, help="Folder or leaderboard in which A and B are searched.")
 @click.option("--all-metrics", is_flag=True, help="Compare all metrics, not only each evaluator's headline.")
 @click.option("--cka", is_flag=True, help="Also compare the features of the test images (linear CKA). Needs weights.")
 @data_dir_option
@@ -55,17 +59,17 @@ def compare_command(first: str, second: str, out: Path, form: Format, **options:
 
 @command("check")
 @records_argument
-@click.option("--baseline", required=True, help="Leaderboard, .csv or .jsonl, or REV:FILE from git.")
+@click.option("--baseline", type=values.TEXT, required=True, help="Leaderboard, .csv or .jsonl, or REV:FILE from git.")
 @click.option(
     "--margin",
-    type=float,
+    type=values.number(LIMITS["margin"]),
     default=0.005,
     show_default=True,
     help="Smallest drop that counts as a regression, as a fraction.",
 )
 @click.option("--update", is_flag=True, help="Write the finished cells of OUT into the baseline, and stop.")
-@click.option("--junit", type=click.Path(path_type=Path), help="Also write a JUnit XML file.")
-@click.option("--summary", type=click.Path(path_type=Path), help="Also append Markdown to a file.")
+@click.option("--junit", type=values.OUTPUT_FILE, help="Also write a JUnit XML file.")
+@click.option("--summary", type=values.OUTPUT_FILE, help="Also append Markdown to a file.")
 @format_option
 def check_command(out: Path, baseline: str, margin: float, update: bool, form: Format, **files: Path | None) -> None:
     """Check a run against a baseline, for CI.
@@ -95,7 +99,7 @@ def check_command(out: Path, baseline: str, margin: float, update: bool, form: F
 
 @command("explain")
 @two_sides
-@path_option("--out", default="runs", help="Folder in which A and B are searched.")
+@path_option("--out", default="runs", kind=values.FOLDER, help="Folder in which A and B are searched.")
 @format_option
 def explain_command(first: str, second: str, out: Path, form: Format) -> None:
     """Show the settings in which two cells differ.
@@ -108,18 +112,28 @@ def explain_command(first: str, second: str, out: Path, form: Format) -> None:
       bench explain aet/resnet18/digits/0 aet/resnet18/digits/1
     """
     from benchmark.analysis.explain import explanation_report
-    from benchmark.records.record_files import find_record
+    from benchmark.records.output_folder import OutputFolder
 
-    print_report(explanation_report(find_record(first, out), find_record(second, out)), form)
+    folder = OutputFolder(out)
+    records = [folder.find(argument) for argument in (first, second)]
+    print_left_out(folder.problems)
+    print_report(explanation_report(*records), form)
 
 
 @command("verify")
 @records_argument
 @click.option(
-    "--sample", "count", type=click.IntRange(min=1), default=3, show_default=True, help="Number of cells to repeat."
+    "--sample",
+    "count",
+    type=values.integer(1, 1_000_000),
+    default=3,
+    show_default=True,
+    help="Number of cells to repeat.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the sample.")
-@click.option("--device", help="Device.  [default: the kind that each record names]")
+@click.option(
+    "--seed", type=values.integer(0, 2**32 - 1), default=0, show_default=True, help="Random seed of the sample."
+)
+@click.option("--device", type=values.TEXT, help="Device.  [default: the kind that each record names]")
 @dataset_option
 @data_dir_option
 @format_option

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchmark.cli import values
 from benchmark.cli.command import command
 from benchmark.cli.options import combined, data_dir_option, dataset_option, format_option, path_option
-from benchmark.cli.output import print_line, print_message, print_report
+from benchmark.cli.output import print_left_out, print_line, print_message, print_report
 
 if TYPE_CHECKING:
     from benchmark.analysis.frozen_cell import FrozenCell
     from benchmark.reports.render import Format
 
 cell_options = combined(
-    click.argument("record"),
-    path_option("--out", default="runs", help="Folder in which RECORD is searched."),
-    click.option("--tap", help="Layer.  [default: the encoder's output]"),
+    click.argument("record", type=values.TEXT),
+    path_option("--out", default="runs", kind=values.FOLDER, help="Folder in which RECORD is searched."),
+    click.option("--tap", type=values.TEXT, help="Layer.  [default: the encoder's output]"),
     click.option(
         "--pool",
         type=click.Choice(["average", "flat"]),
@@ -36,7 +37,7 @@ split_option = click.option(
 
 @command("features")
 @cell_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write, .npz.")
+@click.option("-o", "--output", type=values.OUTPUT_FILE, required=True, help="File to write, .npz.")
 def features_command(output: Path, pool: Any, **options: Any) -> None:
     """Write the features of a finished cell to a file.
 
@@ -57,16 +58,16 @@ def features_command(output: Path, pool: Any, **options: Any) -> None:
 @command("neighbors")
 @cell_options
 @split_option
-@path_option("-o", "--output", default="neighbors.png", help="Image to write, .png.")
+@path_option("-o", "--output", default="neighbors.png", kind=values.OUTPUT_FILE, help="Image to write, .png.")
 @click.option(
     "--query",
     "queries",
-    type=int,
+    type=values.integer(0, 10**9),
     multiple=True,
     metavar="INDEX",
     help="Index of a query image; may be repeated.  [default: the first image of each of the first ten classes]",
 )
-@click.option("--k", type=int, default=5, show_default=True, help="Neighbors of each query.")
+@click.option("--k", type=values.integer(1, 10**6), default=5, show_default=True, help="Neighbors of each query.")
 @format_option
 def neighbors_command(
     output: Path, queries: tuple[int, ...], k: int, split: str, pool: Any, form: Format, **options: Any
@@ -95,13 +96,19 @@ def neighbors_command(
 @cell_options
 @split_option
 @path_option(
-    "-o", "--output", default="map.png", help="Image to write, .png. A .csv with the points is written beside it."
+    "-o",
+    "--output",
+    default="map.png",
+    kind=values.OUTPUT_FILE,
+    help="Image to write, .png. A .csv with the points is written beside it.",
 )
 @click.option(
     "--method", type=click.Choice(["umap", "pca"]), default="umap", show_default=True, help="Projection to the plane."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=42, show_default=True, help="Random seed of UMAP.")
-@click.option("--sample", type=int, metavar="N", help="Use N images, drawn by class.  [default: all]")
+@click.option("--seed", type=values.integer(0, 2**32 - 1), default=42, show_default=True, help="Random seed of UMAP.")
+@click.option(
+    "--sample", type=values.integer(1, 10**9), metavar="N", help="Use N images, drawn by class.  [default: all]"
+)
 def map_command(
     output: Path, method: Any, seed: int, sample: int | None, split: str, pool: Any, **options: Any
 ) -> None:
@@ -127,9 +134,11 @@ def map_command(
 
 def _frozen_cell(options: dict[str, Any]) -> FrozenCell:
     from benchmark.analysis.frozen_cell import read_frozen_cell
-    from benchmark.records.record_files import find_record
+    from benchmark.records.output_folder import OutputFolder
 
-    record = find_record(options["record"], options["out"].expanduser())
+    folder = OutputFolder(options["out"].expanduser())
+    record = folder.find(options["record"])
+    print_left_out(folder.problems)
     return read_frozen_cell(
         record, tap=options["tap"], data_dir=options["data_dir"].expanduser(), dataset=options["dataset"]
     )

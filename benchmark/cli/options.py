@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from benchmark.cli import values
 from benchmark.errors import UnknownNameError, UsageError
 from benchmark.reports.render import FORMATS
 
@@ -26,12 +27,12 @@ def combined(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return decorate
 
 
-def path_option(*names: str, default: str, **settings: Any) -> Callable[[Command], Command]:
-    """An option that takes a path and has a default."""
-    return click.option(*names, type=click.Path(path_type=Path), default=Path(default), show_default=True, **settings)
+def path_option(*names: str, default: str, kind: click.ParamType, **settings: Any) -> Callable[[Command], Command]:
+    """An option that takes a path and has a default; `kind` is one of `benchmark.cli.values`."""
+    return click.option(*names, type=kind, default=Path(default), show_default=True, **settings)
 
 
-ITEMS: dict[str, Any] = {"multiple": True, "metavar": "ITEMS", "show_default": True}
+ITEMS: dict[str, Any] = {"type": values.ITEMS, "multiple": True, "metavar": "ITEMS", "show_default": True}
 """Settings of an option that takes items."""
 format_option = click.option(
     "--format",
@@ -41,10 +42,10 @@ format_option = click.option(
     show_default=True,
     help="Output format. csv and json have one row per result.",
 )
-records_argument = click.argument("out", type=click.Path(path_type=Path, exists=True), default=Path("runs"))
+records_argument = click.argument("out", type=values.RECORDS, default=Path("runs"))
 data_dir_option = click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
+    type=values.FOLDER,
     envvar="BENCH_DATA",
     show_envvar=True,
     default=Path("data"),
@@ -52,17 +53,20 @@ data_dir_option = click.option(
     help="Folder of downloaded datasets.",
 )
 dataset_option = click.option(
-    "--dataset", metavar="ITEM", help="Dataset, if the record does not name its files: 'folder[path=...]'."
+    "--dataset",
+    type=values.ITEMS,
+    metavar="ITEM",
+    help="Dataset, if the record does not name its files: 'folder[path=...]'.",
 )
 
 
-def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+def read_config(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
     """Makes the keys of a TOML file the defaults of a command's options."""
     if value is None:
         return
     try:
-        settings = tomllib.loads(Path(value).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        settings = tomllib.loads(value.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"--config {value}: {error}") from error
     options = {**_options_of_run(ctx), **_options(ctx.command)}
     defaults: dict[str, Any] = {}

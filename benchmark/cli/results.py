@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchmark.cli import values
 from benchmark.cli.command import command
 from benchmark.cli.options import format_option, path_option, records_argument
 from benchmark.cli.output import print_left_out, print_line, print_message, print_report, without_cycle_search
@@ -92,7 +93,7 @@ def _report(results: Results, view: str, ties: Any) -> Report:
 @records_argument
 @click.option(
     "--min-cells",
-    type=click.IntRange(min=2),
+    type=values.integer(2, 10**9),
     default=10,
     show_default=True,
     help="Fewest cells for which a correlation is computed.",
@@ -118,10 +119,11 @@ def correlate_command(out: Path, min_cells: int, form: Format) -> None:
 
 @command("export")
 @records_argument
-@path_option("--to", default="results", help="Folder of the leaderboards.")
+@path_option("--to", default="results", kind=values.FOLDER, help="Folder of the leaderboards.")
 @click.option(
     "--format",
     "form",
+    type=values.TEXT,
     default="csv",
     show_default=True,
     help="Extra files, separated by commas: parquet, latex, bibtex.",
@@ -152,15 +154,16 @@ def export_command(out: Path, to: Path, form: str) -> None:
 
 
 @command("merge")
-@click.argument("sources", metavar="FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("sources", metavar="FOLDER...", nargs=-1, required=True, type=values.EXISTING_FOLDER)
 @click.option(
     "--to",
-    type=click.Path(path_type=Path),
+    type=values.FOLDER,
     required=True,
     help="Folder to copy to. It may already hold cells.",
 )
 @click.option(
     "--prefer",
+    type=values.TEXT,
     metavar="FOLDER|newest",
     help="Record to keep if two folders hold a cell with different scores: that of a folder, or newest.",
 )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchmark.api.limits import LIMITS
+from benchmark.cli import values
 from benchmark.cli.command import command, finish
 from benchmark.cli.options import ITEMS, combined, data_dir_option, format_option, path_option, read_config
 from benchmark.cli.output import print_left_out, print_message, print_report, without_cycle_search
@@ -28,9 +30,16 @@ what_options = combined(
         "--evaluators", **ITEMS, default=("linear,knn,retrieval",), help="Evaluators that score the frozen features."
     ),
     click.option(
-        "--taps", default="default", show_default=True, metavar="NAMES", help="Layers to score: default, all, or names."
+        "--taps",
+        type=values.TEXT,
+        default="default",
+        show_default=True,
+        metavar="NAMES",
+        help="Layers to score: default, all, or names.",
     ),
-    click.option("--seeds", default="1", show_default=True, help="N for seeds 0 to N-1, or a list such as 0,3."),
+    click.option(
+        "--seeds", type=values.TEXT, default="1", show_default=True, help="N for seeds 0 to N-1, or a list such as 0,3."
+    ),
     click.option(
         "--budget",
         type=click.Choice(["quick", "paper"]),
@@ -38,18 +47,26 @@ what_options = combined(
         show_default=True,
         help="Training schedule. quick: minutes; paper: the method's paper.",
     ),
-    click.option("--epochs", type=click.IntRange(min=1), help="Epochs instead of the budget's; schedules are scaled."),
     click.option(
-        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Recipe settings, such as lr=.05,batch=128."
+        "--epochs", type=values.number(LIMITS["epochs"]), help="Epochs instead of the budget's; schedules are scaled."
+    ),
+    click.option(
+        "--set",
+        "settings",
+        type=values.ASSIGNMENTS,
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Recipe settings, such as lr=.05,batch=128.",
     ),
     click.option("--no-floors", is_flag=True, help="Do not add the floors: raw pixels and an untrained encoder."),
     click.option("--smoke", is_flag=True, help="Run a few steps of each cell as a test. The scores are not results."),
 )
 
 where_options = combined(
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, or cuda:0,1."),
+    click.option("--device", type=values.TEXT, default="auto", show_default=True, help="auto, cpu, cuda, or cuda:0,1."),
     click.option(
         "--executor",
+        type=values.ITEMS,
         default="local",
         show_default=True,
         metavar="ITEM",
@@ -57,13 +74,14 @@ where_options = combined(
     ),
     click.option(
         "--threads-per-cell",
-        type=click.IntRange(min=1),
+        type=values.number(LIMITS["threads_per_cell"]),
         default=1,
         show_default=True,
         help="CPU threads of each cell.",
     ),
     click.option(
         "--per-device",
+        type=values.TEXT,
         default="auto",
         show_default=True,
         metavar="N|auto",
@@ -71,18 +89,22 @@ where_options = combined(
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=values.number(LIMITS["timeout"]),
         metavar="SECONDS",
         help="Stop a cell that makes no progress for this long.  [default: never]",
     ),
     click.option(
         "--checkpoint-minutes",
-        type=click.FloatRange(min=0),
+        type=values.number(LIMITS["checkpoint_minutes"]),
         default=1.0,
         show_default=True,
         help="Least time between two checkpoints of a cell.",
     ),
-    click.option("--checkpoint-epochs", type=click.IntRange(min=1), help="Also write a checkpoint every N epochs."),
+    click.option(
+        "--checkpoint-epochs",
+        type=values.number(LIMITS["checkpoint_epochs"]),
+        help="Also write a checkpoint every N epochs.",
+    ),
     click.option(
         "--accelerate",
         type=click.Choice(["auto", "off", "compile"]),
@@ -90,7 +112,7 @@ where_options = combined(
         show_default=True,
         help="Acceleration of training steps. auto: what is faster on the device.",
     ),
-    path_option("--out", default="runs", help="Folder of the records."),
+    path_option("--out", default="runs", kind=values.FOLDER, help="Folder of the records."),
     data_dir_option,
     click.option(
         "--rerun",
@@ -101,7 +123,7 @@ where_options = combined(
     ),
     click.option(
         "--config",
-        type=click.Path(dir_okay=False),
+        type=values.INPUT_FILE,
         callback=read_config,
         is_eager=True,
         expose_value=False,
@@ -158,7 +180,7 @@ def plan_command(form: Format, no_floors: bool, **arguments: Any) -> None:
 
 
 @command("status")
-@click.argument("out", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("runs"))
+@click.argument("out", type=values.EXISTING_FOLDER, default=Path("runs"))
 @format_option
 @without_cycle_search()
 def status_command(out: Path, form: Format) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchmark.api.limits import Number
+from benchmark.cli import values
 from benchmark.cli.command import command
 from benchmark.cli.options import ITEMS, combined, data_dir_option, format_option, path_option
 from benchmark.cli.output import print_message, print_report
@@ -20,9 +22,14 @@ what_options = combined(
     click.option("--datasets", "--dataset", **ITEMS, default=("digits",), help="Datasets to train on."),
     click.option("--evaluators", **ITEMS, default=("linear,knn,retrieval",), help="Evaluators to measure."),
     click.option(
-        "--parts", default="training,evaluators,start-up", show_default=True, metavar="NAMES", help="What to measure."
+        "--parts",
+        type=values.TEXT,
+        default="training,evaluators,start-up",
+        show_default=True,
+        metavar="NAMES",
+        help="What to measure.",
     ),
-    click.option("--batch", type=click.IntRange(min=2), help="Images per step.  [default: the recipe's]"),
+    click.option("--batch", type=values.integer(2, 10**6), help="Images per step.  [default: the recipe's]"),
     click.option(
         "--budget",
         type=click.Choice(["quick", "paper"]),
@@ -31,10 +38,16 @@ what_options = combined(
         help="Recipe to measure, as in bench run.",
     ),
     click.option(
-        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Recipe settings, such as lr=.05,augment=crop."
+        "--set",
+        "settings",
+        type=values.ASSIGNMENTS,
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Recipe settings, such as lr=.05,augment=crop.",
     ),
     click.option(
         "--features",
+        type=values.TEXT,
         default="50000,10000,512",
         show_default=True,
         metavar="TRAIN,TEST,DIM",
@@ -42,8 +55,8 @@ what_options = combined(
     ),
 )
 how_options = combined(
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, or cuda:0."),
-    click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]"),
+    click.option("--device", type=values.TEXT, default="auto", show_default=True, help="auto, cpu, or cuda:0."),
+    click.option("--threads", type=values.integer(1, 1024), help="CPU threads.  [default: all cores]"),
     click.option(
         "--accelerate",
         type=click.Choice(["auto", "off", "compile"]),
@@ -53,7 +66,7 @@ how_options = combined(
     ),
     click.option(
         "--workers",
-        type=click.IntRange(min=0),
+        type=values.integer(0, 1024),
         default=1,
         show_default=True,
         help="Worker processes of the plain data loader.",
@@ -62,27 +75,29 @@ how_options = combined(
     click.option("--profile", is_flag=True, help="Also list the operations that take most of a step."),
     click.option(
         "--together",
-        type=click.IntRange(min=1),
+        type=values.integer(1, 1024),
         default=1,
         show_default=True,
         help="Also measure this many processes that train at once.",
     ),
     click.option(
         "--rounds",
-        type=click.IntRange(min=1),
+        type=values.integer(1, 10**6),
         default=5,
         show_default=True,
         help="Measurements of each call; the median is reported.",
     ),
     click.option(
         "--seconds",
-        type=click.FloatRange(min=0.001, max=60),
+        type=values.number(Number(minimum=0.001, maximum=60, integer=False)),
         default=0.5,
         show_default=True,
         help="Least duration of a measurement.",
     ),
     data_dir_option,
-    path_option("--to", default="results", help="Folder of the speed.csv to which the numbers are added."),
+    path_option(
+        "--to", default="results", kind=values.FOLDER, help="Folder of the speed.csv to which the numbers are added."
+    ),
 )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from benchmark.api.cells import Accelerate
-from benchmark.api.grammar import Selection, parse_assignments, parse_items, parse_seeds
+from benchmark.api.grammar import MAX_SEEDS, SEPARATORS, Selection, parse_assignments, parse_items, parse_seeds
+from benchmark.api.limits import LIMITS, checked_folder, checked_text, shown
 from benchmark.errors import UsageError
 from benchmark.execution.cell_state import Rerun
 from benchmark.execution.request import Request
@@ -18,6 +20,7 @@ from benchmark.execution.run_options import RunOptions
 Items = str | Sequence[str]
 """Items as on the command line: `"dim,aet[transform=affine|projective]"` or a list of such texts."""
 Budget = Literal["quick", "paper"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +59,16 @@ class RunArguments:
         _check_choice("budget", self.budget, get_args(Budget))
         _check_choice("rerun", self.rerun, get_args(Rerun))
         _check_choice("accelerate", self.accelerate, get_args(Accelerate))
-        for name in ("epochs", "threads_per_cell", "checkpoint_epochs"):
-            _check_count(name, getattr(self, name))
-        _check_seconds("timeout", self.timeout, positive=True)
-        _check_seconds("checkpoint_minutes", self.checkpoint_minutes, positive=False)
+        for name, limit in LIMITS.items():
+            value = getattr(self, name, None)
+            if value is not None or name in ("threads_per_cell", "checkpoint_minutes"):
+                _checked(name, limit.check, value)
+        for name in ("device", "executor"):
+            _checked(name, checked_text, getattr(self, name))
+        for name in ("out", "data_dir"):
+            value = getattr(self, name)
+            if value is not None:
+                _checked(name, checked_folder, value)
 
     def request(self) -> Request:
         """What to run.
@@ -68,10 +77,10 @@ class RunArguments:
             UsageError: an item, seed or setting cannot be parsed.
         """
         return Request(
-            methods=_items(self.methods),
-            encoders=_items(self.encoders),
-            datasets=_items(self.datasets),
-            evaluators=_items(self.evaluators),
+            methods=_items("methods", self.methods),
+            encoders=_items("encoders", self.encoders),
+            datasets=_items("datasets", self.datasets),
+            evaluators=_items("evaluators", self.evaluators),
             taps=_taps(self.taps),
             seeds=_seeds(self.seeds),
             budget=self.budget,
@@ -85,7 +94,7 @@ class RunArguments:
     def options(self) -> RunOptions:
         """Where and how to run it."""
         return RunOptions(
-            out=Path(self.out).expanduser(),
+            out=checked_folder(self.out),
             data_dir=data_folder(self.data_dir),
             device=self.device,
             executor=self.executor,
@@ -100,16 +109,36 @@ class RunArguments:
 
 
 def data_folder(path: str | Path | None) -> Path:
-    """The folder of downloaded datasets; None: $BENCH_DATA, or `data`."""
-    return Path(path if path is not None else os.environ.get("BENCH_DATA") or "data").expanduser()
+    """The folder of downloaded datasets; None: $BENCH_DATA, or `data`.
+
+    Raises:
+        UsageError: the path is empty, has a control character, or is a file.
+    """
+    return _checked("data_dir", checked_folder, path if path is not None else os.environ.get("BENCH_DATA") or "data")
 
 
-def _items(items: Items) -> list[Selection]:
-    return parse_items([items] if isinstance(items, str) else items)
+def _checked(name: str, check: Callable[[object], T], value: object) -> T:
+    """The checked value of an argument."""
+    try:
+        return check(value)
+    except ValueError as error:
+        raise UsageError(f"{name}={error}") from None
+
+
+def _texts(name: str, texts: Items) -> list[str]:
+    """The texts of an argument that takes one text or several."""
+    each = [texts] if isinstance(texts, str) else list(texts) if isinstance(texts, Iterable) else [texts]
+    if not each or not all(isinstance(text, str) and text.strip(SEPARATORS) for text in each):
+        raise UsageError(f"{name}={shown(texts)} names nothing; write names, separated by commas, or leave it out")
+    return each
+
+
+def _items(name: str, items: Items) -> list[Selection]:
+    return parse_items(_texts(name, items))
 
 
 def _taps(taps: Items) -> Any:
-    text = taps if isinstance(taps, str) else ",".join(taps)
+    text = _checked("taps", checked_text, ",".join(_texts("taps", taps)))
     if text in ("default", "all"):
         return text
     return tuple(name.strip() for name in text.split(",") if name.strip())
@@ -118,13 +147,16 @@ def _taps(taps: Items) -> Any:
 def _seeds(seeds: int | str | Iterable[int]) -> tuple[int, ...]:
     if isinstance(seeds, str | int):
         return parse_seeds(str(seeds))
-    return parse_seeds(",".join(str(seed) for seed in seeds) + ",")
+    if not isinstance(seeds, Iterable):
+        raise UsageError(f"seeds={shown(seeds)} is not valid; write a number of seeds or a list of seeds")
+    first = itertools.islice(seeds, MAX_SEEDS + 1)  # a range may be longer than memory
+    return parse_seeds(",".join(str(seed) for seed in first) + ",")
 
 
 def _overrides(settings: str | Sequence[str] | Mapping[str, object]) -> dict[str, object]:
-    if not isinstance(settings, Mapping):
-        return parse_assignments([settings] if isinstance(settings, str) else settings)
-    return {key: value_text(value) if isinstance(value, list | tuple) else value for key, value in settings.items()}
+    if isinstance(settings, Mapping):
+        return {key: value_text(value) if isinstance(value, list | tuple) else value for key, value in settings.items()}
+    return parse_assignments(_texts("settings", settings) if isinstance(settings, str) or settings else ())
 
 
 def value_text(value: object) -> str:
@@ -143,15 +175,3 @@ def value_text(value: object) -> str:
 def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     if value not in choices:
         raise UsageError(f"{name}={value!r} is not valid; choose one of {', '.join(choices)}")
-
-
-def _check_count(name: str, value: object) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise UsageError(f"{name}={value!r} is not valid; it is a whole number of at least 1")
-
-
-def _check_seconds(name: str, value: float | None, *, positive: bool) -> None:
-    if value is None:
-        return
-    if value < 0 or (positive and value == 0):
-        raise UsageError(f"{name}={value!r} is not valid; it is a number {'above 0' if positive else 'of at least 0'}")

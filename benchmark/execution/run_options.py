@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,10 @@ from benchmark.api.parameters import as_dict, bind
 from benchmark.errors import UsageError
 from benchmark.execution.cell_state import Rerun
 from benchmark.execution.devices import cores, resolve_devices
+from benchmark.plain_text import one_line, shortened
 
+MAX_SLOTS = 1024
+"""Cells at once on one device."""
 MEMORY_SHARE = 0.9
 """Fraction of a device's memory that cells may hold together. The rest is for memory that records do not count, such as
 that of CUDA itself."""
@@ -79,9 +81,6 @@ def resolve(options: RunOptions, catalog: Catalog) -> RunConfig:
     Raises:
         UsageError: an executor or device that does not exist, or a value that is not possible.
     """
-    for option, value in (("--timeout", options.timeout), ("--checkpoint-minutes", options.checkpoint_minutes)):
-        if value is not None and not math.isfinite(value):
-            raise UsageError(f"{option} {value} is not a finite number; leave it out for the default")
     executor = _executor(options.executor, catalog)
     devices = resolve_devices(options.device)
     return RunConfig(
@@ -118,8 +117,9 @@ def slots_per_device(options: RunOptions, devices: Sequence[str]) -> int:
     text = options.per_device.strip()
     if text == "auto":
         return max(1, cores() // options.threads) if tuple(devices) == ("cpu",) else 1
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--per-device {options.per_device}: write the number of cells at once, 1 or more, or auto")
+    if not text.isdecimal() or len(text) > len(str(MAX_SLOTS)) or not 1 <= int(text) <= MAX_SLOTS:
+        shown = one_line(shortened(text, 60)) or "''"
+        raise UsageError(f"--per-device {shown}: write the number of cells at once, 1 to {MAX_SLOTS}, or auto")
     return int(text)
 
 

@@ -35,9 +35,9 @@ def test_resolve_binds_the_executors_parameters_and_converts_minutes(catalog: Ca
         ({"executor": "local,inline"}, "name exactly one executor"),
         ({"executor": "loca"}, "no executor called 'loca'.*did you mean 'local'"),
         ({"executor": "local[patience=-1]"}, "patience=-1.0 is negative"),
-        ({"timeout": float("nan")}, "--timeout nan is not a finite number"),
-        ({"checkpoint_minutes": float("inf")}, "--checkpoint-minutes inf is not a finite number"),
         ({"per_device": "0"}, "--per-device 0: write the number of cells at once"),
+        ({"per_device": "1025"}, "--per-device 1025: .* 1 to 1024"),
+        ({"per_device": "9" * 5000}, "--per-device 9+ "),
         ({"per_device": "many"}, "--per-device many"),
     ],
 )

@@ -1,0 +1,139 @@
+"""The types of options and arguments. Each refuses what it cannot mean: empty text, NaN, a file instead of a folder.
+
+Values come from the command line as text, and from a `--config` file as numbers, texts and booleans.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmark.api.grammar import parse_assignments, parse_items
+from benchmark.api.limits import Number, checked_folder, checked_path, checked_text, shown
+from benchmark.errors import UsageError
+
+
+class _Checked(click.ParamType):
+    """A value that a function checks and converts."""
+
+    def __init__(self, name: str, check: Callable[[Any], Any]) -> None:
+        self.name = name
+        self._check = check
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value with its type; a usage error names the option, the value and what is valid."""
+        try:
+            return self._check(value)
+        except (ValueError, UsageError) as error:
+            return self.fail(str(error), param, ctx)
+
+
+def number(limit: Number) -> click.ParamType:
+    """A finite number in a range."""
+
+    def check(value: object) -> int | float:
+        return limit.parse(value) if isinstance(value, str) else limit.check(value)
+
+    return _Checked("integer" if limit.integer else "number", check)
+
+
+def integer(minimum: int, maximum: int) -> click.ParamType:
+    """An integer in a range."""
+    return number(Number(minimum=minimum, maximum=maximum))
+
+
+def _items(value: object) -> str:
+    text = _short(value)
+    if not parse_items([text]):
+        raise ValueError(f"{shown(value)} is empty; write names, separated by commas")
+    return text
+
+
+def _assignments(value: object) -> str:
+    text = _short(value)
+    if not parse_assignments([text]):
+        raise ValueError(f"{shown(value)} is empty; write key=value, separated by commas")
+    return text
+
+
+def _short(value: object) -> str:
+    """A text that may have line breaks between its items."""
+    checked_text(value.replace("\n", " ").replace("\r", " ").replace("\t", " ") if isinstance(value, str) else value)
+    return str(value)
+
+
+def _plain(value: object) -> str:
+    return checked_text(str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value)
+
+
+def _output_file(value: object) -> Path:
+    path = checked_path(value)
+    if path.is_dir() or str(value).endswith(("/", os.sep)):
+        raise ValueError(f"{shown(path)} is a folder; write the name of a file")
+    checked_folder(path.parent)
+    if path.exists() and not (path.is_file() or path.is_char_device() or path.is_fifo()):
+        raise ValueError(f"{shown(path)} is no file")
+    return path
+
+
+def _input_file(value: object) -> Path:
+    path = checked_path(value)
+    if not path.exists():
+        raise ValueError(f"{shown(path)} does not exist; No such file")
+    if path.is_dir():
+        raise ValueError(f"{shown(path)} is a folder; write the name of a file")
+    return path
+
+
+def _existing(value: object) -> Path:
+    path = checked_path(value)
+    if not path.exists():
+        raise ValueError(f"{shown(path)} does not exist")
+    return path
+
+
+def _records(value: object) -> Path:
+    path = _existing(value)
+    if not path.is_dir() and path.suffix not in (".jsonl", ".csv"):
+        raise ValueError(f"{shown(path)} is neither a folder of records nor a leaderboard's .jsonl")
+    return path
+
+
+def _source(value: object) -> Path:
+    path = checked_path(value)
+    return path if path.suffix == ".jsonl" else checked_folder(path)
+
+
+def _existing_folder(value: object) -> Path:
+    return checked_folder(_existing(value))
+
+
+def _safe(check: Callable[[object], Path]) -> Callable[[object], Path]:
+    """Turns what the system refuses, such as a name that is too long, into a ValueError."""
+
+    def checked(value: object) -> Path:
+        try:
+            return check(value)
+        except OSError as error:
+            raise ValueError(f"{shown(value)} is not valid: {error.strerror}") from None
+
+    return checked
+
+
+TEXT = _Checked("text", _plain)
+ITEMS = _Checked("items", _items)
+ASSIGNMENTS = _Checked("settings", _assignments)
+FOLDER = _Checked("folder", _safe(checked_folder))
+"""A folder that may not exist yet."""
+EXISTING_FOLDER = _Checked("folder", _safe(_existing_folder))
+RECORDS = _Checked("path", _safe(_records))
+"""An existing folder of records, or a leaderboard."""
+SOURCE = _Checked("path", _safe(_source))
+"""A folder of records that may not exist, or a leaderboard."""
+INPUT_FILE = _Checked("file", _safe(_input_file))
+OUTPUT_FILE = _Checked("file", _safe(_output_file))
+"""A file to write; its folder may not exist yet."""
