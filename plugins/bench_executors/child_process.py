@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import benchmark
 from bench_executors.output import finish_output, output_path, redirected_to
+from bench_executors.processes import adopt_orphans, end_descendants
 from benchmark.progress import Event
 
 if TYPE_CHECKING:
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
 def run_in_child(job: benchmark.Job, device: str, pipe: Connection) -> None:
     """Runs a job and sends its events and its outcome to the parent.
 
-    SIGTERM asks the cell to write a checkpoint and stop. SIGINT is ignored: a terminal sends it to every process, and the
-    parent decides.
+    SIGTERM asks the cell to write a checkpoint and stop. SIGINT and SIGHUP are ignored: a terminal sends them to every
+    process, and the parent decides.
     """
     from benchmark.executors import StopRequest
 
     stop = StopRequest()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    adopt_orphans()
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
         signal.signal(signal.SIGTERM, lambda *_: stop.request())
@@ -64,4 +68,5 @@ def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
+        end_descendants(os.getpid())
         os._exit(1)

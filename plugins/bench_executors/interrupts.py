@@ -1,4 +1,4 @@
-"""Delay Ctrl-C and SIGTERM while a process starts, so that no process is started without its parent knowing it."""
+"""Delay Ctrl-C, SIGTERM and SIGHUP while a process starts, so that no process is started without its parent knowing it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def interrupts_delayed() -> Iterator[None]:
-    """Delivers Ctrl-C and SIGTERM after the block.
+    """Delivers Ctrl-C, SIGTERM and SIGHUP after the block.
 
     They are remembered, not ignored: starting the fork server takes seconds. Ctrl-C is blocked too where possible, because
     the fork server inherits that, and a terminal sends Ctrl-C to the server as well. SIGTERM must not be blocked: it is how
@@ -25,7 +25,7 @@ def interrupts_delayed() -> Iterator[None]:
 
     handlers: dict[int, Any] = {}
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _numbers():
             handlers[number] = signal.signal(number, remember)
     except ValueError:  # not the main thread, which alone may set handlers
         yield
@@ -42,6 +42,13 @@ def interrupts_delayed() -> Iterator[None]:
             signal.signal(each, handler)
         if received:  # also if the start failed
             _deliver(received[0], handlers[received[0]])
+
+
+def _numbers() -> Iterator[signal.Signals]:
+    """The signals to delay; nohup ignores SIGHUP, and it stays ignored."""
+    yield from (signal.SIGINT, signal.SIGTERM)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        yield signal.SIGHUP
 
 
 def _deliver(number: int, handler: Any) -> None:

@@ -17,22 +17,24 @@ from pathlib import Path
 from typing import Any
 
 import benchmark
-from bench_executors import outcomes, output
+from bench_executors import outcomes, output, processes
 from bench_executors.child_process import run_in_child
-from bench_executors.interrupts import interrupts_delayed
-from bench_executors.main_module import without_main_module
 from bench_executors.parameters import LocalParams
+from bench_executors.process_start import surroundings
 from bench_executors.schedule import Schedule
 from benchmark.executors import clear as clear_lock
 from benchmark.progress import Event, Reporter
 
-PRELOADED = ["torch", "torch._dynamo", "faiss", "benchmark.executors", "bench_executors.child_process"]
+PRELOADED = [
+    *("torch", "torch._dynamo", "faiss", "benchmark.executors", "bench_executors.child_process"),
+    "bench_executors.fork_server",
+]
 """Modules that the fork server imports; the first optimizer step needs torch._dynamo.
 
 The fork server ignores errors, so a test checks that the modules exist.
 """
 GRACE_SECONDS = 10.0
-"""Time for a cell to record an interruption that ends it at once."""
+"""Time for a cell to record an interruption that ends it at once, and for the process of a finished cell to end."""
 
 
 @dataclass(kw_only=True)
@@ -48,6 +50,8 @@ class _Running:
     """Time of the last event, by the monotonic clock, like `started`."""
     kernel_kills: int
     """Processes that the kernel had killed for lack of memory when the cell started."""
+    server: int
+    """Number of the process that forked it, if that is a fork server; else 0."""
     stage: str = ""
     hung: bool = False
     """Whether it was killed because it sent no event for too long."""
@@ -78,7 +82,7 @@ class Local:
         try:
             while not schedule.is_over:
                 while (start := schedule.next()) is not None:
-                    with interrupts_delayed():
+                    with surroundings(start[0].out_dir):
                         running.append(self._start(*start))
                 for cell in _wait_for_ended(running, reporter):
                     running.remove(cell)
@@ -90,8 +94,7 @@ class Local:
     def _start(self, job: benchmark.Job, device: str) -> _Running:
         receiver, sender = self._processes.Pipe(duplex=False)
         process = self._processes.Process(target=run_in_child, args=(job, device, sender), daemon=True)
-        with without_main_module():
-            process.start()
+        process.start()
         sender.close()
         now = time.monotonic()
         return _Running(
@@ -102,6 +105,7 @@ class Local:
             started=now,
             last_event=now,
             kernel_kills=_count_kernel_kills(),
+            server=processes.parent_of(process.pid) if self._processes.get_start_method() == "forkserver" else 0,
         )
 
     def _stop(self, running: Sequence[_Running]) -> None:
@@ -116,29 +120,48 @@ class Local:
                     process.join(timeout=max(0.0, deadline - time.monotonic()))
         finally:
             for cell in running:
-                if cell.process.is_alive():
-                    cell.process.kill()
-                    cell.process.join()
+                _kill(cell)
                 output.finish_output(cell.job, cell.process.pid, keep=False)
                 clear_lock(Path(cell.job.out_dir) / cell.job.folder)
 
 
 def _wait_for_ended(running: Sequence[_Running], reporter: Reporter) -> list[_Running]:
     """Waits until something happens, passes events on, and returns the cells whose processes have ended."""
-    wait([cell.pipe for cell in running] + [cell.process.sentinel for cell in running], _seconds_to_timeout(running))
+    waited_for: list[Any] = [cell.process.sentinel for cell in running]
+    waited_for += [cell.pipe for cell in running if cell.outcome is None]
+    wait(waited_for, _seconds_to_timeout(running))
     ended = []
     for cell in running:
         alive = cell.process.is_alive()
         _receive(cell, reporter)
-        if alive and _is_hung(cell):
-            cell.hung = True
-            cell.process.kill()
+        if alive and _is_over_time(cell):
+            cell.hung = cell.outcome is None
             alive = False
+            if cell.outcome is not None:
+                _note(cell, reporter, "its process did not end with it (a thread of a plugin?) and was killed")
         if not alive:
-            cell.process.join()
+            count = _kill(cell)
+            if count:
+                _note(cell, reporter, f"ended {count} processes that a plugin had started and left behind")
             cell.pipe.close()
             ended.append(cell)
     return ended
+
+
+def _kill(cell: _Running) -> int:
+    """Ends the process of a cell, and all processes that it has started. Returns the number of the latter."""
+    count = 0
+    if cell.process.is_alive():
+        below = processes.descendants(cell.process.pid)
+        cell.process.kill()
+        cell.process.join()
+        count = processes.end(below)
+    cell.process.join()
+    return count + (processes.end_orphans(cell.server) if cell.server else 0)
+
+
+def _note(cell: _Running, reporter: Reporter, text: str) -> None:
+    reporter(Event(kind="note", cell=cell.job.cell.title, text=f"{cell.job.cell.title}: {text}"))
 
 
 def _receive(cell: _Running, reporter: Reporter) -> None:
@@ -153,20 +176,25 @@ def _receive(cell: _Running, reporter: Reporter) -> None:
             else:
                 cell.outcome = message
         return
-    if cell.process.is_alive():
+    if cell.outcome is None and cell.process.is_alive():
         cell.process.join(timeout=GRACE_SECONDS)
 
 
 def _seconds_to_timeout(running: Sequence[_Running]) -> float | None:
-    """Seconds until the first cell counts as hung; None if no cell has a timeout."""
-    seconds = [
-        cell.last_event + cell.job.timeout - time.monotonic() for cell in running if cell.job.timeout is not None
-    ]
-    return max(0.0, min(seconds)) if seconds else None
+    """Seconds until the first cell is over time; None if no cell has a limit."""
+    limits = [(cell, limit) for cell in running if (limit := _limit(cell)) is not None]
+    return max(0.0, min(cell.last_event + limit - time.monotonic() for cell, limit in limits)) if limits else None
 
 
-def _is_hung(cell: _Running) -> bool:
-    return cell.job.timeout is not None and time.monotonic() - cell.last_event >= cell.job.timeout
+def _is_over_time(cell: _Running) -> bool:
+    """Whether a cell hangs, or its process does not end although the cell is finished."""
+    limit = _limit(cell)
+    return limit is not None and time.monotonic() - cell.last_event >= limit
+
+
+def _limit(cell: _Running) -> float | None:
+    """Seconds that may pass after the last event; None: any number."""
+    return cell.job.timeout if cell.outcome is None else GRACE_SECONDS
 
 
 def _crashed(cell: _Running) -> benchmark.Outcome:
