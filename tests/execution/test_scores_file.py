@@ -26,12 +26,12 @@ def test_scores_file_takes_at_most_five_percent_of_the_time(
     """50 cells. If a write takes as long as a cell, the file is written after cells 1, 21 and 41."""
     now, writes = [0.0], []
 
-    def records_csv(records: object) -> str:
+    def csv_chunks(columns: object) -> list[str]:
         now[0] += write
         writes.append(now[0])
-        return ""
+        return []
 
-    monkeypatch.setattr(scores_file.dataframe, "records_csv", records_csv)
+    monkeypatch.setattr(scores_file.dataframe, "csv_chunks", csv_chunks)
     scores = ScoresFile(tmp_path, clock=lambda: now[0])
     for _ in range(50):
         now[0] += cell
