@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,8 @@ class Dataset:
     """Class names; the position is the label."""
     unlabeled: NDArray[np.uint8] | None = None
     """More training images without labels, (N, C, H, W) uint8. Methods train on train + unlabeled."""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """Name of each damaged image that was left out -> reason. Recorded, and shown as a remark in tables."""
 
 
 @dataclass(frozen=True, kw_only=True)
