@@ -22,11 +22,12 @@ from benchmark.api.cells import Cause, Job, Outcome, State
 from benchmark.errors import BenchError, RecordError
 from benchmark.evaluation.cell_data import load_cell_data
 from benchmark.execution.cell_folder import CellFolder
-from benchmark.execution.cell_record import cell_json, failure_json, sentence
+from benchmark.execution.cell_record import TRACEBACK_CHARACTERS, cell_json, failure_json, sentence
 from benchmark.execution.cell_run import CellProgress, CellRun
 from benchmark.execution.cell_scoring import score_cell
 from benchmark.execution.cell_training import read_trained_encoder, train_cell
 from benchmark.execution.devices import threads
+from benchmark.plain_text import shortened
 from benchmark.progress import Event, Reporter, silent
 from benchmark.records import locks
 from benchmark.records.record import Record
@@ -173,8 +174,8 @@ def _write_failure(run: CellRun, state: State, reason: str, trace: str) -> None:
         stored = run.stored_record()
     except (BenchError, OSError):
         return  # another run's folder, or another version's record, must not change; or nothing can be written
-    run.folder.append_log(f"{state} in '{run.progress.stage}': {reason}\n{trace}")
     failure = failure_json(run.progress.stage, reason, trace)
+    run.folder.append_log(f"{state} in '{run.progress.stage}': {failure['reason']}\n{failure['traceback']}")
     if stored is None:
         record = Record(
             id=run.cell.id, state=state, cell=cell_json(run.cell), provenance=run.provenance(), failure=failure
@@ -193,8 +194,8 @@ def _outcome(
         folder=job.folder,
         state=state,
         seconds=time.monotonic() - started,
-        reason=reason,
-        traceback=trace,
+        reason=shortened(reason),
+        traceback=shortened(trace, TRACEBACK_CHARACTERS),
         cause=cause,
     )
 

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from benchmark.api.cells import Cell, Item, Json
 from benchmark.api.parameters import as_dict
 from benchmark.errors import BenchError
+from benchmark.plain_text import shortened
+
+TRACEBACK_CHARACTERS = 20_000
+"""Length of a traceback in a record."""
 
 
 def cell_json(cell: Cell, image_shape: Sequence[int] | None = None) -> Json:
@@ -27,8 +31,8 @@ def cell_json(cell: Cell, image_shape: Sequence[int] | None = None) -> Json:
 
 
 def failure_json(stage: str, reason: str, traceback: str) -> Json:
-    """A failure as JSON: its stage, its reason in one line, and its traceback."""
-    return {"stage": stage, "reason": reason, "traceback": traceback}
+    """A failure as JSON: its stage, its reason in one line, and its traceback; long texts without their middle."""
+    return {"stage": stage, "reason": shortened(reason), "traceback": shortened(traceback, TRACEBACK_CHARACTERS)}
 
 
 def _item_json(item: Item) -> Json:
@@ -42,6 +46,9 @@ def _item_json(item: Item) -> Json:
 
 
 def sentence(error: BaseException) -> str:
-    """An error in one line. The class is named unless it is a BenchError."""
-    text = " ".join(str(error).split())
+    """An error in one line, without the middle of a long one. The class is named unless it is a BenchError."""
+    try:
+        text = shortened(" ".join(str(error).split()))
+    except Exception as unreadable:  # `__str__` of a plugin's error
+        text = f"(its text cannot be read: {type(unreadable).__name__})"
     return text if isinstance(error, BenchError) and text else f"{type(error).__name__}: {text}"

@@ -14,6 +14,7 @@ from benchmark.errors import RecordError
 from benchmark.evaluation.trained_encoder import entry_of
 from benchmark.execution.cell_folder import CellFolder
 from benchmark.execution.provenance import provenance
+from benchmark.plain_text import shortened
 from benchmark.progress import Event, Reporter
 from benchmark.records.record import RECORD, Record
 from benchmark.records.record_files import read_record, set_aside
@@ -41,7 +42,7 @@ class CellProgress:
 
     def note(self, text: str) -> None:
         """Reports something that the user should know."""
-        self.reporter(Event(kind="note", cell=self.title, text=text))
+        self.reporter(Event(kind="note", cell=self.title, text=shortened(text)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,8 @@ from benchmark.evaluation.leakage import LeakageChecks
 from benchmark.evaluation.scores import scores_of
 from benchmark.execution.cell_record import sentence
 from benchmark.execution.cell_run import CellRun
+from benchmark.plain_text import shortened
+from benchmark.records.outcomes import DIGESTS, digests_of
 from benchmark.records.record import Record, Score, by_score_key
 
 WRITE_SECONDS = 10.0
@@ -51,7 +53,7 @@ def score_cell(run: CellRun, encoder: NormalizedEncoder, record: Record, data: C
     scoring = _Scoring(
         started=time.monotonic(),
         scores=list(record.scores),
-        arrays=run.folder.read_arrays() if record.scores else {},
+        arrays=run.folder.read_arrays(record) if record.scores else {},
         not_applicable=list(record.checks.get("not_applicable", ())),
     )
     requests = record.missing(run.job.scores)
@@ -85,7 +87,7 @@ def _score(run: CellRun, subject: Subject, features: FrozenFeatures, request: Sc
         params = bind(spec.params, request.evaluator.params, f"evaluator '{spec.name}'")
         evaluation = evaluate(subject, request, spec, params)
     except UnsupportedError as error:
-        scoring.not_applicable.append({**request.key(), "reason": str(error)})
+        scoring.not_applicable.append({**request.key(), "reason": shortened(str(error))})
         return False
     except PLUGIN_ERRORS as error:  # plugin code: the other evaluators still run
         scoring.failures.append((run.progress.stage, error))
@@ -111,7 +113,12 @@ def _write(run: CellRun, record: Record, scoring: _Scoring, state: State, checks
         state="done" if record.state == "done" else state,
         scores=tuple(by_score_key(scoring.scores).values()),
         cost={**record.cost, "evaluate_seconds": seconds},
-        checks={**record.checks, **checks, "not_applicable": scoring.not_applicable},
+        checks={
+            **record.checks,
+            **checks,
+            "not_applicable": scoring.not_applicable,
+            DIGESTS: digests_of(scoring.arrays),
+        },
         failure=None,
     )
     run.folder.write_scores(scoring.arrays, scored)

@@ -22,6 +22,7 @@ from benchmark.errors import PLUGIN_ERRORS, BenchError, UnsupportedError
 from benchmark.execution.planned_recipe import RecipePlanner, check_overrides
 from benchmark.execution.request import Plan, PlannedCell, Request, Skip
 from benchmark.execution.selection import Selected, SelectedDataset, SelectedEvaluator, Skips, encoders_for, select
+from benchmark.plain_text import shortened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class _Combination:
         return self.method.item.label, self.encoder.item.label, self.dataset.item.label
 
     def skip(self, reason: str) -> Skip:
-        return Skip(title=" / ".join(self.labels), reason=reason, combination=self.labels)
+        return Skip(title=" / ".join(self.labels), reason=shortened(reason), combination=self.labels)
 
 
 @dataclass(frozen=True, kw_only=True)

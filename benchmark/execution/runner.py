@@ -19,9 +19,10 @@ from benchmark.api.cells import Cell, Job, Outcome
 from benchmark.api.executors import Executor, ExecutorContext, ExecutorSpec
 from benchmark.api.parameters import bind
 from benchmark.errors import PLUGIN_ERRORS, BenchError, DataError, PluginError, UsageError
-from benchmark.execution.cell_record import cell_json, failure_json
+from benchmark.execution.cell_record import TRACEBACK_CHARACTERS, cell_json, failure_json
 from benchmark.execution.cell_state import PendingCell
 from benchmark.execution.run_options import RunConfig
+from benchmark.plain_text import shortened
 from benchmark.progress import Event, Reporter
 from benchmark.records import locks
 from benchmark.records.atomic import reason
@@ -196,7 +197,7 @@ def _executed(executor: Executor, name: str, jobs: Sequence[Job], reporter: Repo
             job = waiting.pop(outcome.cell_id, None)
             if job is None:
                 raise PluginError(f"executor '{name}' returned an outcome for an unknown job: {outcome.folder}")
-            yield job, outcome
+            yield job, _with_short_texts(outcome)
         for job in waiting.values():
             reason = f"executor '{name}' ended without an outcome for this cell"
             yield job, Outcome(cell_id=job.cell.id, folder=job.folder, state="failed", seconds=0.0, reason=reason)
@@ -204,6 +205,12 @@ def _executed(executor: Executor, name: str, jobs: Sequence[Job], reporter: Repo
         close = getattr(outcomes, "close", None)
         if close is not None:
             close()
+
+
+def _with_short_texts(outcome: Outcome) -> Outcome:
+    """An outcome without the middle of long texts, whatever the executor returned."""
+    reason, trace = shortened(" ".join(outcome.reason.split())), shortened(outcome.traceback, TRACEBACK_CHARACTERS)
+    return dataclasses.replace(outcome, reason=reason, traceback=trace)
 
 
 def _without_ends(reporter: Reporter) -> Reporter:

@@ -26,15 +26,15 @@ from benchmark.executors import clear as clear_lock
 from benchmark.progress import Event, Reporter
 
 PRELOADED = [
-    *("torch", "torch._dynamo", "faiss", "benchmark.executors", "bench_executors.child_process"),
-    "bench_executors.fork_server",
+    *("torch", "torch._dynamo", "faiss", "benchmark.execution.cell", "benchmark.executors"),
+    *("bench_executors.child_process", "bench_executors.fork_server"),
 ]
 """Modules that the fork server imports; the first optimizer step needs torch._dynamo.
 
 The fork server ignores errors, so a test checks that the modules exist.
 """
 GRACE_SECONDS = 10.0
-"""Time for a cell to record an interruption that ends it at once, and for the process of a finished cell to end."""
+"""Time for a cell to record an interruption that ends it at once."""
 
 
 @dataclass(kw_only=True)
@@ -50,6 +50,8 @@ class _Running:
     """Time of the last event, by the monotonic clock, like `started`."""
     kernel_kills: int
     """Processes that the kernel had killed for lack of memory when the cell started."""
+    grace: float
+    """Seconds that the process may live after its outcome."""
     server: int
     """Number of the process that forked it, if that is a fork server; else 0."""
     stage: str = ""
@@ -105,6 +107,7 @@ class Local:
             started=now,
             last_event=now,
             kernel_kills=_count_kernel_kills(),
+            grace=self._params.grace,
             server=processes.parent_of(process.pid) if self._processes.get_start_method() == "forkserver" else 0,
         )
 
@@ -194,7 +197,7 @@ def _is_over_time(cell: _Running) -> bool:
 
 def _limit(cell: _Running) -> float | None:
     """Seconds that may pass after the last event; None: any number."""
-    return cell.job.timeout if cell.outcome is None else GRACE_SECONDS
+    return cell.job.timeout if cell.outcome is None else cell.grace
 
 
 def _crashed(cell: _Running) -> benchmark.Outcome:

@@ -12,10 +12,16 @@ class LocalParams:
 
     patience: float = field(default=60.0, metadata={"help": "seconds to write a checkpoint when the run is stopped"})
     """0 or more. A cell that takes longer is killed and resumes from its last checkpoint."""
+    grace: float = field(default=10.0, metadata={"help": "seconds for the process of a finished cell to end"})
+    """0 or more. A process that takes longer, because of a thread that a plugin has started, is killed."""
 
     def __post_init__(self) -> None:
-        if self.patience < 0:
-            raise ValueError(f"patience={self.patience} is negative; write a number of seconds, such as patience=60")
+        for name, default in (("patience", 60), ("grace", 10)):
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise ValueError(
+                    f"{name}={value} is not possible; write a number of seconds from 0 on, such as {name}={default}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,13 @@ FAULTS = {
     "fault_heals": "raises in its fifth step while the file named by THIRD_PARTY_GATE exists",
     "fault_fills": "fills the disk that holds the folder named by THIRD_PARTY_DISK in its last step",
     "fault_waits": "is valid, but waits in each step while the file named by THIRD_PARTY_GATE exists",
+    "fault_thread": "is valid, but starts a thread that never ends",
+    "fault_processes": "is valid, but leaves a child process and a daemon",
+    "fault_orphans": "leaves a child process and a daemon, and dies",
+    "fault_moves": "is valid, but changes the working directory",
+    "fault_removes": "removes the folder of its cell",
+    "fault_files": "opens as many files as it may",
+    "fault_text": "raises an error with a text of 10 MB",
 }
 STEADY = {
     "steady": "mean colors, slowly",

@@ -17,6 +17,7 @@ from bench_third_party.mean_color import MeanColor
 from torch import Tensor
 
 import benchmark
+from third_party_faults import leftovers
 from third_party_faults.activity import gate, note, wait_at_the_gate
 
 STEPS = 6
@@ -175,5 +176,6 @@ FAULTS = {
     "fault_heals": _raise_at_the_gate,
     "fault_fills": _fill_the_disk,
     "fault_waits": _wait_at_the_gate,
+    **leftovers.FAULTS,
 }
 """Method -> what happens before the loss of a step; the argument is the number of the step, from 1."""
