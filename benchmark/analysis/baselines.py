@@ -76,7 +76,7 @@ def _read_leaderboard(argument: str) -> list[SeedGroup]:
     """From the .jsonl and its outcomes if there is one, else from the CSV."""
     try:
         board = argument.removesuffix(CSV) + JSONL if argument.endswith(CSV) else argument
-        return sources.read_groups(board, Path())
+        return sources.read_groups(board, Path(), strict=True)
     except UsageError as error:
         text = _read_csv_text(argument) if argument.endswith(CSV) else None
         if text is None:

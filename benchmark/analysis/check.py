@@ -14,9 +14,10 @@ from pathlib import Path
 from benchmark.analysis.baselines import read_baseline
 from benchmark.analysis.check_rows import CheckRow, CheckRows, Verdict, unreadable_cells
 from benchmark.analysis.seed_groups import seed_groups
-from benchmark.analysis.sources import RecordSource, folder_outcomes, read_leaderboard
+from benchmark.analysis.sources import RecordSource, read_leaderboard
 from benchmark.api.limits import LIMITS
 from benchmark.errors import ExitCode, UsageError
+from benchmark.records.outcomes import FolderOutcomes
 from benchmark.records.record_files import read_records
 from benchmark.stats.comparison import Comparison
 from benchmark.stats.multiple_testing import MARGIN, adjust, gate
@@ -130,9 +131,10 @@ def check_records(out: Path, baseline: str, margin: float = MARGIN) -> CheckRepo
 def _read_source(out: Path) -> tuple[RecordSource, list[str]]:
     """The records of a folder or a leaderboard, and one message for each that cannot be read."""
     if out.is_file():
-        return read_leaderboard(str(out)), []
+        source = read_leaderboard(str(out))
+        return source, list(source.problems)
     records, problems = read_records(out)
-    return RecordSource(records=records, outcomes=folder_outcomes(), name=str(out)), problems
+    return RecordSource(records=records, outcomes=FolderOutcomes(), name=str(out)), problems
 
 
 def _judge(rows: Sequence[CheckRow], margin: float) -> list[CheckRow]:

@@ -13,17 +13,14 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from benchmark.analysis.seed_groups import OutcomeReader, SeedGroup, label_of, seed_group, seed_groups
 from benchmark.errors import RecordError, UsageError
 from benchmark.records import leaderboard
 from benchmark.records.leaderboard import JSONL, outcomes_path
-from benchmark.records.outcomes import Arrays, read_outcomes, read_predictions
+from benchmark.records.outcomes import FolderOutcomes, LeaderboardOutcomes
 from benchmark.records.record import RECORD, Record, Score, is_named
-from benchmark.records.record_files import read_record, read_records
+from benchmark.records.record_files import log_left_out, read_record, read_records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +31,8 @@ class RecordSource:
     outcomes: OutcomeReader
     name: str
     """File or folder that they were read from, for messages."""
+    problems: tuple[str, ...] = ()
+    """One message for each record that cannot be read."""
 
     def groups(self) -> list[SeedGroup]:
         """The finished records by seed group."""
@@ -45,7 +44,7 @@ def settings_key(record: Record) -> str:
     return json.dumps([record.labels, record.cell["method"].get("params"), record.cell.get("recipe")], sort_keys=True)
 
 
-def read_groups(argument: str, out: Path) -> list[SeedGroup]:
+def read_groups(argument: str, out: Path, *, strict: bool = False) -> list[SeedGroup]:
     """The seed groups that an argument names.
 
     Args:
@@ -53,6 +52,7 @@ def read_groups(argument: str, out: Path) -> list[SeedGroup]:
             all its seeds, all of these in `out`; a leaderboard `FILE.jsonl` or `REV:FILE.jsonl`, or one of its cells after a
             `#`: `FILE.jsonl#aet/resnet18/digits`.
         out: a folder of records, or a leaderboard.
+        strict: see `read_leaderboard`.
 
     Returns:
         One group, or all groups of a leaderboard.
@@ -63,7 +63,7 @@ def read_groups(argument: str, out: Path) -> list[SeedGroup]:
     """
     file, separator, cell = argument.partition("#")
     if file.endswith(JSONL):
-        source = read_leaderboard(file)
+        source = read_leaderboard(file, strict=strict)
         if separator:
             return [_named_group(cell, source)]
         groups = source.groups()
@@ -71,11 +71,11 @@ def read_groups(argument: str, out: Path) -> list[SeedGroup]:
             raise RecordError(f"{file} has no finished record; add some with bench export --to its folder")
         return groups
     if (Path(argument) / RECORD).is_file():
-        return [SeedGroup(records=(read_record(Path(argument)),), outcomes=folder_outcomes())]
+        return [SeedGroup(records=(read_record(Path(argument)),), outcomes=FolderOutcomes())]
     if out.name.endswith(JSONL):
         return [_named_group(argument, read_leaderboard(str(out)))]
     records, _ = read_records(out)
-    return [_named_group(argument, RecordSource(records=records, outcomes=folder_outcomes(), name=str(out)))]
+    return [_named_group(argument, RecordSource(records=records, outcomes=FolderOutcomes(), name=str(out)))]
 
 
 def _named_group(argument: str, source: RecordSource) -> SeedGroup:
@@ -109,28 +109,20 @@ def epochs_of(record: Record) -> float:
 # --- where outcomes are stored ----------------------------------------------------------------------------------------
 
 
-def folder_outcomes() -> OutcomeReader:
-    """Outcomes from the folders of records; each folder is read once."""
-    by_folder: dict[str, Arrays] = {}
-
-    def outcomes(record: Record, score: Score) -> NDArray[Any] | None:
-        if record.folder not in by_folder:
-            by_folder[record.folder] = read_predictions(Path(record.folder))
-        return by_folder[record.folder].get(score.outcomes or "")
-
-    return outcomes
-
-
-def read_leaderboard(argument: str) -> RecordSource:
+def read_leaderboard(argument: str, *, strict: bool = False) -> RecordSource:
     """A leaderboard's records and outcomes, from a file or from a git revision.
+
+    Args:
+        argument: FILE.jsonl or REV:FILE.jsonl.
+        strict: whether a damaged record or a damaged file of outcomes is an error. Otherwise it is left out, and logged.
 
     Raises:
         UsageError: no such revision or file.
-        RecordError: a file is damaged.
+        RecordError: a file cannot be read.
     """
     path = Path(argument)
-    if path.is_file():
-        return _read_files(path, argument)
+    if path.exists() or path.is_symlink():
+        return _read_files(path, argument, strict)
     revision, colon, name = argument.partition(":")
     if not colon:
         raise UsageError(f"no file '{argument}'; give FILE.jsonl, or REV:FILE.jsonl for a git revision")
@@ -139,16 +131,24 @@ def read_leaderboard(argument: str) -> RecordSource:
         copy.write_bytes(read_from_git(revision, name))
         with contextlib.suppress(UsageError):  # without outcomes, scores are still compared across seeds
             outcomes_path(copy).write_bytes(read_from_git(revision, outcomes_path(Path(name)).as_posix()))
-        return _read_files(copy, argument)
+        return _read_files(copy, argument, strict)
 
 
-def _read_files(path: Path, name: str) -> RecordSource:
-    stored = read_outcomes(outcomes_path(path)) if outcomes_path(path).is_file() else {}
+def _read_files(path: Path, name: str, strict: bool) -> RecordSource:
+    problems: list[str] = []
+    records = leaderboard.read_leaderboard(path, None if strict else problems, name)
+    try:
+        outcomes: OutcomeReader = LeaderboardOutcomes(outcomes_path(path), outcomes_path(Path(name)).as_posix())
+    except RecordError as error:
+        if strict:
+            raise
+        log_left_out([str(error)])
+        outcomes = _no_outcomes
+    return RecordSource(records=records, outcomes=outcomes, name=name, problems=tuple(problems))
 
-    def outcomes(record: Record, score: Score) -> NDArray[Any] | None:
-        return stored.get(record.outcomes_key(score))
 
-    return RecordSource(records=leaderboard.read_leaderboard(path), outcomes=outcomes, name=name)
+def _no_outcomes(record: Record, score: Score) -> None:
+    """Outcomes of a leaderboard without a file of outcomes."""
 
 
 def read_from_git(revision: str, path: str) -> bytes:

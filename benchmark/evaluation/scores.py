@@ -64,4 +64,5 @@ def _score(
         outcomes=None if measurement.outcomes is None else f"{prefix}|{measurement.metric}",
         higher_is_better=metric.higher_is_better,
         headline=measurement.metric in {each.headline for each in spec.metrics},
+        unit=metric.unit,
     )

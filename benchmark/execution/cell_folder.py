@@ -15,10 +15,9 @@ import numpy as np
 import safetensors.torch
 from torch import nn
 
-from benchmark.errors import RecordError
 from benchmark.execution.provenance import now
 from benchmark.records.locks import CellLock
-from benchmark.records.outcomes import read_predictions
+from benchmark.records.outcomes import verified_predictions
 from benchmark.records.record import CHECKPOINT, CURVE, LOG, MODEL, PREDICTIONS, Record
 from benchmark.records.record_files import write_record
 from benchmark.records.weights_file import checksum_of
@@ -81,15 +80,13 @@ class CellFolder:
             np.savez_compressed(file, **arrays)
         self.write_record(record)
 
-    def read_arrays(self) -> dict[str, Any]:
+    def read_arrays(self, record: Record) -> dict[str, Any]:
         """Outcomes and predictions of each image, by name.
 
         Raises:
-            RecordError: the file is missing or damaged.
+            RecordError: the file is missing or damaged, or holds other outcomes than those of the record.
         """
-        if not (self.path / PREDICTIONS).is_file():
-            raise RecordError(f"{self.path} has scores but no {PREDICTIONS}; run the cell again with --rerun all")
-        return read_predictions(self.path)
+        return verified_predictions(dataclasses.replace(record, folder=str(self.path)))
 
     def append_log(self, text: str) -> None:
         """Adds a line to log.txt, as far as the disk allows. The caller has checked the lock."""

@@ -1,11 +1,15 @@
-"""Per-image outcomes: predictions.npz of a cell folder, and the packed .outcomes.npz of a leaderboard."""
+"""Per-image outcomes: predictions.npz of a cell folder, and the packed .outcomes.npz of a leaderboard.
+
+Both files are replaced separately from the record, and may be exchanged or edited. Outcomes are used only if they are those of
+their score: the checksum in the record is theirs, they are as many as the images, and their mean is the value. Those of other
+scores are left out, and logged.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import zipfile
-import zlib
-from collections.abc import Collection, Iterator
+import logging
+import warnings
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +17,82 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.errors import RecordError
-from benchmark.records.record import PREDICTIONS, Record
+from benchmark.records.number_arrays import Arrays, digest_of, read_arrays
+from benchmark.records.record import PREDICTIONS, Record, Score
 
-Arrays = dict[str, NDArray[Any]]
+LOG = logging.getLogger("benchmark")
+DIGESTS = "arrays_sha256"
+"""Key among a record's checks: name of an array -> its checksum. In a leaderboard: of the packed array."""
 RERUN = "run the cell again with --rerun all"
-RESTORE = "restore the file from git"
+RESTORE = "restore the file from git, or export the cell again"
+ROUNDING = 1e-5
+"""Largest difference of a value and the mean of its outcomes, which evaluators compute in float32; relative above 1."""
+HALF_ROUNDING = 2.0**-11
+"""Largest relative error of a float16."""
+SMALLEST_HALF = 2.0**-25
+"""Largest absolute error of a float16 near 0."""
+
+
+# --- are these the outcomes of this score? ----------------------------------------------------------------------------
+
+
+def digests_of(arrays: Mapping[str, Any]) -> dict[str, str]:
+    """The checksums of arrays by their names, as a record holds them."""
+    return {name: digest_of(np.asarray(array)) for name, array in arrays.items()}
+
+
+def mismatch(score: Score, outcomes: NDArray[Any]) -> str:
+    """Why outcomes are not those of a score; empty if they may be.
+
+    Args:
+        score: with its value and its number of images.
+        outcomes: as stored: bool, or any float. NaN for an image without a value.
+    """
+    if outcomes.ndim != 1 or outcomes.dtype.kind not in "biuf":
+        return f"an array of {outcomes.dtype} with shape {outcomes.shape} instead of one number for each image"
+    values = outcomes.astype(np.float64)
+    defined = values[~np.isnan(values)]
+    if score.n not in (len(values), len(defined)) or not len(defined):
+        return f"{len(values)} outcomes for {score.n} images"
+    mean, size = float(defined.mean()), float(np.abs(defined).mean())
+    half = outcomes.dtype == np.float16
+    if half and np.isinf(size):
+        return ""  # beyond the range of float16
+    tolerance = ROUNDING * max(1.0, size) + (HALF_ROUNDING * size + SMALLEST_HALF if half else 0.0)
+    return (
+        "" if abs(mean - score.value) <= tolerance else f"the mean of the outcomes is {mean:.6g}, not {score.value:.6g}"
+    )
+
+
+def problem_with(record: Record, score: Score, outcomes: NDArray[Any] | None, stored: NDArray[Any] | None) -> str:
+    """Why outcomes cannot be used for a score of a record; empty if they can.
+
+    Args:
+        record: with the checksums of its arrays, if it was written with any.
+        score: one of its scores.
+        outcomes: unpacked; None if the file lacks them.
+        stored: as the file holds them.
+    """
+    if outcomes is None or stored is None:
+        return "the file lacks them"
+    digest = (record.checks.get(DIGESTS) or {}).get(score.outcomes)
+    if digest is not None and digest != digest_of(stored):
+        return "their checksum is not that in the record"
+    return mismatch(score, outcomes if stored.dtype != np.float16 else stored)
+
+
+def _text(path: Path, record: Record, score: Score, problem: str, remedy: str) -> str:
+    return (
+        f"outcomes of {score.metric} of {score.evaluator} at {score.tap} of {record.name} ({record.short_id}) in {path}: "
+        f"{problem}; {remedy}"
+    )
+
+
+# --- cell folders -----------------------------------------------------------------------------------------------------
 
 
 def read_predictions(folder: Path, names: Collection[str] | None = None) -> Arrays:
-    """Arrays of a cell's predictions.npz, (images,) each; empty if there is no such file.
+    """Arrays of a cell's predictions.npz, (images, ...) each, not compared with the record; empty if there is no such file.
 
     Args:
         folder: the cell's.
@@ -31,10 +102,78 @@ def read_predictions(folder: Path, names: Collection[str] | None = None) -> Arra
         RecordError: the file is damaged.
     """
     path = folder / PREDICTIONS
-    if not path.exists():
-        return {}
-    with _open_npz(path, RERUN) as file:
-        return {name: file[name] for name in file.files if names is None or name in names}
+    return read_arrays(path, RERUN, names) if path.exists() or path.is_symlink() else {}
+
+
+def read_outcome(record: Record, score: Score) -> NDArray[Any] | None:
+    """The outcomes of one score, (images,), from the folder of its record; None if it has none, or they are not its own.
+
+    Raises:
+        RecordError: predictions.npz is damaged.
+    """
+    if score.outcomes is None:
+        return None
+    return _checked(record, score, read_predictions(Path(record.folder), [score.outcomes]))
+
+
+class FolderOutcomes:
+    """Reads the outcomes of scores from the folders of their records; each folder is read once."""
+
+    def __init__(self) -> None:
+        self._by_folder: dict[str, Arrays] = {}
+
+    def __call__(self, record: Record, score: Score) -> NDArray[Any] | None:
+        """(images,) outcomes; None if the score has none, or they are damaged or not its own, which is logged."""
+        if score.outcomes is None:
+            return None
+        if record.folder not in self._by_folder:
+            self._by_folder[record.folder] = self._read(record)
+        return _checked(record, score, self._by_folder[record.folder])
+
+    def _read(self, record: Record) -> Arrays:
+        try:
+            return read_predictions(Path(record.folder), [score.outcomes for score in record.scores if score.outcomes])
+        except RecordError as error:
+            LOG.warning("left out: %s", error)
+            return {}
+
+
+def _checked(record: Record, score: Score, arrays: Arrays) -> NDArray[Any] | None:
+    stored = arrays.get(score.outcomes or "")
+    if stored is None:
+        return None
+    problem = problem_with(record, score, stored, stored)
+    if problem:
+        LOG.warning("left out: %s", _text(Path(record.folder) / PREDICTIONS, record, score, problem, RERUN))
+        return None
+    return stored
+
+
+def verified_predictions(record: Record) -> Arrays:
+    """All arrays of a record's folder, outcomes and predictions.
+
+    Raises:
+        RecordError: predictions.npz is missing or damaged, or an array is not that of the record.
+    """
+    path = Path(record.folder) / PREDICTIONS
+    arrays = read_arrays(path, RERUN)
+    for score in record.scores:
+        if score.outcomes:
+            stored = arrays.get(score.outcomes)
+            problem = problem_with(record, score, stored, stored)
+            if problem:
+                raise RecordError(f"cannot use the {_text(path, record, score, problem, RERUN)}")
+    used = {score.outcomes for score in record.scores}
+    digests: dict[str, str] = record.checks.get(DIGESTS) or {}
+    for name, digest in digests.items():
+        if name in used:
+            continue
+        if name not in arrays or digest_of(arrays[name]) != digest:
+            raise RecordError(f"cannot use '{name}' in {path}: its checksum is not that in the record; {RERUN}")
+    return arrays
+
+
+# --- leaderboards -----------------------------------------------------------------------------------------------------
 
 
 def pack_outcomes(record: Record) -> Arrays:
@@ -43,19 +182,26 @@ def pack_outcomes(record: Record) -> Arrays:
     Binary outcomes become packed bits (1.25 KB for 10,000 images), all others float16.
 
     Raises:
-        RecordError: predictions.npz is missing or damaged.
+        RecordError: predictions.npz is missing or damaged, or an array is not that of the record.
     """
     scores = [score for score in record.scores if score.outcomes]
+    arrays = verified_predictions(record) if scores else {}
     packed: Arrays = {}
-    with _open_npz(Path(record.folder) / PREDICTIONS, RERUN) as file:
-        for score in scores:
-            if score.outcomes in file.files:
-                values, key = file[score.outcomes], f"{record.id[:16]}|{score.outcomes}"
-                if values.dtype == bool:
-                    packed[f"{key}|bits={len(values)}"] = np.packbits(values)
-                else:
-                    packed[f"{key}|float16"] = values.astype(np.float16)
+    for score in scores:
+        values, key = arrays[str(score.outcomes)], f"{record.id[:16]}|{score.outcomes}"
+        if values.dtype == bool:
+            packed[f"{key}|bits={len(values)}"] = np.packbits(values)
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # beyond the range of float16: infinite
+                packed[f"{key}|float16"] = values.astype(np.float16)
     return packed
+
+
+def packed_digests(record: Record, packed: Arrays) -> dict[str, str]:
+    """The checksums of a record's packed outcomes by the names that its scores use."""
+    start = len(record.id[:16]) + 1
+    return {name.rpartition("|")[0][start:]: digest_of(array) for name, array in packed.items()}
 
 
 def read_packed(path: Path) -> Arrays:
@@ -64,32 +210,65 @@ def read_packed(path: Path) -> Arrays:
     Raises:
         RecordError: the file is missing or damaged.
     """
-    with _open_npz(path, RESTORE) as file:
-        return {name: file[name] for name in file.files}
+    return read_arrays(path, RESTORE)
 
 
 def read_outcomes(path: Path) -> Arrays:
-    """The outcomes of a leaderboard by `Record.outcomes_key`: (images,) bool, or float32 if they are not binary.
+    """The outcomes of a leaderboard by `Record.outcomes_key`, not compared with the records: (images,) bool, or float32 if
+    they are not binary.
 
     Raises:
         RecordError: the file is missing or damaged.
     """
-    outcomes: Arrays = {}
-    for name, packed in read_packed(path).items():
-        key, _, encoding = name.rpartition("|")
-        if encoding.startswith("bits="):
-            outcomes[key] = np.unpackbits(packed, count=int(encoding.removeprefix("bits="))).astype(bool)
-        else:
-            outcomes[key] = packed.astype(np.float32)
-    return outcomes
-
-
-@contextlib.contextmanager
-def _open_npz(path: Path, remedy: str) -> Iterator[Any]:
-    """An .npz file. Every way in which it can be damaged becomes a RecordError."""
+    stored = {name.rpartition("|")[0]: (name, array) for name, array in read_packed(path).items()}
     try:
-        # numpy leaves a damaged file open if it opens the file itself.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            yield file
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise RecordError(f"cannot read {path} ({error}); {remedy}") from error
+        return {key: _unpack(name, array) for key, (name, array) in stored.items()}
+    except ValueError as error:
+        raise RecordError(f"cannot read {path} ({error}); {RESTORE}") from error
+
+
+class LeaderboardOutcomes:
+    """Reads the outcomes of scores from the .outcomes.npz of a leaderboard.
+
+    Args:
+        path: of the file; without one there are no outcomes.
+        name: the file in messages.
+
+    Raises:
+        RecordError: the file is damaged.
+    """
+
+    def __init__(self, path: Path, name: str = "") -> None:
+        self._path = Path(name or path)
+        packed = read_packed(path) if path.exists() or path.is_symlink() else {}
+        self._stored = {each.rpartition("|")[0]: (each, array) for each, array in packed.items()}
+
+    def __call__(self, record: Record, score: Score) -> NDArray[Any] | None:
+        """(images,) bool, or float32; None if the score has none, or they are not its own, which is logged."""
+        name, stored = self._stored.get(record.outcomes_key(score), ("", None))
+        if stored is None:
+            return None
+        try:
+            outcomes = _unpack(name, stored)
+            problem = problem_with(record, score, outcomes, stored)
+        except ValueError as error:
+            problem = str(error)
+        if problem:
+            LOG.warning("left out: %s", _text(self._path, record, score, problem, RESTORE))
+            return None
+        return outcomes
+
+
+def _unpack(name: str, stored: NDArray[Any]) -> NDArray[Any]:
+    """Outcomes from their packed form.
+
+    Raises:
+        ValueError: the name does not describe the array.
+    """
+    encoding = name.rpartition("|")[2]
+    if encoding == "float16":
+        return stored.astype(np.float32)
+    count = encoding.removeprefix("bits=")
+    if not count.isdecimal() or stored.dtype != np.uint8 or stored.shape != ((int(count[:18]) + 7) // 8,):
+        raise ValueError(f"'{name}' does not describe an array of {stored.dtype} with shape {stored.shape}")
+    return np.unpackbits(stored, count=int(count)).astype(bool)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from benchmark.errors import RecordError
 from benchmark.records.columns import Columns, RecordSummary, ScoreKey, columns_of
 from benchmark.records.leaderboard import outcomes_path
-from benchmark.records.outcomes import read_outcomes, read_predictions
+from benchmark.records.outcomes import LeaderboardOutcomes, read_outcome
 from benchmark.records.record import Record, Score, ScoreId, by_score_key
 from benchmark.records.record_files import read_record
 from benchmark.reports.aggregate import AggregatedRow, AggregatedScores, GroupMembers
@@ -77,10 +77,11 @@ def outcomes_of_index(out: Path) -> ReadOutcomes:
     """Outcomes of records that were read from the index of an output folder."""
 
     @functools.lru_cache(maxsize=RankLimits.files)
-    def scores(folder: str) -> dict[ScoreId, Score]:
-        return by_score_key(read_record(out / folder).scores)
+    def read(folder: str) -> tuple[Record, dict[ScoreId, Score]]:
+        record = read_record(out / folder)
+        return record, by_score_key(record.scores)
 
-    return lambda summary, key: _read_one(out / summary.folder, scores(summary.folder).get(_score_id(key)))
+    return lambda summary, key: _read_one(*read(summary.folder), key)
 
 
 def outcomes_of_records(records: Sequence[Record]) -> ReadOutcomes:
@@ -89,7 +90,7 @@ def outcomes_of_records(records: Sequence[Record]) -> ReadOutcomes:
 
     def read(summary: RecordSummary, key: ScoreKey) -> Outcomes | None:
         record = by_id[summary.id]
-        return _read_one(Path(record.folder), by_score_key(record.scores).get(_score_id(key)))
+        return _read_one(record, by_score_key(record.scores), key)
 
     return read
 
@@ -99,21 +100,20 @@ def outcomes_of_leaderboard(leaderboard: Path, records: Sequence[Record]) -> Rea
     by_id = {record.id: (record, by_score_key(record.scores)) for record in records}
 
     @functools.cache
-    def stored() -> Mapping[str, Outcomes]:
-        path = outcomes_path(leaderboard)
-        return read_outcomes(path) if path.exists() else {}
+    def stored() -> LeaderboardOutcomes:
+        return LeaderboardOutcomes(outcomes_path(leaderboard))
 
     def read(summary: RecordSummary, key: ScoreKey) -> Outcomes | None:
         record, scores = by_id[summary.id]
         score = scores.get(_score_id(key))
-        return None if score is None else stored().get(record.outcomes_key(score))
+        return None if score is None else stored()(record, score)
 
     return read
 
 
-def _read_one(folder: Path, score: Score | None) -> Outcomes | None:
-    name = None if score is None else score.outcomes
-    return None if name is None else read_predictions(folder, [name]).get(name)
+def _read_one(record: Record, scores: Mapping[ScoreId, Score], key: ScoreKey) -> Outcomes | None:
+    score = scores.get(_score_id(key))
+    return None if score is None else read_outcome(record, score)
 
 
 def _score_id(key: ScoreKey) -> ScoreId:

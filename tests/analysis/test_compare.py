@@ -18,6 +18,7 @@ from benchmark.records.record import PREDICTIONS
 from benchmark.records.record_files import read_records
 
 SHORTER = outcomes_of(0, 0.5)[:999]
+LONGER = np.append(outcomes_of(0, 0.5).astype(np.float32), np.float32(np.nan))
 OTHER_DATA = changed_cell("other", dataset={"fingerprint": "a" * 64})
 
 
@@ -78,7 +79,7 @@ def test_compare_excludes_images_without_an_outcome(compare: Compare, two_method
         for seed in range(2):
             outcomes = outcomes_of(seed, share).astype(np.float32)
             outcomes[::10] = np.nan
-            score = cell_score(share)
+            score = cell_score(float(np.nanmean(outcomes)), n=900)
             write_cell(two_methods, method, seed, score, arrays={score.outcomes or "": outcomes})
     for row in compare("one/resnet18/digits", "two/resnet18/digits"):
         assert row["images"] == 900
@@ -113,7 +114,7 @@ def test_compare_adjusts_over_all_scores(bench: Bench, two_methods: Path) -> Non
         ({"score": {"n": 999}, "outcomes": SHORTER}, "different number of test images: 1000 and 999"),
         ({"score": {"params": {"k": [1]}}}, "different evaluator parameters"),
         ({"score": {"metric": "map"}}, "A has no such score"),
-        ({"outcomes": SHORTER}, "different test images: 1000 images against 999"),
+        ({"outcomes": LONGER}, "different test images: 1000 images against 1001"),
         ({"cell": OTHER_DATA}, "different dataset fingerprint: ffffffffffff and aaaaaaaaaaaa"),
         ({"cell": changed_cell("other", dataset={"subset": 500})}, "different training subset: all and 500"),
         ({"cell": changed_cell("other", dataset={"name": "cifar10"})}, "different dataset: digits and cifar10"),

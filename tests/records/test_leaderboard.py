@@ -22,19 +22,25 @@ HITS = np.array([1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 1], dtype=bool)
 PRECISIONS = np.array([0.0, 1.0, 0.5, 1 / 3, np.nan, 0.1, 0.999, 0.25, 0.7, 0.2, 0.6], dtype=np.float32)
 
 
-def _cell(runs: Path, value: float = 0.5, arrays: dict[str, Any] | None = None, **words: Any) -> Record:
+ACCURACY = "layer4|average|knn|knn@1|accuracy@k=20"
+MAP = "layer4|average|knn|knn@1|map"
+
+
+def _cell(runs: Path, arrays: dict[str, Any] | None = None, **words: Any) -> Record:
     """A finished cell in a folder of its own, with outcomes."""
-    scores = (
-        sample_score(value, outcomes="layer4|average|knn|knn@1|accuracy@k=20", n=len(HITS)),
-        sample_score(value / 2, metric="map", outcomes="layer4|average|knn|knn@1|map", n=len(HITS), headline=False),
-        sample_score(0.25, metric="rank", ci_low=None, ci_high=None),
+    arrays = {ACCURACY: HITS, MAP: PRECISIONS, "layer4|prediction|class": np.arange(11)} | (arrays or {})
+    accuracy, precision = (
+        sample_score(float(np.nanmean(arrays[name])), outcomes=name, n=len(arrays[name]))
+        if arrays[name].dtype != object
+        else sample_score(outcomes=name)
+        for name in (ACCURACY, MAP)
     )
-    record = sample_record(scores=scores, **words)
+    precision = dataclasses.replace(precision, metric="map", headline=False)
+    record = sample_record(
+        scores=(accuracy, precision, sample_score(0.25, metric="rank", ci_low=None, ci_high=None)), **words
+    )
     folder = runs / record.id[:12]
     write_record(folder, record)
-    arrays = {scores[0].outcomes: HITS, scores[1].outcomes: PRECISIONS, "layer4|prediction|class": np.arange(11)} | (
-        arrays or {}
-    )
     np.savez_compressed(folder / PREDICTIONS, **arrays)
     return read_record(folder)
 
@@ -61,7 +67,9 @@ def test_exported_records_are_read_back_and_the_csv_agrees(tmp_path: Path) -> No
     board = read_leaderboard(tmp_path / "results" / "digits.jsonl")
     assert [record.cell["seed"] for record in board] == [None, 0, 1]
     plain = {record.id: dataclasses.replace(record, folder="") for record in records}
-    assert {record.id: dataclasses.replace(record, folder="") for record in board} == plain
+    exported = {record.id: dataclasses.replace(record, folder="") for record in board}
+    assert all(record.checks.pop("arrays_sha256") for record in exported.values())
+    assert exported == plain
     assert (tmp_path / "results" / "digits.csv").read_text() == records_csv(board)
     assert str(tmp_path) not in (tmp_path / "results" / "digits.jsonl").read_text()
 
@@ -86,8 +94,7 @@ def test_outcomes_are_exact_bits_or_half_precision(tmp_path: Path) -> None:
 
 
 def test_binary_outcomes_take_one_bit_each(tmp_path: Path) -> None:
-    name = "layer4|average|knn|knn@1|accuracy@k=20"
-    hits = np.random.default_rng(0).random(10_000) < 0.5
+    name, hits = ACCURACY, np.random.default_rng(0).random(10_000) < 0.5
     record = _cell(tmp_path, arrays={name: hits})
     export([record], tmp_path / "results")
     with np.load(tmp_path / "results" / "digits.outcomes.npz") as file:
@@ -98,7 +105,7 @@ def test_binary_outcomes_take_one_bit_each(tmp_path: Path) -> None:
 
 
 def test_object_arrays_are_refused(tmp_path: Path) -> None:
-    record = _cell(tmp_path, arrays={"layer4|average|knn|knn@1|map": np.array([{"a": 1}], dtype=object)})
+    record = _cell(tmp_path, arrays={MAP: np.array([{"a": 1}], dtype=object)})
     with pytest.raises(RecordError, match=r"cannot read .*predictions\.npz"):
         export([record], tmp_path / "results")
 
@@ -140,16 +147,16 @@ def test_export_of_another_cell_keeps_existing_rows(tmp_path: Path) -> None:
 
 
 def test_export_replaces_a_cell_with_its_outcomes(tmp_path: Path) -> None:
-    first = _cell(tmp_path / "first", value=0.5)
+    first = _cell(tmp_path / "first")
     other = _cell(tmp_path / "first", seed=1)
     export([first, other], tmp_path / "results")
     # Scored again, without the mean precision of before.
-    second = _cell(tmp_path / "second", value=0.75, arrays={str(first.scores[0].outcomes): ~HITS})
+    second = _cell(tmp_path / "second", arrays={ACCURACY: ~HITS})
     second = dataclasses.replace(second, scores=second.scores[:1])
     assert second.id == first.id
     export([second], tmp_path / "results")
     board = read_leaderboard(tmp_path / "results" / "digits.jsonl")
-    assert [record.scores[0].value for record in board] == [0.75, 0.5]
+    assert [record.scores[0].value for record in board] == [4 / 11, 7 / 11]
     outcomes = read_outcomes(tmp_path / "results" / "digits.outcomes.npz")
     assert len(outcomes) == 1 + 2, "outcomes of a score that is no longer there are gone"
     np.testing.assert_array_equal(outcomes[f"{first.id[:16]}|{first.scores[0].outcomes}"], ~HITS)
