@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 from launched import until
+from sample_locks import lock_of, taken
 
 from benchmark.errors import RecordError
 from benchmark.progress import Event
 from benchmark.records.locks import (
     LEASE_SECONDS,
     LOCK,
-    CellLock,
     LeaseMonitor,
     LockInfo,
     LostLockError,
@@ -50,20 +50,6 @@ class Clock:
 def folder(tmp_path: Path) -> Path:
     """A cell folder that does not exist yet."""
     return tmp_path / "runs" / "mean-tiny-stripes-s0-1"
-
-
-def taken(folder: Path, **options: Any) -> CellLock:
-    """A lock on a cell that can be acquired."""
-    lock = acquire(folder, "mean / tiny / stripes / seed 0", "cpu", **options)
-    assert lock is not None
-    return lock
-
-
-def lock_of(folder: Path) -> LockInfo:
-    """The lock in a cell folder."""
-    info = read_lock(folder)
-    assert info is not None
-    return info
 
 
 def dead() -> Owner:
