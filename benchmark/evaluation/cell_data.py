@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,11 @@ class CellData:
     """Index = label."""
     streamed: bool
     """Whether images stay in host memory or in mapped files, because they do not fit on the device."""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """Name of each damaged image that the dataset left out -> reason."""
+
+    num_images: int = 0
+    """Number of images of the dataset before the cell's subset, without those that were left out."""
 
     def images_to_train_on(self, labels: str) -> Tensor:
         """(N, C, H, W) uint8: the training images, and the unlabeled ones for methods with `labels="none"`."""
@@ -118,6 +123,8 @@ def load_data(
         unlabeled=None if data.unlabeled is None else images_of(data.unlabeled).to(images_device),
         class_names=tuple(data.class_names),
         streamed=not resident,
+        skipped=data.skipped,
+        num_images=len(data.train.labels) + len(data.test.labels),
     )
 
 

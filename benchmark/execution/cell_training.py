@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import resource
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ from benchmark.records.record import Record
 from benchmark.training.loop import train
 from benchmark.training.out_of_memory import FailedTraining
 from benchmark.training.task import Trained, TrainingData, TrainingTask
+
+SKIPPED_SHOWN = 100
+"""Largest number of damaged images that a record names."""
 
 
 def train_cell(run: CellRun, data: CellData) -> tuple[NormalizedEncoder, Record]:
@@ -135,6 +139,7 @@ def _trained_record(run: CellRun, spec: MethodSpec, trained: Trained, data: Cell
             "failed_to_learn": trained.failed_to_learn,
             "trivial_losses": dict(trained.trivial),
             **_leakage_checks(run, spec, trained, data),
+            **_skipped_images(data),
         },
     )
 
@@ -152,6 +157,14 @@ def _leakage_checks(run: CellRun, spec: MethodSpec, trained: Trained, data: Cell
     if spec.labels == "none":
         checks["labels_unseen"] = not trained.saw_labels
     return checks
+
+
+def _skipped_images(data: CellData) -> Json:
+    """The damaged images that the dataset left out, if there are any."""
+    if not data.skipped:
+        return {}
+    reasons = dict(itertools.islice(data.skipped.items(), SKIPPED_SHOWN))
+    return {"skipped_images": {"count": len(data.skipped), "of": data.num_images + len(data.skipped), "reasons": reasons}}
 
 
 def _cost(trained: Trained, device: torch.device) -> Json:

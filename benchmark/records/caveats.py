@@ -17,11 +17,14 @@ NOTES = {
     "not frozen": "not frozen: the encoder changed while it was scored.",
     "saw labels": "saw labels: training labels reached a method that does not declare that it uses them.",
     "overlap": "overlap a+b/n: of n test images, a are copies of training images and b are near copies.",
+    "skipped": "skipped a/n: of the dataset's n image files, a are damaged and were left out (on_error=skip).",
     "chose on test": "chose on test: the evaluator's predictions depend on the labels of the test images.",
     "augmented": "augmented: the evaluator encoded augmented images instead of reading each image's features once.",
 }
 """Name -> explanation, in the order in which caveats are shown."""
 ALTERED: Caveat = ("altered", "")
+OF_DATASET = ("overlap", "skipped")
+"""Caveats that concern the images."""
 OF_EVALUATOR = {"chose on test": "chosen_on_test", "augmented": "augmented"}
 """Caveats that concern the scores of one evaluator, whose label is their detail -> key among a record's checks."""
 
@@ -30,7 +33,8 @@ def caveats_of(checks: Json) -> tuple[Caveat, ...]:
     """The caveats that follow from a record's checks.
 
     Args:
-        checks: read are `altered`, `frozen`, `labels_unseen`, `overlap`, `chosen_on_test` and `augmented`.
+        checks: read are `altered`, `frozen`, `labels_unseen`, `overlap`, `skipped_images`, `chosen_on_test` and
+            `augmented`.
 
     Raises:
         TypeError: a check has the wrong type.
@@ -44,6 +48,9 @@ def caveats_of(checks: Json) -> tuple[Caveat, ...]:
     exact, near = int(overlap.get("exact", 0)), int(overlap.get("near", 0))
     if exact or near:
         caveats.append(("overlap", f"{exact}+{near}/{overlap.get('of', '?')}"))
+    skipped = checks.get("skipped_images") or {}
+    if skipped:
+        caveats.append(("skipped", f"{int(skipped.get('count', 0))}/{skipped.get('of', '?')}"))
     for name, key in OF_EVALUATOR.items():
         caveats += [(name, str(label)) for label in checks.get(key) or ()]
     return tuple(caveats)
@@ -65,7 +72,7 @@ def shared_caveats(rows: Sequence[Sequence[str]]) -> frozenset[str]:
     if len(rows) < 2:
         return frozenset()
     common = set(rows[0]).intersection(*rows[1:])
-    return frozenset(text for text in common if text.partition(" ")[0] == "overlap" or text in OF_EVALUATOR)
+    return frozenset(text for text in common if text.partition(" ")[0] in OF_DATASET or text in OF_EVALUATOR)
 
 
 def caveat_notes(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -45,6 +45,7 @@ def test_checks_that_passed_or_are_absent_give_no_caveat() -> None:
         ({"labels_unseen": False}, "saw labels"),
         ({"frozen": False}, "not frozen"),
         ({"overlap": OVERLAP}, "overlap 3+35/360"),
+        ({"skipped_images": {"count": 3, "of": 63, "reasons": {}}}, "skipped 3/63"),
         ({"chosen_on_test": ["knn", "fc1"]}, "chose on test"),
         ({"augmented": ["knn"]}, "augmented"),
     ],
