@@ -51,14 +51,14 @@ To follow a cell and to clean up after it:
 - `is_running`: whether a process of this machine is alive
 - `OUTPUT`: name of the file in a cell's folder for what its process printed
 
-This module imports torch. Import it in a function, or in a module that is imported only when the executor is built, so that
-`bench list` stays quick.
+Only `run_cell` imports torch, when it is called: `bench plan` builds the executor too, and stays quick.
 """
 
 from __future__ import annotations
 
-from benchmark.execution.cell import run_cell
+from benchmark.api.cells import Job, Outcome
 from benchmark.execution.serialization import from_json, outcome_from_json, outcome_to_json, to_json
+from benchmark.progress import Reporter, silent
 from benchmark.records.archive import pack, unpack
 from benchmark.records.locks import CellLock, LostLockError, acquire, clear, is_running, read_lock
 from benchmark.records.record import OUTPUT
@@ -81,3 +81,23 @@ __all__ = [
     "to_json",
     "unpack",
 ]
+
+
+def run_cell(job: Job, *, device: str = "cpu", reporter: Reporter = silent, stop: StopRequest | None = None) -> Outcome:
+    """Runs one job in this process and leaves its record in `job.out_dir/job.folder`.
+
+    Args:
+        job: the cell, the requested scores, and where and how to run.
+        device: `cpu` or `cuda:0`.
+        reporter: receives the start, each epoch, each stage and the end.
+        stop: asks the cell to write a checkpoint and stop; None: no stop can be requested.
+
+    Returns:
+        How the cell ended. A failure is an outcome, not an exception. `elsewhere`: another run works on the cell.
+
+    Raises:
+        KeyboardInterrupt: the cell was stopped; its checkpoint and its record say so.
+    """
+    from benchmark.execution.cell import run_cell as run
+
+    return run(job, device=device, reporter=reporter, stop=stop)

@@ -46,7 +46,7 @@ class ExecutorSpec:
     summary: str
     """One line for `bench list`."""
     build: Callable[[ExecutorContext], Executor]
-    """context -> executor."""
+    """context -> executor, or a UsageError that says why it cannot be used. It starts nothing: `bench plan` calls it too."""
     params: type = NoParams
     """Frozen dataclass with a default for every field."""
     exclusive: bool = False

@@ -39,11 +39,13 @@ def resolve_devices(text: str) -> tuple[str, ...]:
 
 
 def expected_devices(text: str) -> tuple[str, ...]:
-    """The expected result of `resolve_devices`, without importing torch, so that plans are fast."""
-    if text == "cpu":
-        return ("cpu",)
-    if text.startswith("cuda:"):
-        return tuple(f"cuda:{index.strip()}" for index in text.removeprefix("cuda:").split(","))
+    """The expected result of `resolve_devices`, so that plans are fast: torch is imported only if GPUs are named.
+
+    Raises:
+        UsageError: as `resolve_devices`.
+    """
+    if text != "auto":
+        return resolve_devices(text)
     return tuple(f"cuda:{index}" for index in range(_count_gpus_of_driver())) or ("cpu",)
 
 

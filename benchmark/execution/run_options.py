@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from benchmark.api.grammar import parse_items
 from benchmark.api.parameters import as_dict, bind
 from benchmark.errors import UsageError
 from benchmark.execution.cell_state import Rerun
-from benchmark.execution.devices import cores, resolve_devices
+from benchmark.execution.devices import cores, expected_devices, resolve_devices
 from benchmark.plain_text import one_line, shortened
 
 MAX_SLOTS = 1024
@@ -75,14 +76,14 @@ class RunConfig:
     """Device -> bytes that cells may hold there together."""
 
 
-def resolve(options: RunOptions, catalog: Catalog) -> RunConfig:
-    """The configuration that options mean on this machine. Imports torch.
+def expected_config(options: RunOptions, catalog: Catalog) -> RunConfig:
+    """The configuration that options are expected to mean on this machine. Imports no torch, unless they name GPUs.
 
     Raises:
         UsageError: an executor or device that does not exist, or a value that is not possible.
     """
     executor = _executor(options.executor, catalog)
-    devices = resolve_devices(options.device)
+    devices = expected_devices(options.device)
     return RunConfig(
         out=options.out,
         data_dir=options.data_dir,
@@ -95,6 +96,20 @@ def resolve(options: RunOptions, catalog: Catalog) -> RunConfig:
         timeout=options.timeout,
         checkpoint_seconds=60 * options.checkpoint_minutes,
         checkpoint_epochs=options.checkpoint_epochs,
+    )
+
+
+def resolve(options: RunOptions, catalog: Catalog) -> RunConfig:
+    """The configuration that options mean on this machine. Imports torch.
+
+    Raises:
+        UsageError: as `expected_config`.
+    """
+    devices = resolve_devices(options.device)
+    return dataclasses.replace(
+        expected_config(options, catalog),
+        devices=devices,
+        slots=slots_per_device(options, devices),
         memory=_memory(devices),
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,13 +18,13 @@ from benchmark.api.cells import Cell, Job, Outcome
 from benchmark.api.executors import Executor, ExecutorContext, ExecutorSpec
 from benchmark.api.parameters import bind
 from benchmark.errors import PLUGIN_ERRORS, BenchError, DataError, PluginError, UsageError
+from benchmark.execution import output_folder
 from benchmark.execution.cell_record import TRACEBACK_CHARACTERS, cell_json, failure_json
 from benchmark.execution.cell_state import PendingCell
 from benchmark.execution.run_options import RunConfig
 from benchmark.plain_text import shortened
 from benchmark.progress import Event, Reporter
 from benchmark.records import locks
-from benchmark.records.atomic import reason
 from benchmark.records.record import RECORD, Record
 from benchmark.records.record_files import read_record, write_record
 
@@ -58,9 +57,9 @@ def run(
         UsageError: the output folder cannot be written, or the executor does not exist.
         DataError: a dataset cannot be loaded; no cell was started.
     """
-    check_writable(config.out)
+    output_folder.create(config.out)
     spec = catalog.find(catalog.executors, "executor", config.executor.name).spec
-    executor = _executor(spec, config)
+    executor = new_executor(catalog, config)
     _load_datasets(pending, catalog, config.data_dir)
     jobs = longest_first([_job(cell, config, spec, estimate) for cell in pending])
     monitor, takeovers = locks.LeaseMonitor(), Counter[str]()
@@ -106,45 +105,26 @@ def longest_first(jobs: Sequence[Job]) -> list[Job]:
     return sorted(jobs, key=lambda job: -math.inf if job.expected_seconds is None else -job.expected_seconds)
 
 
-def check_writable(out: Path) -> None:
-    """Creates the output folder and checks that files can be written there.
+def new_executor(catalog: Catalog, config: RunConfig) -> Executor:
+    """The executor of a run. It starts nothing before its `run`, so that a plan builds it too.
 
     Raises:
-        UsageError: they cannot.
+        UsageError: it does not exist, or cannot be used on this machine.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        problem = reason(error) if working_directory_exists() else "the working directory was deleted"
-        raise UsageError(f"cannot write to --out {out} ({problem}); choose another folder") from error
-
-
-def working_directory_exists() -> bool:
-    """Whether the working directory was not deleted since the process started."""
-    try:
-        Path.cwd()
-    except OSError:
-        return False
-    return True
-
-
-def _absolute(path: Path) -> str:
-    """A path that means the same after a plugin has changed the working directory."""
-    return str(path.absolute() if working_directory_exists() else path)
-
-
-def _executor(spec: ExecutorSpec, config: RunConfig) -> Executor:
-    return spec.build(
-        ExecutorContext(
-            params=bind(spec.params, config.executor.params, f"executor '{spec.name}'"),
-            devices=config.devices,
-            slots=config.slots,
-            threads=config.threads,
-            memory=config.memory,
-        )
+    spec = catalog.find(catalog.executors, "executor", config.executor.name).spec
+    context = ExecutorContext(
+        params=bind(spec.params, config.executor.params, f"executor '{spec.name}'"),
+        devices=config.devices,
+        slots=config.slots,
+        threads=config.threads,
+        memory=config.memory,
     )
+    try:
+        return spec.build(context)
+    except BenchError:
+        raise
+    except PLUGIN_ERRORS as error:
+        raise UsageError(f"executor '{spec.name}' cannot be used: {type(error).__name__}: {error}") from error
 
 
 def _job(pending: PendingCell, config: RunConfig, spec: ExecutorSpec, estimate: Estimator) -> Job:
@@ -152,8 +132,8 @@ def _job(pending: PendingCell, config: RunConfig, spec: ExecutorSpec, estimate: 
     return Job(
         cell=pending.cell,
         scores=pending.planned.scores,
-        data_dir=_absolute(config.data_dir),
-        out_dir=_absolute(config.out),
+        data_dir=output_folder.absolute(config.data_dir),
+        out_dir=output_folder.absolute(config.out),
         folder=pending.folder,
         threads=config.threads,
         rerun=pending.retrain,

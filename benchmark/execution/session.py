@@ -15,14 +15,13 @@ from pathlib import Path
 from benchmark.api.catalog import Catalog, load_catalog
 from benchmark.api.cells import Outcome
 from benchmark.errors import UsageError
-from benchmark.execution import runner
+from benchmark.execution import output_folder, runner
 from benchmark.execution.cell_state import PendingCell, cells_to_run, survey
-from benchmark.execution.devices import expected_devices
 from benchmark.execution.estimates import Estimates
 from benchmark.execution.plan import plan
 from benchmark.execution.request import Plan, Request
 from benchmark.execution.run_files import QueuedCell, announce
-from benchmark.execution.run_options import RunConfig, RunOptions, resolve, slots_per_device
+from benchmark.execution.run_options import RunConfig, RunOptions, expected_config, resolve
 from benchmark.execution.scores_file import ScoresFile
 from benchmark.execution.summary import RunResult, result_of
 from benchmark.progress import Reporter, reporter_for
@@ -47,22 +46,49 @@ class RunForecast:
 
 
 def forecast(request: Request, options: RunOptions) -> RunForecast:
-    """What `run` would do with the same arguments. Nothing runs, and torch is not imported.
+    """What `run` would do with the same arguments. Nothing runs, and torch is not imported, unless --device names a GPU.
 
     Raises:
-        UsageError: a name, a parameter or a value of the request does not exist or is not possible.
+        UsageError: whatever `run` refuses before it loads the datasets.
     """
-    planned = plan(request, load_catalog())
-    devices = expected_devices(options.device)
-    cells = survey(planned, options.out)
+    prepared = _prepare(request, options, load_catalog())
+    config = prepared.config
     return RunForecast(
-        plan=planned,
-        cells=tuple(cells),
-        to_run=tuple(cells_to_run(cells, options.rerun)),
-        estimates=_estimates(planned, options.out, devices),
-        devices=devices,
-        slots=slots_per_device(options, devices) * len(devices),
+        plan=prepared.plan,
+        cells=tuple(prepared.cells),
+        to_run=tuple(prepared.pending),
+        estimates=_estimates(prepared.plan, options.out, config.devices),
+        devices=config.devices,
+        slots=_all_slots(config),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """A request whose arguments were all checked."""
+
+    plan: Plan
+    config: RunConfig
+    """As far as it is known without torch."""
+    cells: Sequence[PendingCell]
+    pending: Sequence[PendingCell]
+    """Cells that have to run."""
+
+
+def _prepare(request: Request, options: RunOptions, catalog: Catalog) -> _Prepared:
+    """The checks of all arguments, for `forecast` and `run` alike: what one refuses, the other refuses with these words.
+
+    Nothing is written.
+    """
+    config = expected_config(options, catalog)
+    runner.new_executor(catalog, config)
+    planned = plan(request, catalog)
+    if not planned.cells:
+        reasons = "; ".join(f"{skip.title}: {skip.reason}" for skip in planned.skips)
+        raise UsageError(f"nothing to run: {reasons or 'the request names no method, encoder or dataset'}")
+    output_folder.check_writable(options.out)
+    cells = survey(planned, options.out)
+    return _Prepared(plan=planned, config=config, cells=cells, pending=cells_to_run(cells, options.rerun))
 
 
 def run(
@@ -90,30 +116,21 @@ def run(
         KeyboardInterrupt: the run was stopped; scores.csv holds what is finished.
     """
     catalog = catalog or load_catalog()
-    planned = _nonempty_plan(request, catalog)
-    runner.check_writable(options.out)
+    prepared = _prepare(request, options, catalog)
+    pending = prepared.pending
+    config = resolve(options, catalog) if pending else None
+    output_folder.create(options.out)
     remove_abandoned_below(options.out)
-    cells = survey(planned, options.out)
-    pending = cells_to_run(cells, options.rerun)
-    config = resolve(options, catalog) if pending else None  # an invalid option leaves no scores.csv
     scores = ScoresFile(options.out)
     outcomes: list[Outcome] = []
     try:
         if config is not None:
             display = _display(reporter, quiet, pending, config)
-            outcomes = _run_pending(pending, planned, catalog, config, display, scores)
+            outcomes = _run_pending(pending, prepared.plan, catalog, config, display, scores)
     finally:
         scores.write()
-    result = result_of(planned, cells, pending, outcomes, scores.path)
+    result = result_of(prepared.plan, prepared.cells, pending, outcomes, scores.path)
     return dataclasses.replace(result, problem=scores.problem)
-
-
-def _nonempty_plan(request: Request, catalog: Catalog) -> Plan:
-    planned = plan(request, catalog)
-    if not planned.cells:
-        reasons = "; ".join(f"{skip.title}: {skip.reason}" for skip in planned.skips)
-        raise UsageError(f"nothing to run: {reasons or 'the request names no method, encoder or dataset'}")
-    return planned
 
 
 def _display(

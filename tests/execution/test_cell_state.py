@@ -118,3 +118,19 @@ def test_cell_of_another_distribution_with_the_same_name_is_stale(session: Sessi
     (cell,) = session.survey(catalog=dataclasses.replace(catalog, methods=methods))
     assert (cell.state, cell.retrain) == ("stale", True)
     assert cell.detail == "method mean_color came from repbench-third-party, now from repbench-other"
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_cells_whose_folders_were_exchanged_fail_and_keep_their_records(session: Session, indexed: bool) -> None:
+    session.run(seeds=(0, 1))
+    first, second = sorted(session.out.glob("mean_color-*"))
+    for source, target in ((first, first.with_name("third")), (second, first), (first.with_name("third"), second)):
+        source.rename(target)
+    if indexed:
+        settle(session.out)
+    bodies = [(folder / "record.json").read_bytes() for folder in (first, second)]
+    assert [cell.state for cell in session.survey(seeds=(0, 1))] == ["unreadable"] * 2
+    result = session.run(seeds=(0, 1), taps="all")
+    assert len(session.trainings) == 2
+    assert all("is the record of another cell, mean_color/tiny/stripes/" in each.reason for each in result.failed)
+    assert [(folder / "record.json").read_bytes() for folder in (first, second)] == bodies

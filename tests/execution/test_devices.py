@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -75,8 +76,6 @@ def test_cores_are_between_one_and_all_of_the_machine() -> None:
         ("cpu", 2, ("cpu",)),
         ("auto", 0, ("cpu",)),
         ("auto", 2, ("cuda:0", "cuda:1")),
-        ("cuda", 1, ("cuda:0",)),
-        ("cuda:1, 3", 0, ("cuda:1", "cuda:3")),
     ],
 )
 def test_expected_devices_are_known_without_torch(
@@ -86,6 +85,15 @@ def test_expected_devices_are_known_without_torch(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(Path, "glob", lambda self, pattern: [Path(f"/dev/nvidia{n}") for n in range(driven)])
     assert expected_devices(text) == names
+
+
+@pytest.mark.parametrize("text", ["gpu", "cuda", "cuda:9", "cuda:"])
+def test_expected_devices_refuse_what_resolve_devices_refuses(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    set_gpus(monkeypatch, 0)
+    with pytest.raises(UsageError) as expected:
+        resolve_devices(text)
+    with pytest.raises(UsageError, match=re.escape(str(expected.value))):
+        expected_devices(text)
 
 
 @pytest.mark.parametrize(
