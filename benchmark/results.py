@@ -125,7 +125,7 @@ def read_results(path: str | Path) -> Results:
 
     Raises:
         UsageError: there is no record.
-        RecordError: the leaderboard is damaged. Damaged records of a folder are left out and named in `problems`.
+        RecordError: the folder or the leaderboard cannot be read. Damaged records are left out and named in `problems`.
     """
     source = Path(path).expanduser()
     if source.suffix == ".csv":
@@ -138,10 +138,11 @@ def read_results(path: str | Path) -> Results:
 def _read_leaderboard(source: Path) -> Results:
     from benchmark.records.leaderboard import read_leaderboard
 
-    records = read_leaderboard(source)
+    problems: list[str] = []
+    records = read_leaderboard(source, problems)
     if not records:
         raise UsageError(f"no record in {source}; `bench export --to {source.parent}` writes leaderboards")
-    return Results(source=source, scores=tuple(records))
+    return Results(source=source, problems=tuple(problems), scores=tuple(records))
 
 
 def _read_folder(source: Path) -> Results:

@@ -6,26 +6,18 @@ A leaderboard is read from its .jsonl with the outcomes next to it, else from it
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import io
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.analysis import sources
 from benchmark.analysis.seed_groups import SeedGroup, cell_mismatch, label_of, seed_groups
 from benchmark.errors import RecordError, UsageError
 from benchmark.records import leaderboard
-from benchmark.records.csv_columns import CSV_COLUMNS, NOT_LEARNED, Value
 from benchmark.records.leaderboard import CSV, JSONL
-from benchmark.records.record import KINDS, Record, Score
+from benchmark.records.record import KINDS, Record
 from benchmark.records.record_files import read_records
-from benchmark.records.upgrade import upgrade_csv_row
 
-FINISHED = ("done", NOT_LEARNED)
-"""States of finished cells in a CSV; the CSV of an output folder may have others, such as `smoke`."""
 SHOWN_SETTINGS = 4
 """Differing settings that a reason lists."""
 
@@ -34,25 +26,41 @@ class NoBaselineError(UsageError):
     """The baseline does not exist yet, as in a first run."""
 
 
-def read_baseline(argument: str) -> tuple[list[SeedGroup], str]:
-    """The seed groups of a baseline, and if there are none, the reason.
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What a run is compared with."""
+
+    groups: tuple[SeedGroup, ...] = ()
+    """Its cells, by seed group."""
+    missing: str = ""
+    """Why there are none; empty if there are."""
+    notes: tuple[str, ...] = ()
+    """What a CSV that was edited by hand was understood as."""
+
+
+def read_baseline(argument: str) -> Baseline:
+    """The baseline that an argument names.
 
     Raises:
         UsageError: the argument does not name a leaderboard file.
-        RecordError: a file is damaged.
+        RecordError: a file is damaged, or a field of a CSV has no meaning or several.
     """
     check_name(argument)
     try:
-        groups = _read_leaderboard(argument)
+        baseline = _read_leaderboard(argument)
     except NoBaselineError as error:
-        return [], str(error)
+        return Baseline(missing=str(error))
+    except CsvError as error:
+        raise RecordError(f"{argument} cannot be read: {error}. Correct it, or restore it from git") from error
     except (OSError, ValueError, TypeError) as error:
         raise RecordError(f"{argument} is damaged ({error}); restore it from git") from error
-    if not groups:
-        return [], f"baseline {argument} has no finished cell; bench check --update adds those of this run"
-    for group in groups:
+    if not baseline.groups:
+        return Baseline(
+            missing=f"baseline {argument} has no finished cell; bench check --update adds those of this run"
+        )
+    for group in baseline.groups:
         _check_values(group, argument)
-    return groups, ""
+    return baseline
 
 
 def check_name(argument: str) -> None:
@@ -72,7 +80,7 @@ def _check_values(group: SeedGroup, argument: str) -> None:
                 raise RecordError(f"{argument} is damaged ({problem}); restore it from git")
 
 
-def _read_leaderboard(argument: str) -> list[SeedGroup]:
+def _read_leaderboard(argument: str) -> Baseline:
     """From the .jsonl and its outcomes if there is one, else from the CSV."""
     try:
         board = argument.removesuffix(CSV) + JSONL if argument.endswith(CSV) else argument
@@ -82,16 +90,17 @@ def _read_leaderboard(argument: str) -> list[SeedGroup]:
         if text is None:
             remedy = "" if ":" in argument else "; bench check --update writes one from this run"
             raise NoBaselineError(f"no baseline {argument} yet ({error}){remedy}") from error
-        return _groups_of_csv(text, argument)
+        table = read_baseline_csv(data)
+        return Baseline(groups=tuple(seed_groups(table.records, lambda *_: None)), notes=table.notes)
 
 
-def _read_csv_text(argument: str) -> str | None:
-    """The text of a file or of one in a git revision; None if neither exists."""
+def _read_csv(argument: str) -> bytes | None:
+    """The contents of a file or of one in a git revision; None if neither exists."""
     if Path(argument).is_file():
-        return Path(argument).read_text(encoding="utf-8")
+        return Path(argument).read_bytes()
     revision, colon, name = argument.partition(":")
     try:
-        return sources.read_from_git(revision, name).decode("utf-8") if colon else None
+        return sources.read_from_git(revision, name) if colon else None
     except UsageError:
         return None
 
@@ -117,65 +126,9 @@ def update_baseline(out: Path, baseline: Path) -> str:
     if baseline.stem not in boards:
         names = ", ".join(f"{baseline.parent / name}.csv" for name in sorted(boards))
         raise UsageError(f"--baseline {baseline}: the run's cells belong to {names}; give one of these")
-    written = leaderboard.export(records, baseline.parent)
+    written = leaderboard.export(records, baseline.parent, problems)
     lines = [f"{baseline.parent / name}.csv: {count} cells added or replaced" for name, count in written.items()]
     return "\n".join([*lines, *(f"left out: {problem}" for problem in problems)])
-
-
-# --- records of a CSV -------------------------------------------------------------------------------------------------
-
-
-def _groups_of_csv(text: str, name: str) -> list[SeedGroup]:
-    """The groups of a CSV: what a check needs, without outcomes.
-
-    Raises:
-        RecordError: a row is damaged.
-    """
-    records: dict[str, Record] = {}
-    scores: dict[str, list[Score]] = {}
-    try:
-        for fields in csv.DictReader(io.StringIO(text, newline="")):
-            if None in fields.values():
-                raise ValueError(f"a row of {fields['cell']} is cut off")
-            texts = upgrade_csv_row(fields)
-            row = {column.name: column.parse(texts[column.name]) for column in CSV_COLUMNS if column.name in texts}
-            if row["state"] in FINISHED:
-                records.setdefault(str(row["cell"]), _record_of_row(row))
-                scores.setdefault(str(row["cell"]), []).append(_score_of_row(row))
-    except (KeyError, ValueError, TypeError, csv.Error) as error:
-        raise RecordError(f"{name} is damaged ({type(error).__name__}: {error}); restore it from git") from error
-    complete = [dataclasses.replace(record, scores=tuple(scores[cell])) for cell, record in records.items()]
-    return seed_groups(complete, lambda *_: None)
-
-
-def _record_of_row(row: Mapping[str, Value]) -> Record:
-    cell = {
-        "method": {"label": row["method"], "params": dict(json.loads(str(row["method_params"] or "{}")))},
-        "encoder": {"label": row["encoder"]},
-        "dataset": {"label": row["dataset"], "fingerprint": row["fingerprint"]},
-        "seed": row["seed"],
-        "recipe": {"epochs": float(row["epochs"] or 0)},
-    }
-    return Record(id=str(row["cell"]), state="done", cell=cell, provenance={"versions": row["versions"]})
-
-
-def _score_of_row(row: Mapping[str, Value]) -> Score:
-    if row["value"] is None or row["n"] is None:
-        raise ValueError(f"a row of {row['cell']} has no value")
-    return Score(
-        tap=str(row["tap"]),
-        pool=str(row["pool"]),  # type: ignore[arg-type]  # compared with other text only
-        evaluator=str(row["evaluator"]),
-        protocol=str(row["protocol"]),
-        metric=str(row["metric"]),
-        params={},
-        value=float(row["value"]),
-        ci_low=None,
-        ci_high=None,
-        n=int(row["n"]),
-        outcomes=None,
-        headline=True,
-    )
 
 
 def is_from_csv(baseline: Record) -> bool:

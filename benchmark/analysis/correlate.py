@@ -99,7 +99,11 @@ def read_scores(out: Path) -> tuple[Columns, list[str]]:
     Raises:
         UsageError: there is no record.
     """
-    columns, problems = (columns_of(read_leaderboard(out)), []) if out.is_file() else index.read(out)
+    problems: list[str] = []
+    if out.is_file():
+        columns = columns_of(read_leaderboard(out, problems))
+    else:
+        columns, problems = index.read(out)
     if not columns:
         raise UsageError(f"no record in {out}; bench run --out {out} writes records")
     return columns, problems

@@ -23,7 +23,8 @@ class Metric:
     higher_is_better: bool = True
     """False for a score where smaller is better."""
     unit: str = "fraction"
-    """`fraction` (in [0, 1]), `nats`, `count`, ..."""
+    """`fraction` (in [0, 1]), `count`, `dimensions`, `distance` (0 or more), or any other text, such as `nats`. A value
+    outside of the range is refused."""
     headline: str | None = None
     """Full name of the score that represents the evaluator in a table, such as `accuracy@k=20`; None: not this metric."""
 
@@ -37,7 +38,7 @@ class Measurement:
     value: float
     """Raw fraction, never a percentage."""
     n: int
-    """Number of test images (queries) that it is computed from."""
+    """Number of test images (queries) that it is computed from: of all outcomes, or of those that are not NaN."""
     outcomes: NDArray[Any] | None = None
     """(number of test images,) bool or float32: one value for each test image; their mean is `value`.
 

@@ -11,7 +11,7 @@ import click
 
 from benchmark import __version__
 from benchmark.cli.command import exit_code_of
-from benchmark.cli.output import escape_unencodable, print_message
+from benchmark.cli.output import escape_unencodable, print_message, printed_warnings
 from benchmark.errors import ExitCode
 
 COMMANDS = {
@@ -59,7 +59,8 @@ class _Commands(click.Group):
     def _run(self, *args: Any, **settings: Any) -> int:
         escape_unencodable()
         try:
-            return super().main(*args, **{**settings, "standalone_mode": False}) or ExitCode.OK
+            with printed_warnings():
+                return super().main(*args, **{**settings, "standalone_mode": False}) or ExitCode.OK
         except click.UsageError as error:
             print_message(_usage_text(error))
             return ExitCode.USAGE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,11 +14,14 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from benchmark.errors import OutputError
-from benchmark.plain_text import visible
+from benchmark.plain_text import one_line, visible
 from benchmark.reports.render import Format, render_report
 
 if TYPE_CHECKING:
     from benchmark.reports.table import Report
+
+
+LOG = logging.getLogger("benchmark")
 
 
 def escape_unencodable() -> None:
@@ -66,9 +70,34 @@ def print_report(report: Report, form: Format) -> None:
 
 
 def print_left_out(problems: Iterable[str]) -> None:
-    """Prints a line to standard error for each record that could not be read."""
+    """Prints a line to standard error for each record that could not be read, if a reader did not print it before."""
     for problem in problems:
-        print_message(f"bench: left out: {problem}")
+        LOG.warning("left out: %s", problem)
+
+
+class _MessageHandler(logging.Handler):
+    """Prints each warning once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._printed: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = one_line(record.getMessage())
+        if text not in self._printed:
+            self._printed.add(text)
+            print_message(f"bench: {text}")
+
+
+@contextlib.contextmanager
+def printed_warnings() -> Iterator[None]:
+    """Prints what repbench logs, such as a record that cannot be read, as lines on standard error."""
+    handler = _MessageHandler()
+    LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOG.removeHandler(handler)
 
 
 @contextlib.contextmanager

@@ -148,7 +148,10 @@ def export_command(out: Path, to: Path, form: str) -> None:
     records, problems = read_records(out)
     print_left_out(problems)
     catalog = load_catalog()
-    for name, count in leaderboard.export(records, to).items():
+    left_out: list[str] = []
+    exported = leaderboard.export(records, to, left_out)
+    print_left_out(left_out)
+    for name, count in exported.items():
         files = leaderboard_formats.write(to, name, formats, catalog)
         print_line(f"{', '.join(map(str, files))}: {count} cells added or replaced")
 

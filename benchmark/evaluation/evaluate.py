@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,8 @@ from benchmark.api.encoders import Layout, Pool
 from benchmark.api.evaluators import Evaluation, EvaluatorSpec, Measurement
 from benchmark.encoder import pooled
 from benchmark.errors import PluginError
+from benchmark.records.metric_ranges import range_of, range_text
+from benchmark.records.outcomes import mismatch
 from benchmark.seeding import derived_seed
 
 
@@ -145,8 +148,8 @@ def check_evaluation(spec: EvaluatorSpec, evaluation: object, num_test: int) -> 
     """Returns the evaluation if it is what the spec declares.
 
     Raises:
-        PluginError: it is no Evaluation, it has no measurement or an undeclared metric, a value is not finite, or the
-            number of outcomes is not `num_test`.
+        PluginError: it is no Evaluation, it has no measurement or an undeclared metric, a value is not finite or is not in
+            the range of its unit, the number of outcomes is not `num_test`, or their mean is not the value.
     """
     if not isinstance(evaluation, Evaluation):
         raise PluginError(
@@ -175,8 +178,19 @@ def _check_measurement(spec: EvaluatorSpec, measurement: Measurement, declared: 
         )
     if not math.isfinite(measurement.value):
         raise PluginError(f"evaluator '{spec.name}': {metric} is {measurement.value}, but must be finite")
+    unit = next(each.unit for each in spec.metrics if each.name == metric.partition("@")[0])
+    low, high = range_of(spec.protocol, metric, unit)
+    if not low <= measurement.value <= high:
+        raise PluginError(
+            f"evaluator '{spec.name}': {metric} is {measurement.value}, but its unit is a {unit}: it must be "
+            f"{range_text(spec.protocol, metric, unit)}. Declare another unit in its spec"
+        )
     if measurement.outcomes is not None and len(measurement.outcomes) != num_test:
         raise PluginError(
             f"evaluator '{spec.name}': {metric} has {len(measurement.outcomes)} outcomes for {num_test} test images; "
             "return one per image"
         )
+    if measurement.outcomes is not None:
+        problem = mismatch(measurement, np.asarray(measurement.outcomes))
+        if problem:
+            raise PluginError(f"evaluator '{spec.name}': {metric} is {measurement.value}, but {problem}")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.api.evaluators import Measurement
 from benchmark.errors import RecordError
 from benchmark.records.number_arrays import Arrays, digest_of, read_arrays
 from benchmark.records.record import PREDICTIONS, Record, Score
@@ -41,7 +42,7 @@ def digests_of(arrays: Mapping[str, Any]) -> dict[str, str]:
     return {name: digest_of(np.asarray(array)) for name, array in arrays.items()}
 
 
-def mismatch(score: Score, outcomes: NDArray[Any]) -> str:
+def mismatch(score: Score | Measurement, outcomes: NDArray[Any]) -> str:
     """Why outcomes are not those of a score; empty if they may be.
 
     Args:
@@ -60,7 +61,7 @@ def mismatch(score: Score, outcomes: NDArray[Any]) -> str:
         return ""  # beyond the range of float16
     tolerance = ROUNDING * max(1.0, size) + (HALF_ROUNDING * size + SMALLEST_HALF if half else 0.0)
     return (
-        "" if abs(mean - score.value) <= tolerance else f"the mean of the outcomes is {mean:.6g}, not {score.value:.6g}"
+        "" if abs(mean - score.value) <= tolerance else f"the mean of its outcomes is {mean:.6g}"
     )
 
 
