@@ -30,6 +30,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 SCORE_ARRAYS = ("score_key", "value", "ci_low", "ci_high", "n")
 """Fields of `Columns` with one entry per score."""
+ENVIRONMENT = ("device", "device_name", "precision", "torch", "threads")
+"""Keys of the provenance that tell in which environment a cell ran."""
 NOT_APPLICABLE_KEY = ("tap", "pool", "evaluator", "protocol")
 """Identifies a request that does not apply to a cell."""
 
@@ -72,6 +74,8 @@ class SharedMetadata:
     """Kind -> version of its spec."""
     providers: Json
     """Kind -> distribution that provides it."""
+    environment: tuple[str, ...]
+    """Values of `ENVIRONMENT`; `-` if one is not recorded."""
     csv: tuple[Value, ...]
     """Values of the CSV columns of scope `setting`."""
 
@@ -295,5 +299,6 @@ def _shared_fields(record: Record) -> Json:
         "batch": recipe.get("batch"),
         "spec_versions": provenance.get("versions", {}),
         "providers": {kind: cell[kind].get("provider") for kind in KINDS},
+        "environment": [str(provenance.get(key, "-")) for key in ENVIRONMENT],
         "csv": [column.read(record) for column in OF_SETTING],
     }

@@ -45,7 +45,7 @@ from benchmark.records.record_text import log_altered
 INDEX = ".index.npz"
 CHECKSUM = "checksum"
 """Name of the array that holds the checksum of the others."""
-VERSION = 5
+VERSION = 6
 """Version of the index, increased whenever equal records give another index. The CSV's columns are part of the version."""
 TICK = 2 * 10**9
 """Nanoseconds within which a file may change twice with the same modification time."""
@@ -107,10 +107,14 @@ class _Body(msgspec.Struct):
     """Folder, stamp, index into `shared`, fields of the summary."""
 
 
-def read(out: Path) -> tuple[Columns, list[str]]:
+def read(out: Path, *, write: bool = True) -> tuple[Columns, list[str]]:
     """All records of an output folder, sorted by folder name, and one message for each that cannot be read.
 
-    The same as `record_files.read_records`, as columns. The index is updated if it can be written.
+    The same as `record_files.read_records`, as columns.
+
+    Args:
+        out: output folder.
+        write: whether the index is updated, if it can be written.
 
     Raises:
         RecordError: the folder cannot be read.
@@ -138,7 +142,7 @@ def read(out: Path) -> tuple[Columns, list[str]]:
     columns = concatenate(index.columns.take([index.positions[name] for name in known]), builder.columns())
     names = [summary.folder for summary in columns.summaries]
     columns = columns.take(sorted(range(len(names)), key=names.__getitem__))
-    if stamps != index.stamps:
+    if write and stamps != index.stamps:
         _write(out, columns, stamps)
     return columns, problems
 

@@ -1,11 +1,13 @@
 """Merges the output folders of several machines. Everything is checked first. Each cell folder is copied, then renamed.
 
-Sources are only read. A cell may occur in several of them: if its numbers agree, one of them is kept.
+Sources are only read. A cell may occur in several of them: if its numbers agree, one of them is kept. What the records hold is
+taken from the indexes of the folders; no link is followed, so that nothing from outside of a source is copied.
 """
 
 from __future__ import annotations
 
 import collections
+import functools
 import itertools
 import shutil
 import tempfile
@@ -14,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.errors import RecordError, UsageError
-from benchmark.records import locks
+from benchmark.records import index, locks
 from benchmark.records.archive import NAMES
-from benchmark.records.record import Record, by_score_key
-from benchmark.records.record_files import read_records
+from benchmark.records.columns import Columns, RecordSummary, columns_of, concatenate
+from benchmark.records.record import ScoreId
+from benchmark.records.record_files import read_record
 
 NEWEST = "newest"
 MAX_CONFLICTS = 5
@@ -35,9 +38,47 @@ class MergeResult:
     duplicates: int
     """Cells found in more than one folder."""
     left_out: tuple[str, ...]
-    """One message for each record that cannot be read or that a run still works on."""
-    records: tuple[Record, ...]
+    """One message for each record that cannot be read, that a run still works on, or that holds a link."""
+    records: Columns
     """All records of the target after the merge."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Copy:
+    """The record of a cell in one of the folders."""
+
+    out: Path
+    columns: Columns
+    """Those of the folder."""
+    position: int
+    """Index into the columns."""
+
+    @property
+    def summary(self) -> RecordSummary:
+        return self.columns.summaries[self.position]
+
+    @property
+    def folder(self) -> Path:
+        return self.out / self.summary.folder
+
+    @functools.cached_property
+    def scores(self) -> dict[ScoreId, float]:
+        """The value of each score."""
+        keys = self.columns.score_keys_of(self.position)
+        start = self.columns.offsets[self.position]
+        values = self.columns.value[start : start + len(keys)].tolist()
+        names = [(key.tap, key.pool, key.evaluator, key.protocol, key.metric) for key in keys]
+        return dict(zip(names, values, strict=True))
+
+    @property
+    def rank(self) -> tuple[int, bool, bool]:
+        """The copy with the highest rank is the most complete."""
+        return len(self.scores), self.summary.state == "done", self.summary.failure is None
+
+    @property
+    def time(self) -> str:
+        """When the record was written, which is not in the index."""
+        return str(read_record(self.folder).provenance.get("time", ""))
 
 
 def merge(sources: Sequence[Path], to: Path, prefer: str | None = None) -> MergeResult:
@@ -54,29 +95,26 @@ def merge(sources: Sequence[Path], to: Path, prefer: str | None = None) -> Merge
             disk is too small. Nothing was copied.
     """
     _check_folders(sources, to, prefer)
-    cells, left_out = _read_cells([to, *sources])
-    records = _choose(cells, prefer)
-    _check_names(records, to)
-    new = [record for record in records if Path(record.folder).parent != to]
+    cells, left_out = _read_cells(sources, to)
+    chosen = _choose(cells, prefer)
+    _check_names(chosen, cells, to)
+    new = [copy for copy in chosen if copy.out != to]
     _copy(new, to)
     return MergeResult(
         copied=len(new),
-        kept=len(records) - len(new),
+        kept=len(chosen) - len(new),
         duplicates=sum(len(each) > 1 for each in cells.values()),
         left_out=tuple(left_out),
-        records=tuple(records),
+        records=_columns(chosen),
     )
 
 
-def disagreement(first: Record, second: Record) -> str | None:
-    """How the scores of two records of one cell differ; None if all scores that both have are equal."""
-    ours, theirs = by_score_key(first.scores), by_score_key(second.scores)
-    pairs = [(key, ours[key].value, theirs[key].value) for key in ours if key in theirs]
-    different = [pair for pair in pairs if pair[1] != pair[2]]
-    if not different:
-        return None
-    (tap, _, evaluator, _, metric), one, other = max(different, key=lambda pair: abs(pair[1] - pair[2]))
-    return f"{len(different)} scores differ, {metric} of {evaluator} at {tap} is {one:.6g} and {other:.6g}"
+def _columns(copies: Sequence[_Copy]) -> Columns:
+    by_folder: dict[Path, list[_Copy]] = {}
+    for copy in copies:
+        by_folder.setdefault(copy.out, []).append(copy)
+    parts = (each[0].columns.take([copy.position for copy in each]) for each in by_folder.values())
+    return functools.reduce(concatenate, parts, columns_of([]))
 
 
 def _check_folders(sources: Sequence[Path], to: Path, prefer: str | None) -> None:
@@ -89,107 +127,132 @@ def _check_folders(sources: Sequence[Path], to: Path, prefer: str | None) -> Non
         raise UsageError(f"--prefer {prefer} is not a source ({', '.join(map(str, sources))}) and not '{NEWEST}'")
 
 
-def _read_cells(folders: Sequence[Path]) -> tuple[dict[str, list[Record]], list[str]]:
-    """Cell id -> its records, and messages for what is left out."""
-    cells: dict[str, list[Record]] = collections.defaultdict(list)
+def _read_cells(sources: Sequence[Path], to: Path) -> tuple[dict[str, list[_Copy]], list[str]]:
+    """Cell id -> its copies, and messages for what is left out."""
+    cells: dict[str, list[_Copy]] = collections.defaultdict(list)
     left_out: list[str] = []
-    for folder in folders:
-        records, problems = read_records(folder)
+    for out in (to, *sources):
+        columns, problems = index.read(out, write=False)
         left_out += problems
-        for record in records:
-            if _is_locked(record):
-                left_out.append(f"{record.folder}: a run works on this cell; merge again after the run has ended")
+        for position in range(len(columns)):
+            copy = _Copy(out=out, columns=columns, position=position)
+            problem = _problem_with(copy.folder, is_source=out != to)
+            if problem:
+                left_out.append(f"{copy.folder}: {problem}")
             else:
-                cells[record.id].append(record)
+                cells[copy.summary.id].append(copy)
     return cells, left_out
 
 
-def _is_locked(record: Record) -> bool:
-    """Whether a run works on the cell. A lock of another machine counts, because its process cannot be checked."""
-    lock_info = locks.read_lock(Path(record.folder))
-    return lock_info is not None and not lock_info.owner.seems_gone()
+def _problem_with(folder: Path, *, is_source: bool) -> str:
+    """Why a cell takes no part; empty if it does."""
+    if _is_locked(folder):
+        return "a run works on this cell; merge again after the run has ended"
+    link = next((path for path in (folder, *(folder / name for name in NAMES)) if path.is_symlink()), None)
+    if is_source and link is not None:
+        return f"{link.name} is a link; replace it by the file itself, since merge follows no links"
+    return ""
 
 
-def _choose(cells: Mapping[str, Sequence[Record]], prefer: str | None) -> list[Record]:
-    """One record for each cell."""
-    conflicts = [reason for records in cells.values() for reason in _contradictions(records)]
-    chosen = {key: _preferred(records, prefer) for key, records in cells.items()}
+def _is_locked(folder: Path) -> bool:
+    """Whether a run works on a cell. A lock of another machine counts, because its process cannot be checked."""
+    lock_info = locks.read_lock(folder)
+    return lock_info is not None and lock_info.owner.is_gone() is not True
+
+
+# --- which copy to keep -----------------------------------------------------------------------------------------------
+
+
+def _choose(cells: Mapping[str, Sequence[_Copy]], prefer: str | None) -> list[_Copy]:
+    """One copy of each cell."""
+    conflicts = [reason for copies in cells.values() for reason in _contradictions(copies)]
+    chosen = {key: _preferred(copies, prefer) for key, copies in cells.items()}
     if not conflicts:
         conflicts = [
             f"{_folders(cells[key])}: {_reason(cells[key])}; choose with --prefer FOLDER or --prefer newest"
-            for key, record in chosen.items()
-            if record is None
+            for key, copy in chosen.items()
+            if copy is None
         ]
     if conflicts:
         more = f"; and {len(conflicts) - MAX_CONFLICTS} more" if len(conflicts) > MAX_CONFLICTS else ""
         raise RecordError(f"nothing was merged. {'; '.join(conflicts[:MAX_CONFLICTS])}{more}")
-    return [record for record in chosen.values() if record is not None]
+    return [copy for copy in chosen.values() if copy is not None]
 
 
-def _contradictions(records: Sequence[Record]) -> Iterator[str]:
-    """Reasons why records with one id are not of the same cell."""
+def _contradictions(copies: Sequence[_Copy]) -> Iterator[str]:
+    """Reasons why copies with one id are not of the same cell."""
+    if len(copies) < 2:
+        return
+    shared = [copy.summary.shared for copy in copies]
     properties = {
-        "dataset contents differ": {str(record.cell["dataset"].get("fingerprint")) for record in records},
-        "versions differ": {
-            repr(record.provenance.get("versions")) for record in records if record.provenance.get("versions")
-        },
+        "dataset contents differ": {each.fingerprint for each in shared},
+        "versions differ": {repr(each.spec_versions) for each in shared if each.spec_versions},
     }
     for problem, values in properties.items():
         if len(values) > 1:
             shown = " and ".join(sorted(value[:60] for value in values))
-            yield f"{_folders(records)}: {problem} ({shown}), so these are not the same cell"
+            yield f"{_folders(copies)}: {problem} ({shown}), so these are not the same cell"
 
 
-def _preferred(records: Sequence[Record], prefer: str | None) -> Record | None:
-    """The record to keep of one cell; None if the records conflict and `prefer` does not decide.
+def _preferred(copies: Sequence[_Copy], prefer: str | None) -> _Copy | None:
+    """The copy to keep of one cell; None if they conflict and `prefer` does not decide.
 
     If all agree: the one with the most scores, finished before unfinished, then the first.
     """
-    best = max(records, key=lambda record: (len(record.scores), record.state == "done", record.failure is None))
-    keys = set(by_score_key(best.scores))
-    if all(disagreement(best, record) is None and set(by_score_key(record.scores)) <= keys for record in records):
+    if len(copies) == 1:
+        return copies[0]
+    best = max(copies, key=lambda copy: copy.rank)
+    if all(_disagreement(best, copy) is None and copy.scores.keys() <= best.scores.keys() for copy in copies):
         return best
     if prefer == NEWEST:
-        return max(records, key=lambda record: str(record.provenance.get("time", "")))
+        return max(copies, key=lambda copy: copy.time)
     if prefer is None:
         return None
-    return next((r for r in records if Path(r.folder).parent.resolve() == Path(prefer).resolve()), None)
+    return next((copy for copy in copies if copy.out.resolve() == Path(prefer).resolve()), None)
 
 
-def _reason(records: Sequence[Record]) -> str:
-    reasons = (disagreement(*pair) for pair in itertools.combinations(records, 2))
+def _disagreement(first: _Copy, second: _Copy) -> str | None:
+    """How the scores of two copies of one cell differ; None if all scores that both have are equal."""
+    ours, theirs = first.scores, second.scores
+    different = [(key, value, theirs[key]) for key, value in ours.items() if key in theirs and value != theirs[key]]
+    if not different:
+        return None
+    (tap, _, evaluator, _, metric), one, other = max(different, key=lambda pair: abs(pair[1] - pair[2]))
+    return f"{len(different)} scores differ, {metric} of {evaluator} at {tap} is {one:.6g} and {other:.6g}"
+
+
+def _reason(copies: Sequence[_Copy]) -> str:
+    reasons = (_disagreement(*pair) for pair in itertools.combinations(copies, 2))
     return next(filter(None, reasons), "each has scores that the other lacks")
 
 
-def _folders(records: Sequence[Record]) -> str:
-    return " and ".join(record.folder for record in records)
+def _folders(copies: Sequence[_Copy]) -> str:
+    return " and ".join(str(copy.folder) for copy in copies)
 
 
-def _check_names(records: Sequence[Record], to: Path) -> None:
+def _check_names(chosen: Sequence[_Copy], cells: Mapping[str, Sequence[_Copy]], to: Path) -> None:
     """Folder names may have been changed by hand, so that two cells have the same one."""
-    by_name: dict[str, Record] = {}
-    for record in records:
-        other = by_name.setdefault(Path(record.folder).name, record)
-        if other is not record:
-            raise RecordError(f"nothing was merged. {_folders([other, record])} have the same name; rename one of them")
-    for name, record in by_name.items():
-        if Path(record.folder).parent != to and (to / name).exists() and not _is_replaceable(to / name, record):
-            raise RecordError(f"nothing was merged. {to / name} exists and is not the cell of {record.folder}; move it")
+    by_name: dict[str, _Copy] = {}
+    for copy in chosen:
+        other = by_name.setdefault(copy.folder.name, copy)
+        if other is not copy:
+            raise RecordError(f"nothing was merged. {_folders([other, copy])} have the same name; rename one of them")
+    for name, copy in by_name.items():
+        replaceable = any(each.folder == to / name for each in cells[copy.summary.id])
+        if not replaceable and (to / name).exists():
+            raise RecordError(f"nothing was merged. {to / name} exists and is not the cell of {copy.folder}; move it")
 
 
-def _is_replaceable(folder: Path, record: Record) -> bool:
-    """Whether a folder of the target holds the same cell and no run works on it."""
-    records, _ = read_records(folder.parent)
-    return any(Path(each.folder) == folder and each.id == record.id and not _is_locked(each) for each in records)
+# --- copying ----------------------------------------------------------------------------------------------------------
 
 
-def _copy(records: Sequence[Record], to: Path) -> None:
+def _copy(copies: Sequence[_Copy], to: Path) -> None:
     """Copy cell folders into the target: all of them beside their final names, then each is renamed."""
-    if not records:
+    if not copies:
         return
     try:
         to.mkdir(parents=True, exist_ok=True)
-        needed, free = sum(map(_size, records)), shutil.disk_usage(to).free
+        needed, free = sum(_size(copy.folder) for copy in copies), shutil.disk_usage(to).free
         if needed > free:
             raise RecordError(
                 f"nothing was merged. {needed / 1e6:.0f} MB are needed, {to} has {free / 1e6:.0f} MB free"
@@ -197,10 +260,10 @@ def _copy(records: Sequence[Record], to: Path) -> None:
         with tempfile.TemporaryDirectory(dir=to, prefix=".merge-") as name:
             new, old = Path(name) / "new", Path(name) / "old"
             old.mkdir()
-            for record in records:
-                folder = new / Path(record.folder).name
+            for copy in copies:
+                folder = new / copy.folder.name
                 folder.mkdir(parents=True)
-                for path in _files(record):
+                for path in _files(copy.folder):
                     shutil.copy2(path, folder / path.name)
             for folder in sorted(new.iterdir()):
                 _move(folder, to / folder.name, old / folder.name)
@@ -220,9 +283,10 @@ def _move(folder: Path, target: Path, backup: Path) -> None:
         raise
 
 
-def _files(record: Record) -> list[Path]:
-    return [path for name in NAMES if (path := Path(record.folder) / name).is_file()]
+def _files(folder: Path) -> list[Path]:
+    """The regular files of a cell; a link is none."""
+    return [path for name in NAMES if (path := folder / name).is_file() and not path.is_symlink()]
 
 
-def _size(record: Record) -> int:
-    return sum(path.stat().st_size for path in _files(record))
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in _files(folder))

@@ -243,3 +243,19 @@ def test_command_prints_the_counts(two: tuple[Path, Path, Path], bench: Bench) -
     assert (
         json.loads((to / next(iter(to.iterdir())).name / "record.json").read_text())["schema_version"] == SCHEMA_VERSION
     )
+
+
+def test_merge_follows_no_links(two: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    a, b, to = two
+    secret = tmp_path / "secret.txt"
+    secret.write_text("not in a source")
+    linked = put(a, _scored(seed=5))
+    (linked / LOG).symlink_to(secret)
+    (b / "elsewhere").symlink_to(put(tmp_path / "c", _scored(seed=6)))
+    result = merge.merge([a, b], to)
+    assert result.copied == 3
+    assert sorted(message.partition(": ")[2].partition(";")[0] for message in result.left_out) == [
+        "elsewhere is a link",
+        f"{LOG} is a link",
+    ]
+    assert not any(path.is_symlink() or "secret" in path.name for path in to.rglob("*"))
