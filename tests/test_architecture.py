@@ -35,7 +35,7 @@ import benchmark
 from benchmark.api import cells, hookspecs, identity, methods, recipes
 from benchmark.api.catalog import PLUGIN_KINDS, load_catalog
 
-LEAVES = {"errors", "plain_text", "seeding", "progress", "stats"}
+LEAVES = {"cores", "errors", "plain_text", "seeding", "progress", "stats"}
 RECORDS = LEAVES | {"api", "records"}
 TENSORS = {"images", "warp", "encoder"}
 CELLS = RECORDS | TENSORS | {"training", "evaluation"}
@@ -60,8 +60,15 @@ ALLOWED: dict[str, set[str]] = {
 """Package or top-level module -> what it may import, at any depth. `benchmark` is the package's `__init__.py`."""
 MODULE_EXCEPTIONS = {"benchmark.execution.verify": {"analysis"}}
 """Modules that may import more than their package."""
-PLUGIN_API = {"benchmark", "benchmark.images", "benchmark.warp", "benchmark.encoder", "benchmark.progress"}
-EXECUTOR_API = {"benchmark", "benchmark.executors", "benchmark.progress"}
+PLUGIN_API = {
+    "benchmark",
+    "benchmark.cores",
+    "benchmark.images",
+    "benchmark.warp",
+    "benchmark.encoder",
+    "benchmark.progress",
+}
+EXECUTOR_API = {"benchmark", "benchmark.cores", "benchmark.executors", "benchmark.progress"}
 ONLY_IN = {
     "click": {"cli"},
     "rich": {"cli", "progress", "benchmark.reports.render", "benchmark.reports.terminal"},

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmark.cores import available_cores
 from benchmark.errors import UsageError
 
 
@@ -58,9 +59,7 @@ def _count_gpus_of_driver() -> int:
 
 def cores() -> int:
     """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return available_cores()
 
 
 def _count_gpus() -> int:

@@ -16,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import benchmark
 from bench_executors.parameters import RayParams
+from benchmark.cores import available_cores
 from benchmark.progress import Event, Reporter
 
 FORWARDED = ("BENCH_PLUGINS", "BENCH_DATA", "PYTHONPATH")
@@ -78,7 +79,7 @@ def _local_resources(context: benchmark.ExecutorContext) -> dict[str, int]:
     if context.devices == ("cpu",):
         return {"num_cpus": context.slots * context.threads, "num_gpus": 0}
     gpus = len(context.devices)
-    return {"num_cpus": max(os.cpu_count() or 1, gpus * context.slots * context.threads), "num_gpus": gpus}
+    return {"num_cpus": max(available_cores(), gpus * context.slots * context.threads), "num_gpus": gpus}
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from bench_images.names import count_names, printable, suffix_of
 from bench_images.resizing import center_square
 from bench_images.sixteen_bits import color_of, gray_of, is_deep_color, is_deep_gray
 from benchmark import DataError
+from benchmark.cores import available_cores
 
 BLOCK_BYTES = 2**25
 """Largest size of a block of decoded images; a folder may be larger than memory."""
@@ -124,8 +124,7 @@ def threads_for(mean_bytes: float) -> int:
     """
     if mean_bytes < SMALL_FILE:
         return 1
-    # Cores that this process may use; in a container fewer than the machine has.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return available_cores()
 
 
 def has_transparency(image: Image.Image) -> bool:
