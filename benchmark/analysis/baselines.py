@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.analysis import sources
+from benchmark.analysis.baseline_csv import read_baseline_csv
 from benchmark.analysis.seed_groups import SeedGroup, cell_mismatch, label_of, seed_groups
 from benchmark.errors import RecordError, UsageError
 from benchmark.records import leaderboard
+from benchmark.records.csv_text import CsvError
 from benchmark.records.leaderboard import CSV, JSONL
 from benchmark.records.record import KINDS, Record
 from benchmark.records.record_files import read_records
@@ -84,10 +87,10 @@ def _read_leaderboard(argument: str) -> Baseline:
     """From the .jsonl and its outcomes if there is one, else from the CSV."""
     try:
         board = argument.removesuffix(CSV) + JSONL if argument.endswith(CSV) else argument
-        return sources.read_groups(board, Path(), strict=True)
+        return Baseline(groups=tuple(sources.read_groups(board, Path(), strict=True)))
     except UsageError as error:
-        text = _read_csv_text(argument) if argument.endswith(CSV) else None
-        if text is None:
+        data = _read_csv(argument) if argument.endswith(CSV) else None
+        if data is None:
             remedy = "" if ":" in argument else "; bench check --update writes one from this run"
             raise NoBaselineError(f"no baseline {argument} yet ({error}){remedy}") from error
         table = read_baseline_csv(data)

@@ -109,22 +109,22 @@ def check_records(out: Path, baseline: str, margin: float = MARGIN) -> CheckRepo
     unreadable = unreadable_cells(out, problems)
     if not records and not unreadable:
         raise UsageError(f"no record in {out} except smoke records; bench run --out {out} writes records")
-    baseline_groups, missing = read_baseline(baseline)
-    checked = CheckRows(baseline=baseline_groups)
+    stored = read_baseline(baseline)
+    checked = CheckRows(baseline=stored.groups)
     for group in seed_groups(records, source.outcomes):
         checked.add_group(group)
     for record in records:
         if record.state != "done":
             checked.add_unfinished(record)
-    without_outcomes = baseline_groups and not any(group.has_outcomes for group in baseline_groups)
+    without_outcomes = stored.groups and not any(group.has_outcomes for group in stored.groups)
     return CheckReport(
         baseline=baseline,
         margin=margin,
         rows=tuple(_judge([*checked.rows, *checked.missing_rows, *unreadable], margin)),
         ignored=(*dict.fromkeys(checked.ignored_cells()), *checked.ignored_scores),
         failed=tuple(checked.failed),
-        notes=(NO_OUTCOMES,) if without_outcomes else (),
-        missing=missing,
+        notes=(*stored.notes, *((NO_OUTCOMES,) if without_outcomes else ())),
+        missing=stored.missing,
     )
 
 

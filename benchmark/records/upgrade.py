@@ -80,7 +80,7 @@ def upgrade_csv_row(fields: Mapping[str, str]) -> dict[str, str]:
         **fields,
         **{name: _upgrade_label(fields[name]) for name in ("method", "encoder", "dataset", "evaluator")},
         "versions": fields["law"],
-        "repbench_version": fields["version"],
+        "repbench_version": fields.get("version", ""),
         "method_params": json.dumps(params, sort_keys=True),
     }
 

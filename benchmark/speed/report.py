@@ -69,18 +69,34 @@ def append_csv(results: SpeedResults, folder: Path) -> Path:
         RecordError: the file has other columns, or cannot be written.
     """
     path = folder / FILE_NAME
+    existing = read_csv(folder)
     text = render_report(speed_report(results), "csv")
-    if path.is_file():
-        existing = path.read_text(encoding="utf-8")
-        header, _, rows = text.partition("\n")
-        if existing.partition("\n")[0] != header:
-            raise RecordError(
-                f"{path} has other columns than this version of repbench writes; rename the file, or pass another --to"
-            )
-        text = (existing if existing.endswith("\n") else existing + "\n") + rows
+    if existing:
+        text = (existing if existing.endswith("\n") else existing + "\n") + text.partition("\n")[2]
     with replaced(path) as file:
         file.write(text.encode())
     return path
+
+
+def read_csv(folder: Path) -> str:
+    """The text of a folder's speed.csv; empty if there is none. A byte order mark and the line breaks of Windows are removed.
+
+    Raises:
+        RecordError: the file has other columns or another encoding.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return ""
+    header = ",".join(COLUMNS)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except ValueError:
+        text = ""
+    if text.partition("\n")[0] != header:
+        raise RecordError(
+            f"{path} has other columns or another encoding than repbench writes; rename the file, or pass another --to"
+        )
+    return text
 
 
 def speed_tables(results: SpeedResults) -> list[Table]:
