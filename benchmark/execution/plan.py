@@ -18,11 +18,14 @@ from benchmark.api.encoders import Layout
 from benchmark.api.identity import cell_id
 from benchmark.api.methods import Setting
 from benchmark.api.recipes import Recipe
-from benchmark.errors import PLUGIN_ERRORS, BenchError, UnsupportedError
+from benchmark.errors import PLUGIN_ERRORS, BenchError, UnsupportedError, UsageError
 from benchmark.execution.planned_recipe import RecipePlanner, check_overrides
 from benchmark.execution.request import Plan, PlannedCell, Request, Skip
 from benchmark.execution.selection import Selected, SelectedDataset, SelectedEvaluator, Skips, encoders_for, select
 from benchmark.plain_text import shortened
+
+MAX_CELLS = 100_000
+"""Largest number of cells of one request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,7 @@ def plan(request: Request, catalog: Catalog) -> Plan:
     pairs = [
         (method, encoder) for method in selections.methods for encoder in encoders_for(method, selections.encoders)
     ]
+    _check_size(len(pairs) * len(selections.datasets), request)
     cells: dict[str, PlannedCell] = {}
     for dataset in selections.datasets:
         for method, encoder in pairs:
@@ -101,6 +105,20 @@ def plan(request: Request, catalog: Catalog) -> Plan:
                     cells.setdefault(each.cell.id, each)
     images = {dataset.info.fingerprint: dataset.info.num_train for dataset in selections.datasets}
     return Plan(cells=tuple(cells.values()), skips=tuple(skips.values()), images=images)
+
+
+def _check_size(combinations: int, request: Request) -> None:
+    """Refuses a plan that would take minutes to make and years to run.
+
+    Raises:
+        UsageError: there are more than `MAX_CELLS` cells.
+    """
+    seeds = len(request.seeds)
+    if combinations * seeds > MAX_CELLS:
+        raise UsageError(
+            f"the request has {combinations * seeds:,} cells ({combinations:,} combinations of method, encoder and dataset "
+            f"with {seeds:,} seeds), but a run has at most {MAX_CELLS:,}; request fewer of them at a time"
+        )
 
 
 def _planned(shared: _Shared, combination: _Combination) -> list[PlannedCell] | Skip:

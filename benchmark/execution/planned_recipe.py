@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from benchmark.api.identity import canonical_json
+from benchmark.api.limits import LIMITS
 from benchmark.api.methods import MethodSpec, Setting
 from benchmark.api.parameters import as_dict, bind
 from benchmark.api.recipes import Recipe, with_epochs
@@ -13,9 +14,10 @@ from benchmark.errors import UnknownNameError, UnsupportedError, UsageError
 OWNER = "the recipe (--set)"
 NORMALIZATION = ("mean", "std")
 """Recipe keys that also apply to methods without training."""
+MAX_PAD = 1024
 RANGES = (
-    "pad, warmup, weight_decay, factor and final_lr are 0 or more, momentum, beta1 and beta2 at least 0 and below 1, "
-    "clip above 0"
+    f"pad is 0 to {MAX_PAD}, warmup, weight_decay, factor and final_lr are 0 or more, momentum, beta1 and beta2 at least 0 "
+    "and below 1, clip above 0"
 )
 
 
@@ -73,6 +75,8 @@ def _check(recipe: Recipe, setting: Setting, trains: bool) -> None:
     invalid = [f"{key}={getattr(recipe, key)}" for key, valid in _validity(recipe).items() if not valid]
     if invalid:
         raise UsageError(f"the recipe has {', '.join(invalid)}; {RANGES}")
+    if recipe.epochs > LIMITS["epochs"].maximum:
+        raise UsageError(f"the recipe has epochs={recipe.epochs}; epochs must be {LIMITS['epochs'].valid}")
     if trains and (recipe.epochs < 1 or recipe.batch < 2 or recipe.lr <= 0):
         raise UsageError(
             f"the recipe has epochs={recipe.epochs}, batch={recipe.batch}, lr={recipe.lr}; "
@@ -83,7 +87,8 @@ def _check(recipe: Recipe, setting: Setting, trains: bool) -> None:
 def _validity(recipe: Recipe) -> dict[str, bool]:
     """Whether each number is in its range."""
     return {
-        **{key: getattr(recipe, key) >= 0 for key in ("pad", "warmup", "weight_decay", "factor", "final_lr")},
+        **{key: getattr(recipe, key) >= 0 for key in ("warmup", "weight_decay", "factor", "final_lr")},
         **{key: 0 <= getattr(recipe, key) < 1 for key in ("momentum", "beta1", "beta2")},
+        "pad": 0 <= recipe.pad <= MAX_PAD,
         "clip": recipe.clip is None or recipe.clip > 0,
     }

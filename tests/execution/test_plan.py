@@ -30,6 +30,7 @@ from benchmark.api.cells import Item
 from benchmark.api.encoders import EncoderSpec, Layout
 from benchmark.api.methods import MethodSpec, Setting
 from benchmark.api.recipes import Recipe
+from benchmark.errors import UsageError
 from benchmark.execution.plan import cell_folder, plan
 
 
@@ -37,6 +38,13 @@ def test_plan_has_one_cell_per_combination() -> None:
     result = light_plan("aet,untrained", "net,net[blocks=4]", "folder,folder[side=16]", seeds=(0, 3))
     assert len(result.cells) == len({planned.cell.id for planned in result.cells}) == 2 * 2 * 2 * 2
     assert "aet / net[blocks=4] / photos / seed 3" in titles_of(result)
+
+
+def test_plan_with_too_many_cells_is_refused_before_one_is_made() -> None:
+    with pytest.raises(
+        UsageError, match=r"8,000,000 cells \(8 combinations .* with 1,000,000 seeds\).* at most 100,000"
+    ):
+        light_plan("aet,untrained", "net,net[blocks=4]", "folder,folder[side=16]", seeds=range(10**6))
 
 
 def test_plan_treats_a_default_written_out_as_the_same_cell() -> None:

@@ -26,6 +26,8 @@ def test_recipe_value_of_the_wrong_type_is_rejected_even_if_nothing_is_trained(m
     ("key", "value"),
     [
         ("epochs", 0),
+        ("epochs", 10**12),
+        ("pad", 10**9),
         ("batch", 1),
         ("lr", 0),
         ("lr", -1),
