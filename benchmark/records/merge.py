@@ -7,8 +7,10 @@ taken from the indexes of the folders; no link is followed, so that nothing from
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,10 +21,12 @@ from benchmark.errors import RecordError, UsageError
 from benchmark.records import index, locks
 from benchmark.records.archive import NAMES
 from benchmark.records.columns import Columns, RecordSummary, columns_of, concatenate
-from benchmark.records.record import ScoreId
+from benchmark.records.record import CHECKPOINT, MODEL, PREDICTIONS, ScoreId
 from benchmark.records.record_files import read_record
 
 NEWEST = "newest"
+LINKED = (MODEL, CHECKPOINT, PREDICTIONS)
+"""Large files. repbench replaces them and never writes into one, so that two folders may share it."""
 MAX_CONFLICTS = 5
 """Conflicts that an error message lists."""
 
@@ -146,12 +150,22 @@ def _read_cells(sources: Sequence[Path], to: Path) -> tuple[dict[str, list[_Copy
 
 def _problem_with(folder: Path, *, is_source: bool) -> str:
     """Why a cell takes no part; empty if it does."""
-    if _is_locked(folder):
+    try:
+        entries = _entries(folder)
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    if locks.LOCK in entries and _is_locked(folder):
         return "a run works on this cell; merge again after the run has ended"
-    link = next((path for path in (folder, *(folder / name for name in NAMES)) if path.is_symlink()), None)
-    if is_source and link is not None:
-        return f"{link.name} is a link; replace it by the file itself, since merge follows no links"
+    links = [name for name in NAMES if name in entries and entries[name].is_symlink()]
+    if is_source and (links or folder.is_symlink()):
+        return f"{(*links, folder.name)[0]} is a link; replace it by the file itself, since merge follows no links"
     return ""
+
+
+def _entries(folder: Path) -> dict[str, os.DirEntry[str]]:
+    """The entries of a cell's folder by name, read with one call."""
+    with os.scandir(folder) as entries:
+        return {entry.name: entry for entry in entries}
 
 
 def _is_locked(folder: Path) -> bool:
@@ -252,7 +266,8 @@ def _copy(copies: Sequence[_Copy], to: Path) -> None:
         return
     try:
         to.mkdir(parents=True, exist_ok=True)
-        needed, free = sum(_size(copy.folder) for copy in copies), shutil.disk_usage(to).free
+        device, free = to.stat().st_dev, shutil.disk_usage(to).free
+        needed = sum(_size(file, device) for copy in copies for file in _files(copy.folder))
         if needed > free:
             raise RecordError(
                 f"nothing was merged. {needed / 1e6:.0f} MB are needed, {to} has {free / 1e6:.0f} MB free"
@@ -263,12 +278,27 @@ def _copy(copies: Sequence[_Copy], to: Path) -> None:
             for copy in copies:
                 folder = new / copy.folder.name
                 folder.mkdir(parents=True)
-                for path in _files(copy.folder):
-                    shutil.copy2(path, folder / path.name)
+                for file in _files(copy.folder):
+                    _copy_file(file, f"{folder}/{file.name}")
             for folder in sorted(new.iterdir()):
                 _move(folder, to / folder.name, old / folder.name)
     except OSError as error:
         raise RecordError(f"{to} cannot be written: {error.strerror or error}; choose another --to") from error
+
+
+def _size(file: os.DirEntry[str], device: int) -> int:
+    """Bytes that the copy of a file takes on a device."""
+    status = file.stat()
+    return 0 if file.name in LINKED and status.st_dev == device else status.st_size
+
+
+def _copy_file(file: os.DirEntry[str], target: str) -> None:
+    """Copy a file. A large one becomes a second name of the same file, if both folders are on one file system."""
+    if file.name in LINKED:
+        with contextlib.suppress(OSError):  # another file system, or one without hard links, or no permission
+            os.link(file.path, target)
+            return
+    shutil.copy2(file.path, target)
 
 
 def _move(folder: Path, target: Path, backup: Path) -> None:
@@ -283,10 +313,7 @@ def _move(folder: Path, target: Path, backup: Path) -> None:
         raise
 
 
-def _files(folder: Path) -> list[Path]:
-    """The regular files of a cell; a link is none."""
-    return [path for name in NAMES if (path := folder / name).is_file() and not path.is_symlink()]
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in _files(folder))
+def _files(folder: Path) -> list[os.DirEntry[str]]:
+    """The regular files of a cell; a symbolic link is none."""
+    entries = _entries(folder)
+    return [entries[name] for name in NAMES if name in entries and entries[name].is_file(follow_symlinks=False)]

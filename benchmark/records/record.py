@@ -30,7 +30,7 @@ ScoreId = tuple[str, str, str, str, str]
 """tap, pool, evaluator, protocol, metric: unique within a record."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
     """One number with its conditions."""
 

@@ -204,13 +204,12 @@ def _has_own_id(record: Record) -> bool:
 
 
 _OPTIONAL_OF_SCORES = ("details", "higher_is_better", "headline", "unit")
-_OPTIONAL_OF_RECORD = ("folder", "stored_id")
 
 
 def _check_keys(record: Record, text: bytes, path: Path, remedy: str) -> None:
     """Raises a RecordError if an object has a key twice. If the number of keys is that of the record, no key does."""
     absent = sum(len(record.scores) for name in _OPTIONAL_OF_SCORES if f'"{name}":'.encode() not in text)
-    if _count_keys(text) == _count_keys(msgspec.json.encode(record)) - absent - len(_OPTIONAL_OF_RECORD):
+    if _count_keys(text) == _count_keys(msgspec.json.encode(record)) - absent:
         return
 
     def unique(pairs: Sequence[tuple[str, Any]]) -> Json:

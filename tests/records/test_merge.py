@@ -259,3 +259,12 @@ def test_merge_follows_no_links(two: tuple[Path, Path, Path], tmp_path: Path) ->
         f"{LOG} is a link",
     ]
     assert not any(path.is_symlink() or "secret" in path.name for path in to.rglob("*"))
+
+
+def test_large_files_take_no_space_and_small_ones_are_copies(two: tuple[Path, Path, Path]) -> None:
+    a, _, to = two
+    merge.merge([a], to)
+    for folder in to.iterdir():
+        assert (folder / MODEL).samefile(a / folder.name / MODEL)
+        assert not (folder / CURVE).samefile(a / folder.name / CURVE)
+        assert not (folder / "record.json").samefile(a / folder.name / "record.json")
