@@ -17,7 +17,7 @@ from torch import nn
 
 from benchmark.execution.provenance import now
 from benchmark.records.locks import CellLock
-from benchmark.records.outcomes import verified_predictions
+from benchmark.records.outcomes import DIGESTS, PREDICTIONS_FILE, digests_of, verified_predictions
 from benchmark.records.record import CHECKPOINT, CURVE, LOG, MODEL, PREDICTIONS, Record
 from benchmark.records.record_files import write_record
 from benchmark.records.weights_file import checksum_of
@@ -68,17 +68,25 @@ class CellFolder:
         self.lock.remove(self.checkpoint)
         return written
 
-    def write_scores(self, arrays: Mapping[str, Any], record: Record) -> None:
+    def write_scores(self, arrays: Mapping[str, Any], record: Record) -> Record:
         """Writes outcomes and predictions of each image, then the record that refers to them.
+
+        Returns:
+            The record, with the checksums of the file and of its arrays.
 
         Raises:
             LostLockError: another run took over the cell; nothing was written.
             RecordError: the folder cannot be written.
         """
         self.lock.check()
+        body = io.BytesIO()
+        np.savez_compressed(body, **arrays)
+        checksums = {PREDICTIONS_FILE: checksum_of(body.getvalue()), DIGESTS: digests_of(arrays)}
+        written = dataclasses.replace(record, checks={**record.checks, **checksums})
         with self.lock.replaced(self.path / PREDICTIONS) as file:
-            np.savez_compressed(file, **arrays)
-        self.write_record(record)
+            file.write(body.getvalue())
+        self.write_record(written)
+        return written
 
     def read_arrays(self, record: Record) -> dict[str, Any]:
         """Outcomes and predictions of each image, by name.

@@ -20,7 +20,6 @@ from benchmark.evaluation.scores import scores_of
 from benchmark.execution.cell_record import sentence
 from benchmark.execution.cell_run import CellRun
 from benchmark.plain_text import shortened
-from benchmark.records.outcomes import DIGESTS, digests_of
 from benchmark.records.record import Record, Score, by_score_key
 
 WRITE_SECONDS = 10.0
@@ -113,17 +112,12 @@ def _write(run: CellRun, record: Record, scoring: _Scoring, state: State, checks
         state="done" if record.state == "done" else state,
         scores=tuple(by_score_key(scoring.scores).values()),
         cost={**record.cost, "evaluate_seconds": seconds},
-        checks={
-            **record.checks,
-            **checks,
-            "not_applicable": scoring.not_applicable,
-            DIGESTS: digests_of(scoring.arrays),
-        },
+        checks={**record.checks, **checks, "not_applicable": scoring.not_applicable},
         failure=None,
     )
-    run.folder.write_scores(scoring.arrays, scored)
+    written = run.folder.write_scores(scoring.arrays, scored)
     run.progress.written = time.monotonic()
-    return scored
+    return written
 
 
 def _evaluators_failed(run: CellRun, failures: list[tuple[str, BaseException]]) -> PluginError:

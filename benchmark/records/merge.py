@@ -21,8 +21,10 @@ from benchmark.errors import RecordError, UsageError
 from benchmark.records import index, locks
 from benchmark.records.archive import NAMES
 from benchmark.records.columns import Columns, RecordSummary, columns_of, concatenate
+from benchmark.records.damaged_files import damaged_files
 from benchmark.records.record import CHECKPOINT, MODEL, PREDICTIONS, ScoreId
 from benchmark.records.record_files import read_record
+from benchmark.records.record_text import LOG
 
 NEWEST = "newest"
 LINKED = (MODEL, CHECKPOINT, PREDICTIONS)
@@ -280,6 +282,8 @@ def _copy(copies: Sequence[_Copy], to: Path) -> None:
                 folder.mkdir(parents=True)
                 for file in _files(copy.folder):
                     _copy_file(file, f"{folder}/{file.name}")
+                for problem in damaged_files(folder):
+                    LOG.warning("copied as it is: %s", problem.replace(str(folder), str(copy.folder)))
             for folder in sorted(new.iterdir()):
                 _move(folder, to / folder.name, old / folder.name)
     except OSError as error:

@@ -22,6 +22,8 @@ from benchmark.records.number_arrays import Arrays, digest_of, read_arrays
 from benchmark.records.record import PREDICTIONS, Record, Score
 
 LOG = logging.getLogger("benchmark")
+PREDICTIONS_FILE = "predictions_file"
+"""Key among a record's checks: size and checksum of predictions.npz."""
 DIGESTS = "arrays_sha256"
 """Key among a record's checks: name of an array -> its checksum. In a leaderboard: of the packed array."""
 RERUN = "run the cell again with --rerun all"

@@ -63,7 +63,26 @@ class _Cost(msgspec.Struct):
     peak_memory_bytes: Quantity = None
 
 
+class _PluginSource(msgspec.Struct):
+    plugin: str
+    source: str
+
+
+class _EvaluatorSource(msgspec.Struct):
+    plugin: str
+    sources: list[str]
+
+
+class _Sources(msgspec.Struct):
+    benchmark: str | None = None
+    method: _PluginSource | None = None
+    encoder: _PluginSource | None = None
+    dataset: _PluginSource | None = None
+    evaluators: dict[str, _EvaluatorSource] = {}
+
+
 class _Provenance(msgspec.Struct):
+    sources: _Sources | None = None
     versions: dict[str, int] = {}
     device: str | None = None
     device_name: str | None = None
@@ -86,7 +105,14 @@ class _Overlap(msgspec.Struct):
     near: Count = 0
 
 
+class _File(msgspec.Struct):
+    bytes: Count
+    sha256: str
+
+
 class _Checks(msgspec.Struct):
+    model_file: _File | None = None
+    predictions_file: _File | None = None
     trained: bool | None = None
     failed_to_learn: bool | None = None
     frozen: bool | None = None
