@@ -92,6 +92,24 @@ def _read(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
     return array.reshape(shape, order="F" if fortran else "C")
 
 
+def array_of(contents: bytes, name: str) -> NDArray[Any]:
+    """An array from the contents of its .npy file.
+
+    Args:
+        contents: of the whole file.
+        name: of the array, for messages.
+
+    Raises:
+        ValueError: it holds no numbers, or its header claims another size.
+    """
+    header = _header_bytes(io.BytesIO(contents))
+    dtype, shape, fortran = _parse(header)
+    claimed, stored = math.prod(shape) * dtype.itemsize, len(contents) - len(header)
+    if claimed != stored:
+        raise ValueError(f"the header of '{name}' claims {claimed} bytes, the file holds {stored}")
+    return np.frombuffer(bytearray(contents[len(header) :]), dtype).reshape(shape, order="F" if fortran else "C")
+
+
 def _header_bytes(stream: IO[bytes]) -> bytes:
     start = stream.read(8)
     width = {1: 2, 2: 4}.get(start[6], 0) if len(start) == 8 else 0
