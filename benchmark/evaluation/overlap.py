@@ -18,6 +18,7 @@ from benchmark.api.cells import Json
 from benchmark.errors import RecordError
 from benchmark.images import blocks, to_float
 from benchmark.records.atomic import replaced
+from benchmark.records.stored_file import read_regular
 
 VERSION = 1
 """Version of the count, increased when the same images give another count."""
@@ -82,15 +83,20 @@ def cached_overlap(out: Path, key: str, count: Callable[[], Json]) -> Json:
     name = hashlib.sha256(f"{VERSION}/{key}".encode()).hexdigest()[:16]
     path = out / f".overlap-{name}.json"
     try:
-        overlap = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(overlap, dict) and overlap.keys() >= {"exact", "near", "of"}:
+        stored = json.loads(read_regular(path))
+        if stored["sha256"] == _checksum(stored["overlap"]):
+            overlap: Json = stored["overlap"]
             return overlap
-    except (OSError, ValueError):
+    except (OSError, RecordError, ValueError, KeyError, TypeError, RecursionError):
         pass  # missing or damaged
     overlap = count()
     try:
         with replaced(path, synced=False) as file:
-            file.write(json.dumps(overlap).encode())
+            file.write(json.dumps({"overlap": overlap, "sha256": _checksum(overlap)}).encode())
     except RecordError:
         pass  # the next cell counts it again
     return overlap
+
+
+def _checksum(overlap: Json) -> str:
+    return hashlib.sha256(json.dumps(overlap, sort_keys=True).encode()).hexdigest()

@@ -20,6 +20,7 @@ from benchmark.errors import RecordError
 from benchmark.records.atomic import replaced
 from benchmark.records.index import Stamp
 from benchmark.records.locks import Owner, current_process
+from benchmark.records.stored_file import read_regular
 
 RUNS = ".runs"
 """The folder of these files, in the output folder."""
@@ -95,8 +96,8 @@ def _write(path: Path, text: bytes) -> None:
 
 def _read(path: Path) -> RunFile | None:
     try:
-        return msgspec.convert(json.loads(path.read_bytes()), RunFile)
-    except (OSError, ValueError, msgspec.ValidationError):
+        return msgspec.convert(json.loads(read_regular(path)), RunFile)
+    except (OSError, RecordError, ValueError, RecursionError, msgspec.ValidationError):
         return None  # the run has ended meanwhile, or the file is damaged
 
 

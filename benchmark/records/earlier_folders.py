@@ -15,6 +15,7 @@ import msgspec
 from benchmark.errors import RecordError
 from benchmark.records.record import RECORD
 from benchmark.records.record_files import read_record
+from benchmark.records.stored_file import read_regular
 from benchmark.records.upgrade import WORDS
 
 DIGITS = 10
@@ -59,10 +60,10 @@ class EarlierFolders:
     def _read_id(self, name: str) -> str | None:
         """The version 2 id of a record whose folder is named after another id; None for all others."""
         try:
-            head = msgspec.json.decode((self._out / name / RECORD).read_bytes(), type=_Head)
+            head = msgspec.json.decode(read_regular(self._out / name / RECORD), type=_Head)
             if head.schema_version == 1:
                 return read_record(self._out / name).id
-        except (OSError, msgspec.DecodeError, RecordError):
+        except (OSError, msgspec.DecodeError, RecordError, RecursionError):
             return None
         return None if name.endswith(head.id[:DIGITS]) else head.id
 

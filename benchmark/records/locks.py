@@ -32,6 +32,7 @@ from benchmark.errors import BenchError, ExitCode, RecordError
 from benchmark.progress import Event, Reporter
 from benchmark.records.atomic import reason, remove_temporary, replaced
 from benchmark.records.guard import exclusive
+from benchmark.records.stored_file import read_regular
 
 LOCK = "lock.json"
 HEARTBEAT_SECONDS = 5.0
@@ -160,14 +161,12 @@ def readable_lock(folder: Path) -> LockInfo | None:
         RecordError: it cannot be read, so that nothing is known about it; or the cell's folder does not exist.
     """
     try:
-        body = json.loads((folder / LOCK).read_bytes())  # unlike msgspec, it reads surrogates in titles
+        body = json.loads(read_regular(folder / LOCK))  # unlike msgspec, it reads surrogates in titles
         lock_info = msgspec.convert(body, LockInfo)
     except FileNotFoundError:
         if folder.is_dir():
             return None
         raise RecordError(f"the folder {folder} does not exist any more: it was removed or renamed") from None
-    except OSError as error:
-        raise RecordError(f"cannot read the lock {folder / LOCK}: {error.strerror or error}") from error
     except (ValueError, RecursionError):
         return None
     known = body.keys() <= LockInfo.__dataclass_fields__.keys()
