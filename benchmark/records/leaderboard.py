@@ -8,6 +8,7 @@ show which outcomes are not those of their scores: they are not used, and the ne
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ def export(records: Sequence[Record], to: Path, left_out: list[str] | None = Non
         RecordError: a file of a leaderboard is damaged, or the folder cannot be written. Then nothing has changed.
     """
     groups: dict[str, list[_Entry]] = {}
+    owners: dict[str, str | None] = {}
     for record in records:
         if record.state == "done":
             try:
@@ -59,16 +61,44 @@ def export(records: Sequence[Record], to: Path, left_out: list[str] | None = Non
                     raise
                 left_out.append(str(error))
                 continue
-            groups.setdefault(leaderboard_name(record), []).append(entry)
+            groups.setdefault(_own_name(record, to, owners), []).append(entry)
     for leaderboard in [_merged(name, group, to) for name, group in groups.items()]:
         _write(leaderboard)
     return {name: len(group) for name, group in groups.items()}
 
 
 def leaderboard_name(record: Record) -> str:
-    """The dataset's label without its subset, as a file name: all subsets of a dataset share one leaderboard."""
-    name = record.labels[2].partition("[subset=")[0]
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "dataset"
+    """The dataset's label without its subset, as a file name: all subsets of a dataset share one leaderboard.
+
+    The name of a label with letters beyond ASCII ends with digits of its hash, since these letters are left out.
+    """
+    label = _label(record)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.") or "dataset"
+    return name if label.isascii() else f"{name}-{_digits(label)}"
+
+
+def _own_name(record: Record, to: Path, owners: dict[str, str | None]) -> str:
+    """The leaderboard of a record: with digits of a hash if a dataset of another label has the same file name.
+
+    Args:
+        record: of any state.
+        to: folder of the leaderboards.
+        owners: file name -> label of its dataset, filled in here.
+    """
+    name, label = leaderboard_name(record), _label(record)
+    if name not in owners:
+        first = next(_lines(to / f"{name}{JSONL}"), None)
+        owners[name] = None if first is None else _label(_parse(first, 1, to / f"{name}{JSONL}"))
+    owner = owners[name] = label if owners[name] is None else owners[name]
+    return name if owner == label else f"{name}-{_digits(label)}"
+
+
+def _label(record: Record) -> str:
+    return record.labels[2].partition("[subset=")[0]
+
+
+def _digits(label: str) -> str:
+    return hashlib.sha256(label.encode("utf-8", "surrogatepass")).hexdigest()[:6]
 
 
 def read_leaderboard(path: Path, left_out: list[str] | None = None, name: str = "") -> list[Record]:
@@ -85,7 +115,7 @@ def read_leaderboard(path: Path, left_out: list[str] | None = None, name: str = 
     records = []
     for number, line in enumerate(_lines(path), start=1):
         try:
-            records.append(_parse(line, number, Path(name or path)))
+            records.append(parse_line(line, number, Path(name or path)))
         except RecordError as error:
             if left_out is None:
                 raise
@@ -113,7 +143,17 @@ def _lines(path: Path) -> Iterator[bytes]:
         raise RecordError(f"cannot read {path}: {error.strerror or error}; {RESTORE}") from error
 
 
-def _parse(line: bytes, number: int, path: Path) -> Record:
+def parse_line(line: bytes, number: int, path: Path) -> Record:
+    """The record of a line.
+
+    Args:
+        line: with or without its end.
+        number: of the line, from 1, for messages.
+        path: the file, for messages.
+
+    Raises:
+        RecordError: the line is not a record.
+    """
     try:
         return parse_record(line, path, RESTORE)
     except RecordError as error:
@@ -176,7 +216,7 @@ def _merged(name: str, new: Sequence[_Entry], to: Path) -> _Leaderboard:
 
 def _stored_entries(jsonl: Path) -> Iterator[_Entry]:
     for number, line in enumerate(_lines(jsonl), start=1):
-        record = _parse(line, number, jsonl)
+        record = parse_line(line, number, jsonl)
         yield _Entry(record=record, line=_line(record) if record.stored_id else line, arrays={})
 
 

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import io
 import math
+import struct
 import tokenize
 import zipfile
 import zlib
@@ -30,7 +31,7 @@ NUMBERS = "biuf"
 SUFFIX = ".npy"
 DAMAGE = (
     *(OSError, ValueError, EOFError, KeyError, IndexError, TypeError, SyntaxError, RuntimeError, MemoryError),
-    *(NotImplementedError, OverflowError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+    *(NotImplementedError, OverflowError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
 """What numpy and zipfile raise for damaged files."""
 

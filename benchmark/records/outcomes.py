@@ -7,6 +7,7 @@ scores are left out, and logged.
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Collection, Mapping
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 
 from benchmark.api.evaluators import Measurement
 from benchmark.errors import RecordError
-from benchmark.records.number_arrays import Arrays, digest_of, read_arrays
+from benchmark.records.npz_members import Member, NpzReader
+from benchmark.records.number_arrays import DAMAGE, FILE_BYTES, Arrays, digest_of, read_arrays
 from benchmark.records.record import PREDICTIONS, Record, Score
+from benchmark.records.stored_file import open_kept
 
 LOG = logging.getLogger("benchmark")
 PREDICTIONS_FILE = "predictions_file"
@@ -30,6 +33,10 @@ RERUN = "run the cell again with --rerun all"
 RESTORE = "restore the file from git, or export the cell again"
 ROUNDING = 1e-5
 """Largest difference of a value and the mean of its outcomes, which evaluators compute in float32; relative above 1."""
+KEPT_RECORDS = 1000
+"""Records of a leaderboard whose outcomes stay located."""
+NO_ARRAYS = b"PK\x05\x06" + bytes(18)
+"""An .npz file without arrays."""
 HALF_ROUNDING = 2.0**-11
 """Largest relative error of a float16."""
 SMALLEST_HALF = 2.0**-25
@@ -62,9 +69,7 @@ def mismatch(score: Score | Measurement, outcomes: NDArray[Any]) -> str:
     if half and np.isinf(size):
         return ""  # beyond the range of float16
     tolerance = ROUNDING * max(1.0, size) + (HALF_ROUNDING * size + SMALLEST_HALF if half else 0.0)
-    return (
-        "" if abs(mean - score.value) <= tolerance else f"the mean of its outcomes is {mean:.6g}"
-    )
+    return "" if abs(mean - score.value) <= tolerance else f"the mean of its outcomes is {mean:.6g}"
 
 
 def problem_with(record: Record, score: Score, outcomes: NDArray[Any] | None, stored: NDArray[Any] | None) -> str:
@@ -231,35 +236,61 @@ def read_outcomes(path: Path) -> Arrays:
 
 
 class LeaderboardOutcomes:
-    """Reads the outcomes of scores from the .outcomes.npz of a leaderboard.
+    """Reads the outcomes of scores from the .outcomes.npz of a leaderboard, each when it is needed.
 
     Args:
         path: of the file; without one there are no outcomes.
         name: the file in messages.
+        strict: whether damaged outcomes are an error.
 
     Raises:
         RecordError: the file is damaged.
     """
 
-    def __init__(self, path: Path, name: str = "") -> None:
+    def __init__(self, path: Path, name: str = "", *, strict: bool = False) -> None:
         self._path = Path(name or path)
-        packed = read_packed(path) if path.exists() or path.is_symlink() else {}
-        self._stored = {each.rpartition("|")[0]: (each, array) for each, array in packed.items()}
+        self._strict = strict
+        self._members: dict[str, dict[str, Member]] = {}
+        try:
+            self._file = NpzReader(open_kept(path, FILE_BYTES))
+        except FileNotFoundError:
+            self._file = NpzReader(io.BytesIO(NO_ARRAYS))
+        except DAMAGE as error:
+            raise RecordError(f"cannot read {self._path} ({error}); {RESTORE}") from error
 
     def __call__(self, record: Record, score: Score) -> NDArray[Any] | None:
-        """(images,) bool, or float32; None if the score has none, or they are not its own, which is logged."""
-        name, stored = self._stored.get(record.outcomes_key(score), ("", None))
-        if stored is None:
+        """(images,) bool, or float32; None if the score has none, or they are not its own, which is logged.
+
+        Raises:
+            RecordError: they are damaged, if the reader is strict.
+        """
+        if score.outcomes is None:
             return None
         try:
-            outcomes = _unpack(name, stored)
-            problem = problem_with(record, score, outcomes, stored)
-        except ValueError as error:
-            problem = str(error)
-        if problem:
-            LOG.warning("left out: %s", _text(self._path, record, score, problem, RESTORE))
-            return None
-        return outcomes
+            member = self._members_of(record).get(record.outcomes_key(score))
+            if member is None:
+                return None
+            stored = self._file.read(member)
+            outcomes = _unpack(member.name, stored)
+        except DAMAGE as error:
+            if self._strict:
+                raise RecordError(f"cannot read {self._path} ({error}); {RESTORE}") from error
+            return self._left_out(record, score, str(error))
+        problem = problem_with(record, score, outcomes, stored)
+        return self._left_out(record, score, problem) if problem else outcomes
+
+    def _members_of(self, record: Record) -> dict[str, Member]:
+        """The outcomes of a record by `Record.outcomes_key`; those of the last records are kept."""
+        group = record.outcomes_group
+        if group not in self._members:
+            if len(self._members) >= KEPT_RECORDS:
+                self._members.clear()
+            members = self._file.members(group)
+            self._members[group] = {each.name.rpartition("|")[0]: each for each in members}
+        return self._members[group]
+
+    def _left_out(self, record: Record, score: Score, problem: str) -> None:
+        LOG.warning("left out: %s", _text(self._path, record, score, problem, RESTORE))
 
 
 def _unpack(name: str, stored: NDArray[Any]) -> NDArray[Any]:

@@ -1,26 +1,25 @@
-"""An output folder: its index tells what every record holds, and a record is read only where a command needs it whole.
-
-10,000 records take a second to read and a gigabyte to keep, so that no command keeps them.
-"""
+"""The records of an output folder, through its index."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from benchmark.errors import RecordError
 from benchmark.records import index
 from benchmark.records.columns import Columns
-from benchmark.records.record import RECORD, Record, is_named
+from benchmark.records.outcomes import FolderOutcomes
+from benchmark.records.record import RECORD, Record
 from benchmark.records.record_files import read_record
+from benchmark.records.store import OutcomeReader, RecordStore
 
 SHOWN = 8
 """Records or settings that a message lists."""
 
 
-class OutputFolder:
-    """The records of an output folder.
+class OutputFolder(RecordStore):
+    """The records of an output folder, sorted by the names of their folders.
 
     Args:
         path: of the folder.
@@ -28,6 +27,7 @@ class OutputFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.name = str(path)
 
     @functools.cached_property
     def _index(self) -> tuple[Columns, list[str]]:
@@ -35,30 +35,21 @@ class OutputFolder:
 
     @property
     def columns(self) -> Columns:
-        """All records that can be read, sorted by the names of their folders."""
+        """All records that can be read."""
         return self._index[0]
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """One message for each record that cannot be read. Empty until the folder was searched."""
-        return tuple(self._index[1]) if "_index" in vars(self) else ()
+        """One message for each record that cannot be read."""
+        return tuple(self._index[1])
 
     def read(self, position: int) -> Record:
-        """The whole record at an index of the columns.
-
-        Raises:
-            RecordError: the record is missing or damaged.
-        """
+        """The whole record at an index of the columns."""
         return read_record(self.path / self.columns.summaries[position].folder)
 
-    def records(self, positions: Iterable[int] | None = None) -> Iterator[Record]:
-        """Whole records, read one by one; None: all."""
-        return map(self.read, range(len(self.columns)) if positions is None else positions)
-
-    def matches(self, argument: str) -> list[int]:
-        """Indices of the records that a command-line argument names."""
-        summaries = self.columns.summaries
-        return [position for position, summary in enumerate(summaries) if is_named(summary, argument)]
+    def outcomes(self) -> OutcomeReader:
+        """Reads the outcomes of scores."""
+        return FolderOutcomes()
 
     def find(self, argument: str) -> Record:
         """The record that a command-line argument names.
@@ -75,19 +66,11 @@ class OutputFolder:
         if len(matching) == 1:
             return self.read(matching[0])
         names = [self.columns.summaries[each].folder for each in matching or range(len(self.columns))]
+        problem = f"'{argument}' matches {len(matching)} records" if matching else f"no record matches '{argument}'"
         raise RecordError(
-            f"{_mismatch(argument, len(matching))} in {self.path}; pass a cell folder, a cell id or its prefix, or "
-            f"method/encoder/dataset/seed. {'Matching' if matching else 'Available'}: {listed(names)}"
-            f"{_unreadable(self.problems)}"
+            f"{problem} in {self.name}; pass a cell folder, a cell id or its prefix, or method/encoder/dataset/seed. "
+            f"{'Matching' if matching else 'Available'}: {listed(names)}"
         )
-
-    def seed_groups(self) -> list[list[int]]:
-        """Indices of the finished records, grouped with those that differ only in the seed; see `record.group_by_seed`."""
-        groups: dict[str, list[int]] = {}
-        for position, summary in enumerate(self.columns.summaries):
-            if summary.state == "done":
-                groups.setdefault(summary.shared.grouping_key, []).append(position)
-        return list(groups.values())
 
 
 def listed(names: Iterable[str]) -> str:
@@ -95,12 +78,3 @@ def listed(names: Iterable[str]) -> str:
     choices = list(dict.fromkeys(names))
     more = f" and {len(choices) - SHOWN} more" if len(choices) > SHOWN else ""
     return f"{', '.join(choices[:SHOWN]) or 'none'}{more}"
-
-
-def _mismatch(argument: str, count: int) -> str:
-    return f"'{argument}' matches {count} records" if count else f"no record matches '{argument}'"
-
-
-def _unreadable(problems: Sequence[str]) -> str:
-    """The records that cannot be read: one of them may be the requested one."""
-    return f". Left out: {listed(problems)}" if problems else ""

@@ -116,7 +116,12 @@ class Record:
 
     def outcomes_key(self, score: Score) -> str:
         """Name of a score's array in the .outcomes.npz of a leaderboard."""
-        return f"{(self.stored_id or self.id)[:16]}|{score.outcomes}"
+        return f"{self.outcomes_group}{score.outcomes}"
+
+    @property
+    def outcomes_group(self) -> str:
+        """Start of the names of all its arrays in the .outcomes.npz of a leaderboard."""
+        return f"{(self.stored_id or self.id)[:16]}|"
 
     @property
     def trained(self) -> bool:

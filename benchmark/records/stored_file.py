@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -45,6 +46,19 @@ def open_regular(path: Path, limit: int = RECORD_BYTES) -> Iterator[BinaryIO]:
     with os.fdopen(handle, "rb") as file:
         _check(path, os.fstat(handle), limit)
         yield file
+
+
+def open_kept(path: Path, limit: int) -> BinaryIO:
+    """A file that stays open as long as the result exists, also if the file is deleted or replaced meanwhile.
+
+    Raises:
+        FileNotFoundError, RecordError: see `open_regular`.
+    """
+    with open_regular(path, limit) as file:
+        handle = os.dup(file.fileno())
+    stream = os.fdopen(handle, "rb", closefd=False)
+    weakref.finalize(stream, os.close, handle)
+    return stream
 
 
 def read_regular(path: Path, limit: int = RECORD_BYTES) -> bytes:
