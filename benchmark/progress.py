@@ -6,15 +6,18 @@ Everything that happens to a cell is one frozen `Event`, so that an executor can
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import IO, Literal, Protocol
+from typing import IO, Any, Literal, Protocol, cast
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from benchmark.plain_text import message_text, visible
 
 EventKind = Literal["started", "stage", "step", "epoch", "finished", "note"]
 
@@ -63,13 +66,36 @@ def reporter_for(cells: int, slots: int, quiet: bool = False) -> Iterator[Report
         quiet: print nothing.
     """
     in_notebook = Console().is_jupyter
-    if quiet:
+    if quiet or (sys.stderr is None and not in_notebook):
         yield silent
     elif sys.stderr.isatty() or (in_notebook and importlib.util.find_spec("ipywidgets") is not None):
         with RichReporter(cells, slots=slots) as reporter:
             yield reporter
     else:
         yield PlainReporter(cells, sys.stdout if in_notebook else None)
+
+
+class _Tolerant:
+    """A stream that drops what cannot be written: a closed terminal or a full disk does not end a run.
+
+    Args:
+        stream: where text goes.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class PlainReporter:
@@ -82,7 +108,7 @@ class PlainReporter:
     """
 
     def __init__(self, cells: int, stream: IO[str] | None = None, interval: float = 10.0) -> None:
-        self._stream = stream or sys.stderr
+        self._stream = _Tolerant(stream or sys.stderr)
         self._cells = cells
         self._finished = 0
         self._interval = interval
@@ -90,7 +116,7 @@ class PlainReporter:
 
     def __call__(self, event: Event) -> None:
         """Prints a line for the event, unless it is a step, a stage or an epoch that is not due."""
-        line = self._line(event)
+        line = message_text(self._line(event))
         if line:
             self._stream.write(line + "\n")
             self._stream.flush()
@@ -142,7 +168,7 @@ class RichReporter:
             TextColumn("{task.fields[detail]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            console=console or Console(stderr=True),
+            console=console or Console(file=cast(IO[str], _Tolerant(sys.stderr))),
             transient=True,
         )
         self._cells = cells
@@ -164,6 +190,7 @@ class RichReporter:
 
     def __call__(self, event: Event) -> None:
         """Shows the event in the row of its cell."""
+        event = dataclasses.replace(event, cell=visible(event.cell), stage=visible(event.stage))
         if event.kind == "note":
             self._print(event.text)
         elif event.kind == "started":
@@ -178,7 +205,7 @@ class RichReporter:
     def _advance(self, event: Event) -> None:
         slot = self._slot_of(event.cell) or self._assign(event.cell, "")
         count = f"{event.done}/{event.total}" if event.total else ""
-        detail = event.stage + _in_parentheses(event.values)
+        detail = event.stage + visible(_in_parentheses(event.values))
         self._progress.update(slot.task, completed=event.done, total=event.total or None, count=count, detail=detail)
 
     def _finish(self, event: Event) -> None:
@@ -209,7 +236,7 @@ class RichReporter:
         return slot
 
     def _reset(self, slot: _Slot, name: str, total: float | None) -> None:
-        description = f"{slot.device}  {name}" if slot.device else name
+        description = f"{visible(slot.device)}  {name}" if slot.device else name
         self._progress.reset(slot.task, total=total, description=description, count="", detail="")
 
     def _new_slot(self) -> _Slot:
@@ -217,7 +244,7 @@ class RichReporter:
         return self._slots[-1]
 
     def _print(self, text: str) -> None:
-        self._progress.console.print(text, highlight=False, markup=False)
+        self._progress.console.print(message_text(text), highlight=False, markup=False, emoji=False)
 
 
 def values_as_text(values: Mapping[str, float]) -> str:

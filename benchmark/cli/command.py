@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import click
 from click.exceptions import Exit
 
-from benchmark.cli.output import print_message
+from benchmark.cli.output import print_message, print_text
 from benchmark.errors import BenchError, ExitCode
 from benchmark.plain_text import message_text, one_line, shortened
 
@@ -37,7 +37,24 @@ def finish(code: ExitCode) -> NoReturn:
     raise Finished(code)
 
 
-class BenchCommand(click.Command):
+class PrintedHelp(click.Command):
+    """A command whose help is printed like a report: an error of standard output is no bug."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Click's option, with another way to print."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _print_help
+        return option
+
+
+def _print_help(ctx: click.Context, option: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        print_text(ctx.get_help())
+        ctx.exit()
+
+
+class BenchCommand(PrintedHelp):
     """A command whose body may raise anything, and which ends with one of the documented exit codes."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:

@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 import click
 
 from benchmark import __version__
-from benchmark.cli.command import exit_code_of
-from benchmark.cli.output import escape_unencodable, print_message, printed_warnings
+from benchmark.cli.command import PrintedHelp, exit_code_of
+from benchmark.cli.output import escape_unencodable, print_line, print_message, printed_warnings
+from benchmark.cli.streams import open_missing_streams
 from benchmark.errors import ExitCode
 
 COMMANDS = {
@@ -35,7 +36,7 @@ COMMANDS = {
 """Name of each command -> module and function. A module is imported when its command or `bench --help` runs."""
 
 
-class _Commands(click.Group):
+class _Commands(PrintedHelp, click.Group):
     """Imports commands when they are needed, and turns errors into messages and exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -57,6 +58,7 @@ class _Commands(click.Group):
             sys.exit(code)
 
     def _run(self, *args: Any, **settings: Any) -> int:
+        open_missing_streams()
         escape_unencodable()
         try:
             with printed_warnings():
@@ -79,8 +81,21 @@ def _usage_text(error: click.UsageError) -> str:
     return stream.getvalue().rstrip("\n")
 
 
+def _print_version(ctx: click.Context, option: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        print_line(f"repbench, version {__version__}")
+        ctx.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="repbench")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
 def main() -> None:
     """Benchmark self-supervised image representations.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import io
 import logging
@@ -15,6 +16,7 @@ import click
 
 from benchmark.errors import OutputError
 from benchmark.plain_text import one_line, visible
+from benchmark.records.atomic import reason
 from benchmark.reports.render import Format, render_report
 
 if TYPE_CHECKING:
@@ -115,7 +117,8 @@ def _written(stream: IO[str] | None) -> Iterator[None]:
         _discard(stream)
     except OSError as error:
         _discard(stream)
-        raise OutputError(f"cannot print the report: {error.strerror}; records and files are complete") from error
+        problem = "standard output is closed" if error.errno == errno.EBADF else reason(error)
+        raise OutputError(f"cannot print the report: {problem}; records and files are complete") from error
 
 
 def _discard(stream: IO[str] | None) -> None:

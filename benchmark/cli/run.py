@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +10,7 @@ import click
 from benchmark.api.limits import LIMITS
 from benchmark.cli import values
 from benchmark.cli.command import command, finish
+from benchmark.cli.interrupts import interruptible
 from benchmark.cli.options import ITEMS, combined, data_dir_option, format_option, path_option, read_config
 from benchmark.cli.output import print_left_out, print_message, print_report, without_cycle_search
 from benchmark.errors import ExitCode
@@ -158,7 +155,7 @@ def run_command(dry_run: bool, form: Format, quiet: bool, verbose: bool, no_floo
     if dry_run:
         _print_plan(form, floors=not no_floors, **arguments)
         return
-    with _sigterm_interrupts():
+    with interruptible():
         results = benchmark.run(**arguments, floors=not no_floors, quiet=quiet)
     _print_run(results, form, verbose)
     finish(ExitCode.FAILED_CELLS if results.failed or results.problems else ExitCode.OK)
@@ -198,24 +195,6 @@ def status_command(out: Path, form: Format) -> None:
     status = read_status(out)
     print_left_out(status.problems)
     print_report(status_report(status), form)
-
-
-@contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Handles SIGTERM, which schedulers send, like Ctrl-C: running cells write a checkpoint."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        previous = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # only the main thread receives signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 @without_cycle_search()

@@ -10,7 +10,6 @@ import errno
 import io
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -112,7 +111,7 @@ def remove_temporary(folder: Path) -> None:
 def _open_temporary(path: Path) -> tuple[Path, _RawFile]:
     """A new file beside `path` with the permissions that the umask leaves, locked."""
     while True:
-        temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+        temporary = path.with_name(f".{path.name}-{os.urandom(4).hex()}")
         with contextlib.suppress(FileExistsError):
             file = _RawFile(temporary, "x")
             _lock(file)

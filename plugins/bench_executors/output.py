@@ -42,21 +42,37 @@ def redirected_to(path: Path) -> Iterator[None]:
         yield
         return
     with file:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        saved = [os.dup(1), os.dup(2)]
+        _flush()
+        saved = {number: _copy_of(number) for number in (1, 2)}
         try:
-            for number in (1, 2):
+            for number in saved:
                 os.dup2(file.fileno(), number)
             faulthandler.enable(file)
             yield
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            _flush()
             faulthandler.disable()
-            for number, original in zip((1, 2), saved, strict=True):
-                os.dup2(original, number)
-                os.close(original)
+            for number, original in saved.items():
+                if original is None:
+                    os.close(number)
+                else:
+                    os.dup2(original, number)
+                    os.close(original)
+
+
+def _copy_of(number: int) -> int | None:
+    """A copy of a standard stream; None if it is closed."""
+    try:
+        return os.dup(number)
+    except OSError:
+        return None
+
+
+def _flush() -> None:
+    """Writes what is buffered, as far as that is possible."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
 
 
 def _remove_abandoned(folder: Path) -> None:
