@@ -88,7 +88,7 @@ def _own_name(record: Record, to: Path, owners: dict[str, str | None]) -> str:
     name, label = leaderboard_name(record), _label(record)
     if name not in owners:
         first = next(_lines(to / f"{name}{JSONL}"), None)
-        owners[name] = None if first is None else _label(_parse(first, 1, to / f"{name}{JSONL}"))
+        owners[name] = None if first is None else _label(parse_line(first, 1, to / f"{name}{JSONL}"))
     owner = owners[name] = label if owners[name] is None else owners[name]
     return name if owner == label else f"{name}-{_digits(label)}"
 

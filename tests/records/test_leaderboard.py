@@ -199,7 +199,8 @@ def test_subsets_share_a_leaderboard(tmp_path: Path) -> None:
         ("", "dataset"),
         ("my photos[subset=50]", "my-photos"),
         ("photos [2024]", "photos-2024"),
-        ("日本", "dataset"),
+        ("日本", "dataset-cf2abf"),
+        ("猫", "dataset-a810bf"),
         ("cifar10", "cifar10"),
         ("v1.2_b", "v1.2_b"),
     ],
@@ -210,6 +211,19 @@ def test_leaderboard_name_is_a_safe_file_name(label: str, name: str, tmp_path: P
     export([record], tmp_path / "results")
     assert {path.name for path in tmp_path.iterdir()} == {"runs", "results"}
     assert (tmp_path / "results" / f"{name}.csv").exists()
+
+
+def test_datasets_with_the_same_file_name_have_separate_leaderboards(tmp_path: Path) -> None:
+    first, second = (
+        _cell(tmp_path / "runs", dataset=label, method=method) for label, method in (("a b", "aet"), ("a+b", "dim"))
+    )
+    names = list(export([first, second], tmp_path / "results"))
+    assert names[0] == "a-b"
+    assert names[1].startswith("a-b-")
+    for records in ([second], [second, first]):
+        assert sorted(export(records, tmp_path / "results")) == sorted(names)[-len(records) :]
+    read = [read_leaderboard(tmp_path / "results" / f"{name}.jsonl") for name in names]
+    assert [[record.labels[2] for record in records] for records in read] == [["a b"], ["a+b"]]
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------
