@@ -45,7 +45,7 @@ from benchmark.records.record_text import log_altered
 INDEX = ".index.npz"
 CHECKSUM = "checksum"
 """Name of the array that holds the checksum of the others."""
-VERSION = 6
+VERSION = 7
 """Version of the index, increased whenever equal records give another index. The CSV's columns are part of the version."""
 TICK = 2 * 10**9
 """Nanoseconds within which a file may change twice with the same modification time."""
@@ -61,12 +61,12 @@ class Stamp(NamedTuple):
     """Bytes."""
     modified: int
     """Nanoseconds since 1970."""
-    changed: int
-    """Time of the last change of contents or attributes; no program can set it."""
-    inode: int
-    """Number of the file; another one if the file was replaced."""
     settled: bool = True
     """Whether the file was modified long enough before it was read for a later change to show."""
+    changed: int = 0
+    """Time of the last change of contents or attributes; no program can set it."""
+    inode: int = 0
+    """Number of the file; another one if the file was replaced."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,5 +227,5 @@ def stamp_of(folder: str) -> Stamp | None:
     try:
         status = os.stat(f"{folder}/{RECORD}")  # noqa: PTH116  # creating 10,000 Path objects takes longer than the calls
     except (OSError, ValueError):
-        return Stamp(0, 0, 0, 0) if has_record(folder) else None
-    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        return Stamp(0, 0) if has_record(folder) else None
+    return Stamp(status.st_size, status.st_mtime_ns, changed=status.st_ctime_ns, inode=status.st_ino)
