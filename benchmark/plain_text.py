@@ -72,6 +72,7 @@ def csv_field(text: str) -> str:
     A single `-` and numbers are no formulas. `text_of_field` removes the apostrophe.
     """
     text = text if text.isprintable() else "".join(map(_shown, text))
+    text = text.replace("##[", "\\x23#[")
     is_formula = FORMULA.match(text) is not None and text != "-" and NUMBER.fullmatch(text) is None
     return f"'{text}" if is_formula else text
 

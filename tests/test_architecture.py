@@ -41,6 +41,7 @@ TENSORS = {"images", "warp", "encoder"}
 CELLS = RECORDS | TENSORS | {"training", "evaluation"}
 ALLOWED: dict[str, set[str]] = {
     **{leaf: set() for leaf in LEAVES},
+    "progress": {"plain_text"},
     "api": LEAVES,
     "records": LEAVES | {"api"},
     "reports": RECORDS,

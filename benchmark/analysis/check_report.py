@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import html
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,7 +11,8 @@ from benchmark.analysis.check_rows import CheckRow, Verdict
 from benchmark.analysis.compare_report import DETECTABLE, comparison_values, fraction, interval_text
 from benchmark.analysis.frames import exact_frame
 from benchmark.errors import ExitCode, UsageError
-from benchmark.reports.render import render_tables
+from benchmark.plain_text import visible
+from benchmark.reports.render import markdown_text, render_tables
 from benchmark.reports.table import DIGITS, Report, Table
 
 ORDER: tuple[Verdict, ...] = ("regressed", "not comparable", "improved", "checkpoint only", "new", "no evidence")
@@ -31,8 +29,6 @@ JUNIT_TAGS: dict[Verdict, str] = {
     "checkpoint only": "skipped",
 }
 """Verdict -> element of its test case; a test case without one passed."""
-NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML 1.0 does not allow in any form, such as terminal escapes."""
 
 
 def check_report(check: CheckReport) -> Report:
@@ -133,37 +129,25 @@ def junit_xml(check: CheckReport) -> str:
     }
     suite = ElementTree.Element("testsuite", {"name": "bench check", "tests": str(len(cases)), **totals})
     for cell, score, tag, message in cases:
-        case = ElementTree.SubElement(suite, "testcase", classname=_xml_text(cell), name=_xml_text(score))
+        case = ElementTree.SubElement(suite, "testcase", classname=visible(cell), name=visible(score))
         if tag:
-            ElementTree.SubElement(case, tag, message=_xml_text(message))
+            ElementTree.SubElement(case, tag, message=visible(message))
     ElementTree.indent(suite)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
-
-
-def _xml_text(text: str) -> str:
-    return NOT_XML.sub("?", text)
 
 
 def job_summary(check: CheckReport) -> str:
     """Markdown for the page of a CI job: the result as a heading, important rows as a table, the others folded."""
     prominent = [row for row in check.rows if row.verdict in PROMINENT]
     folded = [row for row in check.rows if row.verdict not in PROMINENT]
-    lines = [f"## {ICONS.get(check.exit_code, '⚠️')} bench check: {_markdown_text(check.summary)}", ""]
+    lines = [f"## {ICONS.get(check.exit_code, '⚠️')} bench check: {markdown_text(check.summary)}", ""]
     if prominent:
         lines += [_markdown_table(check, prominent), ""]
     if folded:
         heading = f"<details><summary>{len(folded)} other scores: none regressed</summary>"
         lines += [heading, "", _markdown_table(check, folded), "", "</details>", ""]
-    return "\n".join([*lines, "\n\n".join(_markdown_text(note) for note in _notes(check))])
+    return "\n".join([*lines, "\n\n".join(markdown_text(note) for note in _notes(check))])
 
 
 def _markdown_table(check: CheckReport, rows: Sequence[CheckRow]) -> str:
-    """Rows as a Markdown table; labels are escaped, so that none is read as HTML."""
-    table = _table(check, rows, ())
-    cells = tuple(tuple(_markdown_text(text) for text in row) for row in table.rows)
-    return render_tables([dataclasses.replace(table, title=_markdown_text(table.title), rows=cells)], "md").rstrip("\n")
-
-
-def _markdown_text(text: str) -> str:
-    """The text on one line, with HTML characters escaped."""
-    return html.escape(" ".join(text.split()), quote=False)
+    return render_tables([_table(check, rows, ())], "md").rstrip("\n")

@@ -19,6 +19,7 @@ from benchmark.api.encoders import Pool
 from benchmark.errors import RecordError, UsageError
 from benchmark.images import stratified_subset
 from benchmark.records.atomic import replaced
+from benchmark.records.dataframe import frame_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,7 +107,7 @@ def write_map(projected: ProjectedPoints, cell: FrozenCell, output: Path) -> Pat
     coordinates = output.with_suffix(".csv")
     try:
         with replaced(coordinates) as file:
-            file.write(_frame(projected, cell).to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
+            file.write(frame_csv(_frame(projected, cell)).encode())
     except RecordError as error:
         raise UsageError(f"cannot write {coordinates} ({error.__cause__}); choose another -o") from error
     return coordinates

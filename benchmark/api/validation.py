@@ -10,8 +10,12 @@ from typing import cast, get_args
 from benchmark.api.encoders import Pool
 from benchmark.api.evaluators import EvaluatorSpec
 from benchmark.api.hookspecs import HOOKS, Spec
+from benchmark.api.limits import shown
 from benchmark.api.methods import MethodSpec, Published
 from benchmark.errors import PluginError
+from benchmark.plain_text import hidden_character
+
+NAME = re.compile(r"\w[\w.-]{0,99}")
 
 
 def checked_specs(hook: str, specs: object) -> list[Spec]:
@@ -48,8 +52,15 @@ def check_names(specs: Iterable[tuple[str, Spec]]) -> None:
 
 def _check_spec(hook: str, spec: Spec) -> None:
     name = spec.name
-    if not re.fullmatch(r"[\w.-]+", name):
-        raise PluginError(f"{hook} yielded the name '{name}'; a name consists of letters, digits, _, - and .")
+    if not (isinstance(name, str) and NAME.fullmatch(name)):
+        raise PluginError(
+            f"{hook} yielded the name {shown(name)}; a name consists of letters, digits, _, - and ., "
+            "starts with neither - nor ., and has at most 100 characters"
+        )
+    for field in ("summary", "paper"):
+        text = getattr(spec, field)
+        if not isinstance(text, str) or hidden_character(text):
+            raise PluginError(f"{hook}: {field} of '{name}' is {shown(text)}; write it as text on one line")
     if not (isinstance(spec.params, type) and dataclasses.is_dataclass(spec.params)):
         raise PluginError(f"{hook}: params of '{name}' must be a dataclass, not {spec.params!r}")
     try:

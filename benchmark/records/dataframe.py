@@ -7,10 +7,11 @@ import io
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark.plain_text import csv_field
 from benchmark.records.columns import Columns, Integers, ScoreKey, columns_of
 from benchmark.records.csv_columns import (
     CSV_COLUMNS,
@@ -53,7 +54,14 @@ def to_frame(records: Sequence[Record] | Columns) -> pd.DataFrame:
 
 def frame_csv(frame: pd.DataFrame) -> str:
     """A frame as CSV: numbers to 6 significant digits, so that equal records give equal bytes."""
-    return frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    texts = {name: _fields(frame[name]) for name in frame.select_dtypes(["object", "str"]).columns}
+    return frame.assign(**texts).rename(columns=csv_field).to_csv(index=False, lineterminator="\n", float_format="%.6g")
+
+
+def _fields(column: pd.Series[Any]) -> pd.Series[Any]:
+    """A column with its texts as fields of a CSV; other values stay as they are."""
+    values = [csv_field(value) if isinstance(value, str) else value for value in column]
+    return type(column)(values, index=column.index, dtype=column.dtype)
 
 
 def records_csv(records: Sequence[Record] | Columns) -> str:
@@ -91,7 +99,7 @@ def _segment(
     if kind == "score":
         return lambda chosen: _score_texts(columns, group, chosen)
     if kind == "score key":
-        texts = _csv_texts([[getattr(key, name) for name in names] for key in columns.score_keys])
+        texts = _csv_texts([[csv_field(getattr(key, name)) for name in names] for key in columns.score_keys])
         return lambda chosen: [texts[index] for index in columns.score_key[chosen].tolist()]
     fields = [_texts(column, [row[column.name] for row in rows]) for column in group]
     texts = _csv_texts(zip(*fields, strict=True))
@@ -116,7 +124,9 @@ def _csv_text(rows: Iterable[Sequence[str]]) -> str:
 
 def _texts(column: CsvColumn, values: Sequence[Value]) -> list[str]:
     """The fields of a column. Integers are written in full if the column has no other numbers and no missing one."""
-    if column.type == "text" or column.type == "integer" or all(isinstance(value, int) for value in values):
+    if column.type == "text":
+        return ["" if value is None else csv_field(str(value)) for value in values]
+    if column.type == "integer" or all(isinstance(value, int) for value in values):
         return ["" if value is None else str(value) for value in values]
     return ["" if value is None or math.isnan(value) else f"{value:.6g}" for value in values]  # type: ignore[arg-type]  # numbers
 

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from benchmark.api.catalog import Catalog
 from benchmark.errors import BenchError
+from benchmark.plain_text import one_line, visible
 from benchmark.records.csv_columns import commit_of
 from benchmark.records.record import KINDS, Record
 
+LINES = "\n\r\t"
 ENTRY = re.compile(r"@\w+\{\s*([^,\s{}]+)\s*,")
 
 
@@ -38,7 +40,7 @@ def bibtex(records: Sequence[Record], catalog: Catalog) -> str:
             entries.setdefault(key, entry)
             users.setdefault(key, []).append(user)
     parts = [*comments, _repbench_entry(records)]
-    parts += [f"{_comment(', '.join(users[key]))}\n{entries[key]}" for key in sorted(entries)]
+    parts += [f"{_comment(', '.join(users[key]))}\n{visible(entries[key], keep=LINES)}" for key in sorted(entries)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -87,13 +89,13 @@ def _names(records: Iterable[Record]) -> Iterator[tuple[str, str]]:
 
 def _comment(text: str) -> str:
     """A line that BibTeX ignores. It would read an @ as the start of an entry."""
-    return f"% {' '.join(text.split()).replace('@', '(at)')}"
+    return f"% {one_line(text).replace('@', '(at)')}"
 
 
 def _repbench_entry(records: Sequence[Record]) -> str:
-    versions = ", ".join(sorted({str(r.provenance["repbench"]) for r in records if r.provenance.get("repbench")}))
-    commits = ", ".join(sorted({commit_of(record) for record in records} - {""}))
-    years = sorted({str(record.provenance.get("time", ""))[:4] for record in records} - {""})
+    versions = ", ".join(sorted({_plain(r.provenance["repbench"]) for r in records if r.provenance.get("repbench")}))
+    commits = ", ".join(sorted({_plain(commit_of(record)) for record in records} - {""}))
+    years = sorted({_plain(record.provenance.get("time", ""))[:4] for record in records} - {""})
     fields = {
         "author": "{The repbench maintainers}",
         "title": "{repbench: a plugin-based benchmark of unsupervised image representations}",
@@ -103,3 +105,8 @@ def _repbench_entry(records: Sequence[Record]) -> str:
     }
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
     return "\n".join(["@misc{repbench,", *lines, "}"])
+
+
+def _plain(value: object) -> str:
+    """A value of a record inside an entry: without what BibTeX and LaTeX would read."""
+    return re.sub(r"[^\w .,:+-]", "?", one_line(str(value)))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from benchmark.plain_text import visible
 from benchmark.reports.table import Report, Table
 
 if TYPE_CHECKING:
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
 Format = Literal["table", "md", "csv", "json", "latex"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 """Every output format; the choices of `--format`."""
+MARKDOWN = re.compile(r"[\\`*~|]|(?<![^\W_])_|_(?![^\W_])|(?<=\])[(\[]")
+"""Characters that Markdown reads: escapes, code, emphasis, cells, the address of a link. `_` within a word is not one."""
+MARKDOWN_START = re.compile(r"^(?:#|[-+](?= )|\[(?=[^\]]*\S[^\]]*\]:)|=+$|-+$)|(?<=^\d)[.)](?= )|(?<=^\d\d)[.)](?= )")
+"""Starts of a line that make it a heading, a list, a rule or the definition of a link."""
 BOLD, NOT_BOLD = "\ue000", "\ue001"
 """Private-use characters that mark bold text while tabulate escapes LaTeX's braces."""
 
@@ -59,11 +66,17 @@ def _json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _markdown(table: Table) -> str:
     rows = [
-        [f"**{text}**" if (i, j) in table.best else text for j, text in enumerate(_one_line(row))]
-        for i, row in enumerate([[text.replace("|", "\\|") for text in row] for row in table.rows])
+        [f"**{text}**" if (i, j) in table.best else text for j, text in enumerate(map(markdown_text, row))]
+        for i, row in enumerate(table.rows)
     ]
-    notes = "".join(f"\n\n{note}" for note in _one_line(table.notes))
-    return f"### {_one_line([table.title])[0]}\n\n{_grid(table, rows, 'github')}{notes}"
+    notes = "".join(f"\n\n{markdown_text(note)}" for note in table.notes)
+    return f"### {markdown_text(table.title)}\n\n{_grid(map(markdown_text, table.columns), rows, 'github')}{notes}"
+
+
+def markdown_text(text: str) -> str:
+    """A text that Markdown shows as it is, on one line: no HTML, no link, no emphasis, no new cell of a table."""
+    text = html.escape(" ".join(visible(text).split()), quote=False)
+    return MARKDOWN_START.sub(r"\\\g<0>", MARKDOWN.sub(r"\\\g<0>", text))
 
 
 def _latex(table: Table) -> str:
@@ -71,17 +84,17 @@ def _latex(table: Table) -> str:
         [f"{BOLD}{text}{NOT_BOLD}" if (i, j) in table.best else text for j, text in enumerate(_one_line(row))]
         for i, row in enumerate(table.rows)
     ]
-    body = _grid(table, rows, "latex_booktabs").replace(BOLD, "\\textbf{").replace(NOT_BOLD, "}")
+    body = _grid(table.columns, rows, "latex_booktabs").replace(BOLD, "\\textbf{").replace(NOT_BOLD, "}")
     notes = "".join(f"\n% {note}" for note in _one_line(table.notes))
     return f"% {_one_line([table.title])[0]}\n{body}{notes}"
 
 
-def _grid(table: Table, rows: Sequence[Sequence[str]], form: str) -> str:
+def _grid(columns: Iterable[str], rows: Sequence[Sequence[str]], form: str) -> str:
     import tabulate  # slow to import, and a terminal does not need it
 
-    return tabulate.tabulate(rows, headers=table.columns, tablefmt=form, disable_numparse=True)
+    return tabulate.tabulate(rows, headers=list(columns), tablefmt=form, disable_numparse=True)
 
 
 def _one_line(texts: Sequence[str]) -> list[str]:
-    """Texts without line breaks, which would end a table row or a LaTeX comment."""
+    """Texts with single spaces."""
     return [" ".join(text.split()) for text in texts]

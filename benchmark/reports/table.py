@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from benchmark.plain_text import visible
+
 if TYPE_CHECKING:
     import pandas as pd
 
+BREAKS = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
+"""White space that ends a line or moves to a column."""
 DIGITS = 4
 """Decimals of a fraction in a table for people."""
 HEADLINE = 5
@@ -17,7 +22,10 @@ HEADLINE = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table for people: text, already rounded."""
+    """A table for people: text, already rounded, on one line each and without hidden characters.
+
+    Texts come from plugins, files and records. They are made harmless here; each format escapes only its own characters.
+    """
 
     title: str
     columns: tuple[str, ...]
@@ -32,6 +40,16 @@ class Table:
     """Label of the evaluator, in score tables."""
     dataset: str = ""
     """Label of the dataset, in score tables."""
+
+    def __post_init__(self) -> None:
+        texts = {
+            "title": _plain(self.title),
+            "columns": tuple(map(_plain, self.columns)),
+            "rows": tuple(tuple(map(_plain, row)) for row in self.rows),
+            "notes": tuple(map(_plain, self.notes)),
+        }
+        for name, value in texts.items():
+            object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
         from benchmark.reports.terminal import terminal_text
@@ -78,3 +96,8 @@ class MissingCell:
     dataset: str
     seed: int | None
     reason: str
+
+
+def _plain(text: str) -> str:
+    """A text on one line, with escapes instead of hidden characters."""
+    return visible(text if text.isprintable() else BREAKS.sub(" ", text))

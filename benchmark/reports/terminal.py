@@ -43,10 +43,10 @@ def print_tables(tables: Sequence[Table], console: Console) -> None:
             layout, notes = _grid(table, widths), table.notes
         else:
             layout, notes = _fitted(table, console)
-        console.print(table.title, style="italic", markup=False, highlight=False)
+        console.print(table.title, style="italic", markup=False, emoji=False, highlight=False)
         console.print(layout)
         for note in notes:
-            console.print(note, markup=False, highlight=False)
+            console.print(note, markup=False, emoji=False, highlight=False)
         console.print()
 
 

@@ -15,6 +15,7 @@ from sample_cells import AET, BASELINE, ROTATION, Check, write_cell, write_faile
 from benchmark.analysis.check import CheckReport, check_records
 from benchmark.analysis.check_report import check_report
 from benchmark.analysis.check_rows import CheckRow
+from benchmark.plain_text import csv_field
 from benchmark.reports.render import render_report
 from benchmark.stats.comparison import Comparison
 
@@ -96,7 +97,7 @@ def test_json_and_csv_keep_every_digit(bench: Bench, check: Check, every_verdict
     rows = list(csv.DictReader(io.StringIO(shown.stdout)))
     assert [list(each) for each in rows] == [list(each) for each in body["rows"]]
     for text, number in zip(rows, body["rows"], strict=True):
-        number["remarks"] = number["remarks"].replace("\x1b[31m", "")  # click removes colors if there is no terminal
+        number["remarks"] = csv_field(number["remarks"])
         assert text == {name: "" if value is None else str(value) for name, value in number.items()}
 
 
