@@ -156,9 +156,17 @@ def _decode_slowly(text: bytes, path: Path, remedy: str) -> Record:
                 f"{path} has schema version {str(version)[:20]}; this repbench reads 1 and {SCHEMA_VERSION}. "
                 "Use the repbench that wrote it, or another --out"
             )
-        return msgspec.convert(body, Record)
+        record = msgspec.convert(body, Record)
+        _check_encodable(record)
+        return record
     except (msgspec.ValidationError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise _incomplete(path, error, remedy) from error
+
+
+def _check_encodable(record: Record) -> None:
+    """Raises a ValueError if a text that tables show cannot be written. A traceback may hold any text."""
+    shown = [record.cell, record.cost, record.provenance, [score.key() for score in record.scores]]
+    json.dumps(shown, ensure_ascii=False).encode()
 
 
 def _refuse_constant(name: str) -> NoReturn:
