@@ -273,10 +273,11 @@ class Results:
         """
         from benchmark.analysis.compare import compare_groups, single_group
         from benchmark.analysis.compare_report import comparison_report
-        from benchmark.analysis.sources import read_groups
+        from benchmark.analysis.sources import SideReader
         from benchmark.execution.arguments import data_folder
 
-        groups_a, groups_b = (read_groups(argument, self.source) for argument in (a, b))
+        sides = SideReader(self.source)
+        groups_a, groups_b = sides.groups(a), sides.groups(b)
         similarity = []
         if cka:
             from benchmark.analysis.cka import similarities

@@ -6,14 +6,15 @@ A leaderboard is read from its .jsonl with the outcomes next to it, else from it
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.analysis import sources
 from benchmark.analysis.baseline_csv import read_baseline_csv
-from benchmark.analysis.seed_groups import SeedGroup, cell_mismatch, label_of, seed_groups
+from benchmark.analysis.seed_groups import AnyGroup, SeedGroup, cell_mismatch, epochs_of, label_of, seed_groups
 from benchmark.errors import RecordError, UsageError
 from benchmark.records import leaderboard
 from benchmark.records.csv_text import CsvError
@@ -33,12 +34,28 @@ class NoBaselineError(UsageError):
 class Baseline:
     """What a run is compared with."""
 
-    groups: tuple[SeedGroup, ...] = ()
+    groups: tuple[AnyGroup, ...] = ()
     """Its cells, by seed group."""
     missing: str = ""
     """Why there are none; empty if there are."""
     notes: tuple[str, ...] = ()
     """What a CSV that was edited by hand was understood as."""
+
+    @functools.cached_property
+    def _by_label(self) -> dict[str, list[AnyGroup]]:
+        by_label: dict[str, list[AnyGroup]] = {}
+        for group in self.groups:
+            by_label.setdefault(group.label, []).append(group)
+        return by_label
+
+    def with_label(self, label: str) -> Sequence[AnyGroup]:
+        """The groups of a cell (method/encoder/dataset), whatever their settings."""
+        return self._by_label.get(label, ())
+
+    @functools.cached_property
+    def first_records(self) -> Callable[[str], Sequence[Record]]:
+        """The first record of each group of a cell; those of the last cells are kept."""
+        return functools.lru_cache(maxsize=8)(lambda label: [group.first for group in self.with_label(label)])
 
 
 def read_baseline(argument: str) -> Baseline:
@@ -61,8 +78,6 @@ def read_baseline(argument: str) -> Baseline:
         return Baseline(
             missing=f"baseline {argument} has no finished cell; bench check --update adds those of this run"
         )
-    for group in baseline.groups:
-        _check_values(group, argument)
     return baseline
 
 
@@ -87,14 +102,18 @@ def _read_leaderboard(argument: str) -> Baseline:
     """From the .jsonl and its outcomes if there is one, else from the CSV."""
     try:
         board = argument.removesuffix(CSV) + JSONL if argument.endswith(CSV) else argument
-        return Baseline(groups=tuple(sources.read_groups(board, Path(), strict=True)))
+        leaderboard = sources.read_leaderboard(board, strict=True)
+        return Baseline(groups=tuple(sources.leaderboard_groups(leaderboard)))
     except UsageError as error:
         data = _read_csv(argument) if argument.endswith(CSV) else None
         if data is None:
             remedy = "" if ":" in argument else "; bench check --update writes one from this run"
             raise NoBaselineError(f"no baseline {argument} yet ({error}){remedy}") from error
         table = read_baseline_csv(data)
-        return Baseline(groups=tuple(seed_groups(table.records, lambda *_: None)), notes=table.notes)
+        groups = seed_groups(table.records, lambda *_: None)
+        for group in groups:
+            _check_values(group, argument)
+        return Baseline(groups=tuple(groups), notes=table.notes)
 
 
 def _read_csv(argument: str) -> bytes | None:
@@ -142,25 +161,20 @@ def is_from_csv(baseline: Record) -> bool:
 # --- the baseline of a cell -------------------------------------------------------------------------------------------
 
 
-def find_counterpart(group: SeedGroup, baseline: Sequence[SeedGroup]) -> SeedGroup | str:
+def find_counterpart(group: SeedGroup, baseline: Baseline) -> AnyGroup | str:
     """The baseline of a cell, or the reason why it has none; the reason is empty if the baseline lacks the cell.
 
     A leaderboard may have several groups with the same settings, after a dataset or a version has changed. The preferred one
     is comparable, then has the same version, then the latest version.
     """
-    record = group.records[0]
-    candidates = groups_with_label(record, baseline)
-    differences = [_differing_settings(record, other.records[0]) for other in candidates]
-    matches = [other for other, names in zip(candidates, differences, strict=True) if not names]
+    record = group.first
+    candidates, firsts = baseline.with_label(group.label), baseline.first_records(group.label)
+    differences = [_differing_settings(record, other) for other in firsts]
+    matches = [number for number, names in enumerate(differences) if not names]
     if matches:
-        return max(matches, key=lambda other: _preference(record, other.records[0]))
+        return candidates[max(matches, key=lambda number: _preference(record, firsts[number]))]
     reasons = [(len(each), _settings_reason(each)) for each in differences]
     return min(reasons, default=(0, ""))[1]
-
-
-def groups_with_label(record: Record, baseline: Sequence[SeedGroup]) -> list[SeedGroup]:
-    """The baseline's groups with a record's labels, whatever their settings."""
-    return [other for other in baseline if other.label == label_of(record)]
 
 
 def _preference(record: Record, baseline: Record) -> tuple[bool, bool, str]:
@@ -191,7 +205,7 @@ def _settings(record: Record) -> dict[str, object]:
         for kind in ("method", "encoder")
         for name, value in (record.cell[kind].get("params") or {}).items()
     }
-    return {**(record.cell.get("recipe") or {}), "epochs": sources.epochs_of(record), **params}
+    return {**(record.cell.get("recipe") or {}), "epochs": epochs_of(record), **params}
 
 
 def _settings_reason(settings: dict[str, tuple[object, object]]) -> str:

@@ -13,12 +13,11 @@ from pathlib import Path
 
 from benchmark.analysis.baselines import read_baseline
 from benchmark.analysis.check_rows import CheckRow, CheckRows, Verdict, unreadable_cells
-from benchmark.analysis.seed_groups import seed_groups
-from benchmark.analysis.sources import RecordSource, read_leaderboard
+from benchmark.analysis.seed_groups import stored_groups
+from benchmark.analysis.sources import read_leaderboard
 from benchmark.api.limits import LIMITS
 from benchmark.errors import ExitCode, UsageError
-from benchmark.records.outcomes import FolderOutcomes
-from benchmark.records.record_files import read_records
+from benchmark.records.output_folder import OutputFolder
 from benchmark.stats.comparison import Comparison
 from benchmark.stats.multiple_testing import MARGIN, adjust, gate
 
@@ -104,19 +103,18 @@ def check_records(out: Path, baseline: str, margin: float = MARGIN) -> CheckRepo
         LIMITS["margin"].check(margin)
     except ValueError as error:
         raise UsageError(f"--margin {error}, a fraction such as 0.005 for half a point") from None
-    source, problems = _read_source(out)
-    records = [record for record in source.records if record.state != "smoke"]
-    unreadable = unreadable_cells(out, problems)
-    if not records and not unreadable:
+    store = read_leaderboard(str(out)) if out.is_file() else OutputFolder(out)
+    unreadable = unreadable_cells(out, store.problems)
+    states = [summary.state for summary in store.columns.summaries]
+    if set(states) <= {"smoke"} and not unreadable:
         raise UsageError(f"no record in {out} except smoke records; bench run --out {out} writes records")
     stored = read_baseline(baseline)
-    checked = CheckRows(baseline=stored.groups)
-    for group in seed_groups(records, source.outcomes):
-        checked.add_group(group)
-    for record in records:
-        if record.state != "done":
-            checked.add_unfinished(record)
-    without_outcomes = stored.groups and not any(group.has_outcomes for group in stored.groups)
+    checked = CheckRows(baseline=stored)
+    for group in stored_groups(store):
+        checked.add_group(group.read())
+    for record in store.records(at for at, state in enumerate(states) if state not in ("done", "smoke")):
+        checked.add_unfinished(record)
+    without_outcomes = stored.groups and not any(group.read().has_outcomes for group in stored.groups)
     return CheckReport(
         baseline=baseline,
         margin=margin,
@@ -126,15 +124,6 @@ def check_records(out: Path, baseline: str, margin: float = MARGIN) -> CheckRepo
         notes=(*stored.notes, *((NO_OUTCOMES,) if without_outcomes else ())),
         missing=stored.missing,
     )
-
-
-def _read_source(out: Path) -> tuple[RecordSource, list[str]]:
-    """The records of a folder or a leaderboard, and one message for each that cannot be read."""
-    if out.is_file():
-        source = read_leaderboard(str(out))
-        return source, list(source.problems)
-    records, problems = read_records(out)
-    return RecordSource(records=records, outcomes=FolderOutcomes(), name=str(out)), problems
 
 
 def _judge(rows: Sequence[CheckRow], margin: float) -> list[CheckRow]:

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 
 from benchmark.analysis import baselines
+from benchmark.analysis.baselines import Baseline
 from benchmark.analysis.seed_groups import ScoreName, SeedGroup, SeedScores, label_of, score_mismatch
-from benchmark.analysis.sources import epochs_of
 from benchmark.records.record import CHECKPOINT, RECORD, Record
 from benchmark.stats.comparison import Comparison
 from benchmark.stats.significance import SeedOutcomes, compare_methods, compare_methods_by_score, pool_spread
@@ -46,7 +46,7 @@ class CheckRow:
 class CheckRows:
     """Rows and remarks, collected cell by cell."""
 
-    baseline: Sequence[SeedGroup]
+    baseline: Baseline
     rows: list[CheckRow] = field(default_factory=list)
     """Scores that exist, and scores that failed in finished cells."""
     missing_rows: list[CheckRow] = field(default_factory=list)
@@ -59,15 +59,16 @@ class CheckRows:
     def add_group(self, group: SeedGroup) -> None:
         """Adds the scores of a finished cell."""
         counterpart = baselines.find_counterpart(group, self.baseline)
-        if isinstance(counterpart, SeedGroup):
-            self.matched.add(id(counterpart))
-            self.ignored_scores += _not_requested(group, counterpart)
-            self.rows += _compare_group(group, counterpart)
-            expected = counterpart.scores()
-        else:
-            self.matched.update(id(each) for each in baselines.groups_with_label(group.records[0], self.baseline))
+        if isinstance(counterpart, str):
+            self.matched.update(id(each) for each in self.baseline.with_label(group.label))
             self.rows += _without_baseline(group, counterpart)
             expected = {}
+        else:
+            self.matched.add(id(counterpart))
+            before = counterpart.read()
+            self.ignored_scores += _not_requested(group, before)
+            self.rows += _compare_group(group, before)
+            expected = before.scores()
         for record in group.records:
             if record.failure is not None:
                 self._add_failed_scores(record, list(expected))
@@ -88,7 +89,7 @@ class CheckRows:
         """Adds a cell that did not finish: a row if the baseline has it, else a remark."""
         seed = "" if record.seed is None else f"seed {record.seed} "
         remark = f"{seed}is {record.state}: {_failure_reason(record)}".rstrip(": ")
-        groups = baselines.groups_with_label(record, self.baseline)
+        groups = self.baseline.with_label(label_of(record))
         if groups:
             self.matched |= {id(group) for group in groups}
             self.missing_rows.append(_missing_row(label_of(record), "all scores", remark))
@@ -97,8 +98,8 @@ class CheckRows:
 
     def ignored_cells(self) -> list[str]:
         """Cells of the baseline that belong to no cell of the run."""
-        unmatched = [group for group in self.baseline if id(group) not in self.matched]
-        return [f"{group.label} ({epochs_of(group.records[0]):g} epochs)" for group in unmatched]
+        unmatched = [group for group in self.baseline.groups if id(group) not in self.matched]
+        return [f"{group.label} ({group.epochs:g} epochs)" for group in unmatched]
 
 
 def unreadable_cells(out: Path, problems: Sequence[str]) -> list[CheckRow]:

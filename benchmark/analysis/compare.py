@@ -7,11 +7,12 @@ that differs is named.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmark.analysis.seed_groups import ScoreName, SeedGroup, SeedScores, cell_mismatch, score_mismatch
+from benchmark.analysis.seed_groups import AnyGroup, ScoreName, SeedGroup, SeedScores, cell_mismatch, score_mismatch
 from benchmark.analysis.sources import settings_key
 from benchmark.errors import UsageError
 from benchmark.records.record import Record
@@ -65,7 +66,7 @@ class ComparisonReport:
 
 
 def compare_groups(
-    a: Sequence[SeedGroup], b: Sequence[SeedGroup], names: tuple[str, str], all_metrics: bool = False
+    a: Sequence[AnyGroup], b: Sequence[AnyGroup], names: tuple[str, str], all_metrics: bool = False
 ) -> ComparisonReport:
     """Compares two sides; the comparisons of each question are adjusted together with Holm's method.
 
@@ -77,13 +78,13 @@ def compare_groups(
     """
     leaderboards = len(a) > 1 or len(b) > 1
     pairs, notes = _pair_groups(a, b) if leaderboards else ([(a[0], b[0])], [])
-    rows = [row for group_a, group_b in pairs for row in _compare_cells(group_a, group_b, all_metrics)]
+    rows = [row for group_a, group_b in pairs for row in _compare_cells(group_a.read(), group_b.read(), all_metrics)]
     return ComparisonReport(
         a=names[0], b=names[1], rows=tuple(_adjust_rows(rows)), leaderboards=leaderboards, notes=tuple(notes)
     )
 
 
-def single_group(side: Sequence[SeedGroup]) -> Sequence[Record]:
+def single_group(side: Sequence[AnyGroup]) -> Sequence[Record]:
     """The records of a side with one group.
 
     Raises:
@@ -91,25 +92,26 @@ def single_group(side: Sequence[SeedGroup]) -> Sequence[Record]:
     """
     if len(side) != 1:
         raise UsageError(f"--cka compares two cells, but one side has {len(side)}; name one cell on each side")
-    return side[0].records
+    return side[0].read().records
 
 
-def _pair_groups(a: Sequence[SeedGroup], b: Sequence[SeedGroup]) -> tuple[list[tuple[SeedGroup, SeedGroup]], list[str]]:
+def _pair_groups(a: Sequence[AnyGroup], b: Sequence[AnyGroup]) -> tuple[list[tuple[AnyGroup, AnyGroup]], list[str]]:
     """Pairs the cells of two leaderboards, by the strictest key that is unique on both sides.
 
     The keys are: everything but the seed; the settings without code versions; the label.
     """
     rest_a, rest_b = list(a), list(b)
     pairs = []
-    keys: tuple[Callable[[SeedGroup], str], ...] = (
-        lambda group: group.records[0].grouping_key(),
-        lambda group: settings_key(group.records[0]),
+    keys: tuple[Callable[[AnyGroup], str], ...] = (
+        lambda group: group.grouping_key,
+        lambda group: settings_key(group.first),
         lambda group: group.label,
     )
     for key in keys:
         keys_a, keys_b = [key(group) for group in rest_a], [key(group) for group in rest_b]
-        unique = [each for each in keys_a if keys_a.count(each) == keys_b.count(each) == 1]
-        pairs += [(rest_a[keys_a.index(each)], rest_b[keys_b.index(each)]) for each in unique]
+        unique = _unique(keys_a) & _unique(keys_b)
+        partners = dict(zip(keys_b, rest_b, strict=True))
+        pairs += [(group, partners[each]) for group, each in zip(rest_a, keys_a, strict=True) if each in unique]
         rest_a = [group for group, each in zip(rest_a, keys_a, strict=True) if each not in unique]
         rest_b = [group for group, each in zip(rest_b, keys_b, strict=True) if each not in unique]
     notes = [
@@ -118,6 +120,11 @@ def _pair_groups(a: Sequence[SeedGroup], b: Sequence[SeedGroup]) -> tuple[list[t
         if rest
     ]
     return pairs, notes
+
+
+def _unique(keys: Sequence[str]) -> set[str]:
+    """The keys that occur once."""
+    return {key for key, count in collections.Counter(keys).items() if count == 1}
 
 
 # --- one cell ---------------------------------------------------------------------------------------------------------

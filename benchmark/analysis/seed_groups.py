@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmark.records.columns import RecordSummary, grouping_digest
 from benchmark.records.record import Record, Score, group_by_seed
+from benchmark.records.store import OutcomeReader, RecordStore
 from benchmark.stats.significance import SeedOutcomes
 
-OutcomeReader = Callable[[Record, Score], NDArray[Any] | None]
-"""(images,) outcomes of a score of a record; None if they were not kept."""
+Member = TypeVar("Member")
 
 
 class ScoreName(NamedTuple):
@@ -39,10 +39,29 @@ class SeedGroup:
     outcomes: OutcomeReader
     """Reads the per-image outcomes of a score of one of the records."""
 
+    def read(self) -> SeedGroup:
+        """The group itself, as of a `StoredGroup`."""
+        return self
+
+    @property
+    def first(self) -> Record:
+        """The record with the smallest seed."""
+        return self.records[0]
+
     @property
     def label(self) -> str:
         """method/encoder/dataset."""
-        return label_of(self.records[0])
+        return label_of(self.first)
+
+    @property
+    def grouping_key(self) -> str:
+        """Equal for groups that differ only in their seeds."""
+        return grouping_digest(self.first)
+
+    @property
+    def epochs(self) -> float:
+        """Training epochs; 0 if nothing was trained."""
+        return epochs_of(self.first)
 
     @property
     def name(self) -> str:
@@ -73,6 +92,47 @@ class SeedGroup:
                     name = ScoreName(score.tap, score.pool, score.evaluator, score.metric)
                     by_name.setdefault(name, []).append((record, score))
         return {name: SeedScores(group=self, members=tuple(members)) for name, members in by_name.items()}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StoredGroup:
+    """Records that differ only in the seed, read when they are needed and not kept."""
+
+    store: RecordStore
+    positions: tuple[int, ...]
+    """Indices into the store's columns: at least one, ordered by seed."""
+
+    @property
+    def summary(self) -> RecordSummary:
+        """What the store's columns hold of the first record."""
+        return self.store.columns.summaries[self.positions[0]]
+
+    @property
+    def label(self) -> str:
+        """method/encoder/dataset."""
+        return "/".join(self.summary.labels)
+
+    @property
+    def grouping_key(self) -> str:
+        """Equal for groups that differ only in their seeds."""
+        return self.summary.shared.grouping_key
+
+    @property
+    def epochs(self) -> float:
+        """Training epochs; 0 if nothing was trained."""
+        return self.summary.shared.epochs or 0
+
+    @property
+    def first(self) -> Record:
+        """The record with the smallest seed."""
+        return self.store.read(self.positions[0])
+
+    def read(self) -> SeedGroup:
+        """The group with its records."""
+        return SeedGroup(records=tuple(self.store.records(self.positions)), outcomes=self.store.outcomes())
+
+
+AnyGroup = SeedGroup | StoredGroup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,16 +189,32 @@ def label_of(record: Record) -> str:
     return "/".join(record.labels)
 
 
+def epochs_of(record: Record) -> float:
+    """Training epochs; 0 if nothing was trained."""
+    epochs: float = (record.cell.get("recipe") or {}).get("epochs", 0)
+    return epochs
+
+
 def seed_groups(records: Iterable[Record], outcomes: OutcomeReader) -> list[SeedGroup]:
     """The finished records, grouped with those that differ only in the seed."""
-    return [seed_group(members, outcomes) for members in group_by_seed(records)]
+    groups = ({record.seed: record for record in members} for members in group_by_seed(records))
+    return [SeedGroup(records=_by_seed(members), outcomes=outcomes) for members in groups]
 
 
-def seed_group(records: Sequence[Record], outcomes: OutcomeReader) -> SeedGroup:
-    """One group, ordered by seed. Of several records with the same seed the last is used."""
-    by_seed = {record.seed: record for record in records}
-    ordered = sorted(by_seed.values(), key=lambda record: (record.seed is not None, record.seed or 0))
-    return SeedGroup(records=tuple(ordered), outcomes=outcomes)
+def stored_groups(store: RecordStore) -> list[StoredGroup]:
+    """The finished records of a store, grouped with those that differ only in the seed."""
+    return [stored_group(store, positions) for positions in store.seed_groups()]
+
+
+def stored_group(store: RecordStore, positions: Iterable[int]) -> StoredGroup:
+    """One group."""
+    by_seed = {store.columns.summaries[position].seed: position for position in positions}
+    return StoredGroup(store=store, positions=_by_seed(by_seed))
+
+
+def _by_seed(members: Mapping[int | None, Member]) -> tuple[Member, ...]:
+    """The members of a group by their seed, in its order. Of several with the same seed the last is used."""
+    return tuple(members[seed] for seed in sorted(members, key=lambda seed: (seed is not None, seed or 0)))
 
 
 # --- comparability ----------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from benchmark.errors import RecordError
 from benchmark.records.caveats import Caveat, caveats_of
 from benchmark.records.csv_columns import OF_RECORD, OF_SETTING, Value, device_of, fingerprint_of
 from benchmark.records.record import KINDS, Record
+from benchmark.records.weights_file import recorded_checksum
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -74,6 +75,8 @@ class SharedMetadata:
     """Kind -> version of its spec."""
     providers: Json
     """Kind -> distribution that provides it."""
+    sources: Json
+    """Fingerprints of the code of repbench, of the plugins and of the evaluators; empty if they are not recorded."""
     environment: tuple[str, ...]
     """Values of `ENVIRONMENT`; `-` if one is not recorded."""
     csv: tuple[Value, ...]
@@ -111,6 +114,8 @@ class RecordSummary:
     """Reason of the failure; None if nothing failed."""
     not_applicable: tuple[tuple[str, ...], ...] = ()
     """Requests that do not apply to the cell: tap, pool, evaluator, protocol of each."""
+    model_file: tuple[int, str] | None = None
+    """Bytes and SHA-256 of the weights file; None if they are not recorded."""
     caveats: tuple[Caveat, ...] = ()
     csv: tuple[Value, ...] = ()
     """Values of the CSV columns of scope `record`."""
@@ -278,10 +283,16 @@ class ColumnsBuilder:
             "not_applicable": [
                 [each[key] for key in NOT_APPLICABLE_KEY] for each in record.checks.get("not_applicable", ())
             ],
+            "model_file": recorded_checksum(record),
             "caveats": caveats_of(record.checks),
             "csv": [column.read(record) for column in OF_RECORD],
         }
         return msgspec.convert(fields, RecordSummary)
+
+
+def grouping_digest(record: Record) -> str:
+    """Hash of `Record.grouping_key`."""
+    return hashlib.sha256(record.grouping_key().encode(errors="surrogatepass")).hexdigest()
 
 
 def _shared_fields(record: Record) -> Json:
@@ -292,13 +303,14 @@ def _shared_fields(record: Record) -> Json:
         "encoder": encoder,
         "dataset": dataset,
         "epochs": recipe.get("epochs"),
-        "grouping_key": hashlib.sha256(record.grouping_key().encode(errors="surrogatepass")).hexdigest(),
+        "grouping_key": grouping_digest(record),
         "fingerprint": fingerprint_of(record),
         "device": device_of(record),
         "device_kind": provenance.get("device"),
         "batch": recipe.get("batch"),
         "spec_versions": provenance.get("versions", {}),
         "providers": {kind: cell[kind].get("provider") for kind in KINDS},
+        "sources": provenance.get("sources") or {},
         "environment": [str(provenance.get(key, "-")) for key in ENVIRONMENT],
         "csv": [column.read(record) for column in OF_SETTING],
     }
