@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from benchmark.api.cells import Cell, Json, State
+from benchmark.api.cells import Cell
+from benchmark.api.source_code import InstalledPlugins
 from benchmark.errors import RecordError, UsageError
-from benchmark.execution.plan import cell_folder
+from benchmark.execution.cell_evidence import Evidence, evidence_of_record, evidence_of_summary
+from benchmark.execution.plan import cell_folder, distinct_folder
 from benchmark.execution.request import Plan, PlannedCell
-from benchmark.records import index
-from benchmark.records.columns import NOT_APPLICABLE_KEY, Columns
+from benchmark.records import index, marks
 from benchmark.records.earlier_folders import EarlierFolders
-from benchmark.records.record import CHECKPOINT, KINDS, RECORD, Record
-from benchmark.records.record_files import read_record
+from benchmark.records.record import CHECKPOINT, Record
+from benchmark.records.record_files import folder_names, has_record, log_left_out, read_record
 from benchmark.records.record_text import SchemaError
 
 Rerun = Literal["none", "failed", "stale", "all"]
@@ -29,6 +29,8 @@ RERUN: Mapping[Rerun, frozenset[CellState]] = {
     "all": frozenset({"failed", "stale", "done"}),
 }
 """Value of --rerun -> states that run again in addition to `ALWAYS_RUN`."""
+TRAINED_AGAIN: frozenset[CellState] = frozenset({"done", "stale", "failed", "scores missing"})
+"""States of cells that `--rerun all` trains again. An interrupted cell resumes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +42,13 @@ class PendingCell:
     """Name of its folder in the output folder."""
     state: CellState
     detail: str = ""
-    """Why it failed, which scores are missing, or which version changed."""
+    """Why it failed, which scores are missing, and what has changed since."""
     retrain: bool = False
     """Whether a run starts with training: for finished cells and changed versions or providers, not changed protocols."""
+    outdated: bool = False
+    """Whether the code that trained it, or its weights file, has changed since: `--rerun stale` trains it again."""
+    rescore: tuple[str, ...] = ()
+    """Labels of the requested evaluators whose code has changed since: `--rerun stale` computes their scores again."""
 
     @property
     def cell(self) -> Cell:
@@ -50,134 +56,109 @@ class PendingCell:
         return self.planned.cell
 
 
-_Assessment = tuple[CellState, str, bool]
-"""state, detail, retrain"""
-
-
 def survey(plan: Plan, out: Path) -> list[PendingCell]:
     """The state of each planned cell in an output folder. Nothing is changed.
 
     Raises:
         UsageError: a record has another schema version.
+        RecordError: the output folder cannot be read.
     """
-    cells = []
-    names = _folder_names(out)
+    names = set(folder_names(out))  # listed once: most cells of a large plan are not there
     known = index.read_index(out)
     earlier = EarlierFolders(out, names)
+    cells: list[PendingCell] = []
+    recorded: dict[int, Evidence] = {}
     for planned in plan.cells:
         folder = cell_folder(planned.cell)
         if folder not in names:
             folder = earlier.find(folder, planned.cell.id) or folder
+        if folder in names and _dataset_label(known, out, folder) not in (None, planned.cell.dataset.label):
+            folder = distinct_folder(planned.cell)
+        cell = PendingCell(planned=planned, folder=folder, state="new")
         position = known.position(folder) if folder in names else None
-        state: _Assessment = ("new", "", False)
         if position is not None:
-            state = _state_of(_evidence_of_summary(known.columns, position), planned)
+            recorded[len(cells)] = evidence_of_summary(known.columns, position)
         elif folder in names:
-            state = _state_of_folder(planned, out / folder)
-        cells.append(PendingCell(planned=planned, folder=folder, state=state[0], detail=state[1], retrain=state[2]))
+            cell, record = _read(cell, out / folder)
+            if record is not None:
+                recorded[len(cells)] = evidence_of_record(record)
+        cells.append(cell)
+    weights = marks.changed_weights((each.weights(cells[number].folder) for number, each in recorded.items()), out)
+    installed = InstalledPlugins()
+    for number, evidence in recorded.items():
+        cell = _with_state(cells[number], evidence)
+        cells[number] = _with_changes(cell, evidence, installed, weights=cell.folder in weights)
     return cells
 
 
+def _dataset_label(known: index.Index, out: Path, folder: str) -> str | None:
+    """The label of the dataset in a record; None if there is no record that can be read."""
+    position = known.position(folder)
+    if position is not None:
+        return known.columns.summaries[position].labels[2]
+    try:
+        return read_record(out / folder).labels[2] if has_record(str(out / folder)) else None
+    except RecordError:
+        return None
+
+
 def cells_to_run(cells: Sequence[PendingCell], rerun: Rerun) -> list[PendingCell]:
-    """The cells that have to run under a value of --rerun."""
-    states = ALWAYS_RUN | RERUN[rerun]
-    return [cell for cell in cells if cell.state in states]
+    """The cells that have to run under a value of --rerun, with what has to be done again."""
+    states, again = ALWAYS_RUN | RERUN[rerun], rerun in ("stale", "all")
+    return [
+        replace(
+            cell,
+            retrain=cell.retrain or (again and cell.outdated) or (rerun == "all" and cell.state in TRAINED_AGAIN),
+            rescore=cell.rescore if again else (),
+        )
+        for cell in cells
+        if cell.state in states
+    ]
 
 
-def _folder_names(out: Path) -> set[str]:
-    """The entries of the output folder, listed once: most cells of a large plan are not there."""
-    try:
-        with os.scandir(out) as entries:
-            return {entry.name for entry in entries}
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
-
-
-def _state_of_folder(planned: PlannedCell, folder: Path) -> _Assessment:
-    """The state of a cell whose record the index does not hold."""
-    if not (folder / RECORD).exists():
+def _read(cell: PendingCell, folder: Path) -> tuple[PendingCell, Record | None]:
+    """A cell whose record the index does not hold, and its record, if there is one that can be read."""
+    if not has_record(str(folder)):
         interrupted = (folder / CHECKPOINT).exists()
-        return ("interrupted", "has a checkpoint", False) if interrupted else ("new", "", False)
+        return (replace(cell, state="interrupted", detail="has a checkpoint") if interrupted else cell), None
     try:
-        record = read_record(folder)
+        return cell, read_record(folder)
     except SchemaError as error:
         raise UsageError(str(error)) from error
     except RecordError as error:
-        return "unreadable", str(error), False
-    return _state_of(_evidence_of_record(record), planned)
+        log_left_out([str(error)])
+        return replace(cell, state="unreadable", detail=str(error)), None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Evidence:
-    """The part of a record that decides a cell's state."""
-
-    id: str
-    state: State
-    reason: str
-    """Why the cell failed."""
-    trained: bool
-    versions: Json
-    """Kind -> version of its spec."""
-    providers: Json
-    """Kind -> distribution that provides it."""
-    scored: Collection[tuple[str, ...]]
-    """tap, pool, evaluator, protocol of each score."""
-    not_applicable: Collection[tuple[str, ...]]
-    """The same of each request that does not apply to the cell."""
+# --- from one record --------------------------------------------------------------------------------------------------
 
 
-def _evidence_of_record(record: Record) -> _Evidence:
-    refused = record.checks.get("not_applicable", ())
-    return _Evidence(
-        id=record.id,
-        state=record.state,
-        reason=str((record.failure or {}).get("reason", "")),
-        trained=record.trained,
-        versions=record.provenance.get("versions", {}),
-        providers={kind: record.cell.get(kind, {}).get("provider") for kind in KINDS},
-        scored={score.key()[:4] for score in record.scores},
-        not_applicable={tuple(each[key] for key in NOT_APPLICABLE_KEY) for each in refused},
-    )
-
-
-def _evidence_of_summary(columns: Columns, position: int) -> _Evidence:
-    """The same of a record that the index holds."""
-    summary = columns.summaries[position]
-    return _Evidence(
-        id=summary.id,
-        state=summary.state,
-        reason=summary.failure or "",
-        trained=summary.trained,
-        versions=summary.shared.spec_versions,
-        providers=summary.shared.providers,
-        scored={(key.tap, key.pool, key.evaluator, key.protocol) for key in columns.score_keys_of(position)},
-        not_applicable=summary.not_applicable,
-    )
-
-
-def _state_of(evidence: _Evidence, planned: PlannedCell) -> _Assessment:
-    if evidence.id != planned.cell.id:
-        return "unreadable", f"holds the record of another cell, {evidence.id[:10]}", False
-    changed = _changes(evidence, planned.cell)
+def _with_state(pending: PendingCell, evidence: Evidence) -> PendingCell:
+    """A cell with the state that follows from its record."""
+    if evidence.id != pending.cell.id:
+        return replace(pending, state="unreadable", detail=f"holds the record of another cell, {evidence.id[:10]}")
+    changed = _changed_versions(evidence, pending.cell)
     if changed and evidence.scored:
-        return "stale", changed, True
-    retrain = bool(changed)  # without scores there is nothing to keep
+        return replace(pending, state="stale", detail=changed, retrain=True)
+    pending = replace(pending, retrain=bool(changed))  # without scores there is nothing to keep
     if evidence.state == "failed":
-        return "failed", evidence.reason, retrain
+        return replace(pending, state="failed", detail=evidence.reason)
     if evidence.state == "interrupted":
-        return "interrupted", "trained, not scored" if evidence.trained else "", retrain
-    keyed = (((each.tap, each.pool, each.evaluator.label, each.protocol), each) for each in planned.scores)
+        return replace(pending, state="interrupted", detail="trained, not scored" if evidence.trained else "")
+    keyed = (((each.tap, each.pool, each.evaluator.label, each.protocol), each) for each in pending.planned.scores)
     missing = [each for key, each in keyed if key not in evidence.scored and key not in evidence.not_applicable]
     if not missing:
-        return "done", "", True
+        return replace(pending, state="done", retrain=True)
     scored = {key[:3] for key in evidence.scored}
     stale = sorted({each.protocol for each in missing if (each.tap, each.pool, each.evaluator.label) in scored})
     if stale:
-        return "stale", f"scored under another protocol than {', '.join(stale)}", False
-    return "scores missing", ", ".join(f"{each.evaluator.label} at {each.tap}" for each in missing), retrain
+        detail = f"scored under another protocol than {', '.join(stale)}"
+        return replace(pending, state="stale", detail=detail, retrain=False)
+    detail = ", ".join(f"{each.evaluator.label} at {each.tap}" for each in missing)
+    return replace(pending, state="scores missing", detail=detail)
 
 
-def _changes(evidence: _Evidence, cell: Cell) -> str:
+def _changed_versions(evidence: Evidence, cell: Cell) -> str:
     """The versions and providers that differ from those of the record, as text."""
     installed = {"method": cell.method, "encoder": cell.encoder, "dataset": cell.dataset}
     versions, providers = evidence.versions, evidence.providers
@@ -192,3 +173,28 @@ def _changes(evidence: _Evidence, cell: Cell) -> str:
         if providers[kind] and item.provider and providers[kind] != item.provider
     ]
     return ", ".join(changes)
+
+
+def _with_changes(
+    pending: PendingCell, evidence: Evidence, installed: InstalledPlugins, *, weights: bool
+) -> PendingCell:
+    """A cell with what has changed since its record was written, although no version was raised.
+
+    A finished cell becomes stale. Further scores are computed nevertheless: only a version says that numbers differ.
+    """
+    if pending.state in ("failed", "unreadable") or not evidence.trained:
+        return replace(pending, outdated=weights)
+    requested = {each.evaluator.label for each in pending.planned.scores}
+    rescore = tuple(each for each in marks.changed_evaluators(evidence.sources, installed) if each in requested)
+    outdated = weights or bool(marks.changed_kinds(evidence.sources, installed))
+    stale = pending.state == "done" and (outdated or bool(rescore))
+    changes = [f"{name} {detail}".strip() for name, detail in marks.code_changes(evidence.sources, installed)]
+    changes += [marks.WEIGHTS[0]] * weights + [marks.UNVERIFIED[0]] * evidence.unverified
+    return replace(
+        pending,
+        state="stale" if stale else pending.state,
+        detail="; ".join(text for text in (pending.detail, *changes) if text),
+        retrain=outdated if stale else pending.retrain,
+        outdated=outdated,
+        rescore=rescore,
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -102,9 +103,15 @@ def plan(request: Request, catalog: Catalog) -> Plan:
                 skips.setdefault(planned.title, planned)
             else:
                 for each in planned:
-                    cells.setdefault(each.cell.id, each)
+                    first = cells.setdefault(each.cell.id, each).cell
+                    if first.dataset.label != dataset.item.label:
+                        skips.setdefault(dataset.item.label, _same_content(dataset.item.label, first.dataset.label))
     images = {dataset.info.fingerprint: dataset.info.num_train for dataset in selections.datasets}
     return Plan(cells=tuple(cells.values()), skips=tuple(skips.values()), images=images)
+
+
+def _same_content(label: str, first: str) -> Skip:
+    return Skip(title=f"dataset '{label}'", reason=f"has the same images and labels as '{first}', and so the same cells")
 
 
 def _check_size(combinations: int, request: Request) -> None:
@@ -209,6 +216,11 @@ def cell_folder(cell: Cell) -> str:
     seed = "none" if cell.seed is None else str(cell.seed)
     parts = (_slug(cell.method.label), _slug(cell.encoder.label), _slug(cell.dataset.label), f"s{seed}", cell.id[:10])
     return "-".join(parts)
+
+
+def distinct_folder(cell: Cell) -> str:
+    """The name of a cell's folder if `cell_folder` is that of a dataset with the same content and another label."""
+    return f"{cell_folder(cell)}-{hashlib.sha256(cell.dataset.label.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
 
 
 @functools.lru_cache(maxsize=4096)
