@@ -42,6 +42,13 @@ class Provider:
     """Name of the installed distribution."""
     version: str
     """Version of the distribution."""
+    module: str = ""
+    """Module that the entry point names; empty if the plugin is not installed."""
+
+    @property
+    def full_name(self) -> str:
+        """Distribution and entry point: `repbench:aet`."""
+        return f"{self.distribution}:{self.plugin}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,7 +269,9 @@ def _providers(points: Iterable[EntryPoint]) -> dict[EntryPoint, Provider]:
             headers = None if point.dist is None else point.dist.metadata
             versions[key] = ("unknown", "unknown") if headers is None else (headers["Name"], headers["Version"])
         distribution, version = versions[key]
-        providers[point] = Provider(plugin=point.name, distribution=distribution, version=version)
+        providers[point] = Provider(
+            plugin=point.name, distribution=distribution, version=version, module=getattr(point, "module", "")
+        )
     return providers
 
 

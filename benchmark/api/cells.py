@@ -107,6 +107,8 @@ class Job:
     """CPU threads. Recorded, because another number gives other sums."""
     rerun: bool = False
     """Train again although a finished record exists."""
+    rescore: tuple[str, ...] = ()
+    """Labels of the evaluators whose scores are computed again although the record has them."""
     accelerate: Accelerate = "auto"
     """Acceleration of training steps. Recorded, not part of the cell's identity."""
     checkpoint_seconds: float = 60.0

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import time
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +25,7 @@ from benchmark.execution.cell_run import CellProgress, CellRun
 from benchmark.execution.cell_scoring import score_cell
 from benchmark.execution.cell_training import read_trained_encoder, train_cell
 from benchmark.execution.devices import threads
+from benchmark.execution.provenance import training_sources
 from benchmark.plain_text import shortened
 from benchmark.progress import Event, Reporter, silent
 from benchmark.records import locks
@@ -34,6 +33,7 @@ from benchmark.records.record import Record
 from benchmark.training import checkpoints, out_of_memory
 from benchmark.training.memory import fits_in_memory
 from benchmark.training.stop import StopRequest
+from benchmark.working_directory import working_directory_kept
 
 
 def run_cell(
@@ -70,7 +70,7 @@ def run_cell(
         return Outcome(cell_id=job.cell.id, folder=job.folder, state="elsewhere", seconds=0.0)
     try:
         run = _new_run(job, device, _until_lost(lock, reporter), catalog or load_catalog(), lock, stop)
-        with _working_directory_kept():
+        with working_directory_kept():
             outcome = _run_locked(run, started)
     finally:
         lock.release()
@@ -88,20 +88,6 @@ def _until_lost(lock: locks.CellLock, reporter: Reporter) -> Reporter:
     return report
 
 
-@contextlib.contextmanager
-def _working_directory_kept() -> Iterator[None]:
-    """A plugin that changes the working directory changes it for its own cell only."""
-    try:
-        before = os.getcwd()  # noqa: PTH109  # the same without a Path
-    except OSError:  # it was deleted
-        before = ""
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            os.chdir(before or ".")
-
-
 def _new_run(
     job: Job, device: str, reporter: Reporter, catalog: Catalog, lock: locks.CellLock, stop: StopRequest | None
 ) -> CellRun:
@@ -109,13 +95,15 @@ def _new_run(
     folder = CellFolder(path=Path(job.out_dir) / job.folder, lock=lock)
     key = f"{cell.id}/{cell.method.version}.{cell.encoder.version}.{cell.dataset.version}"
     reporter(Event(kind="started", cell=cell.title, text=device))
+    began = checkpoints.conditions_of(folder.checkpoint, key)
     return CellRun(
         job=job,
         device=torch.device(device),
         catalog=catalog,
         folder=folder,
         progress=CellProgress(title=cell.title, reporter=reporter),
-        threads=checkpoints.threads_of(folder.checkpoint, key) or job.threads,
+        threads=job.threads if began is None else began.threads,
+        sources=training_sources(cell, catalog) if began is None else dict(began.sources),
         checkpoint_key=key,
         stop=stop,
     )
@@ -148,7 +136,7 @@ def _run_stages(run: CellRun) -> Record:
     stored = run.stored_record()
     if stored is not None and run.job.rerun:
         stored = None
-    if stored is not None and stored.is_complete(run.job.scores):
+    if stored is not None and stored.is_complete(run.job.scores) and not run.job.rescore:
         return stored  # another run finished the cell first
     run.progress.enter("load the dataset")
     data = load_cell_data(

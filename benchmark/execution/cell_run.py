@@ -17,7 +17,7 @@ from benchmark.execution.provenance import provenance
 from benchmark.plain_text import shortened
 from benchmark.progress import Event, Reporter
 from benchmark.records.record import RECORD, Record
-from benchmark.records.record_files import read_record, set_aside
+from benchmark.records.record_files import has_record, read_record, set_aside
 from benchmark.records.record_text import SchemaError
 from benchmark.training.out_of_memory import FailedTraining
 from benchmark.training.stop import StopRequest
@@ -56,6 +56,8 @@ class CellRun:
     progress: CellProgress
     threads: int
     """CPU threads. Training resumes with those of its checkpoint, since another number gives other sums."""
+    sources: Json
+    """Fingerprints of the code that trains: as it was when the training began, which a checkpoint knows."""
     checkpoint_key: str
     """A checkpoint of another key is not resumed: it belongs to another cell or version."""
     stop: StopRequest | None
@@ -72,7 +74,7 @@ class CellRun:
 
     def provenance(self) -> Json:
         """The conditions of this run, as its record holds them."""
-        return provenance(self.cell, self.catalog, self.device, self.threads)
+        return provenance(self.cell, self.catalog, self.device, self.threads, self.sources)
 
     def stored_record(self) -> Record | None:
         """The record of an earlier run; None if there is none. A damaged one is renamed, which is reported.
@@ -81,7 +83,7 @@ class CellRun:
             RecordError: another version of repbench wrote it, or it is of another cell. It is left untouched.
         """
         path = self.folder.path
-        if not (path / RECORD).exists():
+        if not has_record(str(path)):
             return None
         try:
             record = read_record(path)

@@ -19,6 +19,7 @@ from benchmark.evaluation.leakage import LeakageChecks
 from benchmark.evaluation.scores import scores_of
 from benchmark.execution.cell_record import sentence
 from benchmark.execution.cell_run import CellRun
+from benchmark.execution.provenance import item_source
 from benchmark.plain_text import shortened
 from benchmark.records.record import Record, Score, by_score_key
 
@@ -37,6 +38,10 @@ class _Scoring:
     """Outcomes and predictions of each image, by name."""
     not_applicable: list[Json]
     """Requests that an evaluator refused, with its reason."""
+    sources: dict[str, Json | None]
+    """Label of an evaluator -> its plugin, with the fingerprint of its code."""
+    scored: set[tuple[str, ...]] = field(default_factory=set)
+    """tap, pool, evaluator, protocol of the requests that were scored in this run."""
     leakage: LeakageChecks = field(default_factory=LeakageChecks)
     failures: list[tuple[str, BaseException]] = field(default_factory=list)
     """Stages that failed, with their exceptions."""
@@ -49,13 +54,14 @@ def score_cell(run: CellRun, encoder: NormalizedEncoder, record: Record, data: C
         PluginError: evaluators failed. The scores of the others are written.
         FrozenError: an evaluator changed the encoder.
     """
+    requests = _requests(run, record)
     scoring = _Scoring(
         started=time.monotonic(),
         scores=list(record.scores),
         arrays=run.folder.read_arrays(record) if record.scores else {},
         not_applicable=list(record.checks.get("not_applicable", ())),
+        sources={each.evaluator.label: item_source(run.catalog, "evaluator", each.evaluator) for each in requests},
     )
-    requests = record.missing(run.job.scores)
     pairs = [(request.tap, request.pool) for request in requests]
     features = FrozenFeatures(encoder, data.train.images, data.test.images, pairs)
     subject = Subject(
@@ -78,6 +84,12 @@ def score_cell(run: CellRun, encoder: NormalizedEncoder, record: Record, data: C
     return scored
 
 
+def _requests(run: CellRun, record: Record) -> list[ScoreRequest]:
+    """The requested scores that the record lacks, and those that are computed again."""
+    missing = record.missing(run.job.scores)
+    return [each for each in run.job.scores if each in missing or each.evaluator.label in run.job.rescore]
+
+
 def _score(run: CellRun, subject: Subject, features: FrozenFeatures, request: ScoreRequest, scoring: _Scoring) -> bool:
     """Computes the scores of one request. Returns whether there are any."""
     started, features.encoded = time.monotonic(), False
@@ -92,7 +104,9 @@ def _score(run: CellRun, subject: Subject, features: FrozenFeatures, request: Sc
         scoring.failures.append((run.progress.stage, error))
         return False
     scored = scores_of(request, spec, evaluation)
-    scoring.scores += scored.scores
+    key = tuple(request.key().values())
+    scoring.scored.add(key)
+    scoring.scores = [*(score for score in scoring.scores if score.key()[:4] != key), *scored.scores]
     scoring.arrays.update(scored.arrays)
     seconds = time.monotonic() - started
     scoring.leakage.check(subject, request, spec, params, seconds=seconds, encoded=features.encoded)
@@ -118,6 +132,23 @@ def _write(run: CellRun, record: Record, scoring: _Scoring, state: State, checks
     written = run.folder.write_scores(scoring.arrays, scored)
     run.progress.written = time.monotonic()
     return written
+
+
+def _sources(record: Record, scoring: _Scoring) -> Json:
+    """The fingerprints in the record, with those of the evaluators that computed scores in this run.
+
+    An evaluator has several if its scores were computed by different code, and an empty one if that is not known.
+    """
+    recorded = record.provenance.get("sources") or {}
+    evaluators: Json = dict(recorded.get("evaluators", {}))
+    for label, source in scoring.sources.items():
+        new = [score.key()[:4] in scoring.scored for score in scoring.scores if score.evaluator == label]
+        if source is None or not any(new):
+            continue
+        earlier = [] if all(new) else evaluators.get(label, {}).get("sources", [""])
+        sources = list(dict.fromkeys([*earlier, source["source"]]))
+        evaluators[label] = {"plugin": source["plugin"], "sources": sources}
+    return {**recorded, "evaluators": evaluators}
 
 
 def _evaluators_failed(run: CellRun, failures: list[tuple[str, BaseException]]) -> PluginError:

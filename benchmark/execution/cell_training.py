@@ -96,6 +96,7 @@ def _task(run: CellRun, spec: MethodSpec) -> TrainingTask:
         checkpoint_seconds=job.checkpoint_seconds,
         checkpoint_epochs=job.checkpoint_epochs,
         checkpoint_key=run.checkpoint_key,
+        sources=run.sources,
         stop=run.stop,
         steps=SMOKE_STEPS if cell.smoke else None,
         accelerate=job.accelerate,
@@ -164,7 +165,9 @@ def _skipped_images(data: CellData) -> Json:
     if not data.skipped:
         return {}
     reasons = dict(itertools.islice(data.skipped.items(), SKIPPED_SHOWN))
-    return {"skipped_images": {"count": len(data.skipped), "of": data.num_images + len(data.skipped), "reasons": reasons}}
+    return {
+        "skipped_images": {"count": len(data.skipped), "of": data.num_images + len(data.skipped), "reasons": reasons}
+    }
 
 
 def _cost(trained: Trained, device: torch.device) -> Json:

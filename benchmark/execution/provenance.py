@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 
 import benchmark
 from benchmark.api.catalog import Catalog
-from benchmark.api.cells import Cell, Json
+from benchmark.api.cells import Cell, Item, Json
+from benchmark.api.source_code import source_of_core, source_of_module
+from benchmark.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
 
 
-def provenance(cell: Cell, catalog: Catalog, device: torch.device, threads: int) -> Json:
+def provenance(cell: Cell, catalog: Catalog, device: torch.device, threads: int, sources: Json) -> Json:
     """The `provenance` of a record. All of it is recorded, and none of it is part of a cell's identity."""
     commit, dirty = checkout(Path(benchmark.__file__).parent)
     return {
@@ -27,7 +29,37 @@ def provenance(cell: Cell, catalog: Catalog, device: torch.device, threads: int)
         **environment(device, threads),
         "commit": commit,
         "dirty": dirty,
+        "sources": sources,
     }
+
+
+def training_sources(cell: Cell, catalog: Catalog) -> Json:
+    """Fingerprints of the code that trains a cell: repbench's, and those of the plugins that it takes part of the cell from.
+
+    A cell of a method with an encoder of its own has no plugin for the encoder.
+    """
+    sources: Json = {"benchmark": source_of_core()}
+    for kind, item in (("method", cell.method), ("encoder", cell.encoder), ("dataset", cell.dataset)):
+        source = item_source(catalog, kind, item) if item.provider else None
+        if source is not None:
+            sources[kind] = source
+    return sources
+
+
+def item_source(catalog: Catalog, kind: str, item: Item) -> Json | None:
+    """The name and the fingerprint of the plugin that provides an item; None if it is missing or cannot be read.
+
+    Args:
+        catalog: the installed plugins.
+        kind: `method`, `encoder`, `dataset` or `evaluator`.
+        item: as planned.
+    """
+    try:
+        provider = catalog.find(getattr(catalog, f"{kind}s"), kind, f"{item.provider}:{item.name}").provider
+    except UsageError:
+        return None  # the stage that needs the plugin says so
+    source = source_of_module(provider.module) if provider.module else None
+    return None if source is None else {"plugin": provider.full_name, "source": source}
 
 
 def environment(device: torch.device, threads: int) -> Json:

@@ -137,6 +137,7 @@ def _job(pending: PendingCell, config: RunConfig, spec: ExecutorSpec, estimate: 
         folder=pending.folder,
         threads=config.threads,
         rerun=pending.retrain,
+        rescore=pending.rescore,
         accelerate=config.accelerate,
         checkpoint_seconds=config.checkpoint_seconds,
         checkpoint_epochs=config.checkpoint_epochs,

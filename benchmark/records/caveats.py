@@ -20,13 +20,33 @@ NOTES = {
     "skipped": "skipped a/n: of the dataset's n image files, a are damaged and were left out (on_error=skip).",
     "chose on test": "chose on test: the evaluator's predictions depend on the labels of the test images.",
     "augmented": "augmented: the evaluator encoded augmented images instead of reading each image's features once.",
+    "plugin code changed since": (
+        "plugin code changed since (NAME): the source code of this plugin is not the one that gave the number, although no "
+        "version was raised. --rerun stale computes it again."
+    ),
+    "evaluator code changed since": (
+        "evaluator code changed since: the same of the plugin that provides the evaluator; only its scores are affected."
+    ),
+    "benchmark code changed since": (
+        "benchmark code changed since: the part of repbench that trains and scores is not the one that gave the number."
+    ),
+    "weights changed": (
+        "weights changed: model.safetensors is not the file that the training wrote. The scores are of the original weights; "
+        "restore the file, or train again with --rerun stale."
+    ),
+    "unverified": (
+        "unverified: an earlier version wrote the record, without a checksum of the weights or of the plugins' code, so that "
+        "later changes to them do not show."
+    ),
 }
 """Name -> explanation, in the order in which caveats are shown."""
 ALTERED: Caveat = ("altered", "")
-OF_DATASET = ("overlap", "skipped")
-"""Caveats that concern the images."""
+SHARED = ("overlap", "skipped", *(f"{what} code changed since" for what in ("plugin", "benchmark")), "unverified")
+"""Caveats that may concern all rows for one reason: the images, the installed code, the version that wrote the records."""
 OF_EVALUATOR = {"chose on test": "chosen_on_test", "augmented": "augmented"}
 """Caveats that concern the scores of one evaluator, whose label is their detail -> key among a record's checks."""
+EVALUATOR_CAVEATS = (*OF_EVALUATOR, "evaluator code changed since")
+"""All caveats that concern the scores of one evaluator."""
 
 
 def caveats_of(checks: Json) -> tuple[Caveat, ...]:
@@ -59,20 +79,22 @@ def caveats_of(checks: Json) -> tuple[Caveat, ...]:
 def caveat_texts(caveats: Iterable[Caveat], evaluator: str) -> tuple[str, ...]:
     """Caveats as shown in a row of an evaluator's table: `saw labels`, `overlap 3+35/360`."""
     return tuple(
-        f"{name} {detail}" if detail and name not in OF_EVALUATOR else name
+        f"{name} {detail}" if detail and name not in EVALUATOR_CAVEATS else name
         for name, detail in caveats
-        if name not in OF_EVALUATOR or detail == evaluator
+        if name not in EVALUATOR_CAVEATS or detail == evaluator
     )
 
 
 def shared_caveats(rows: Sequence[Sequence[str]]) -> frozenset[str]:
-    """Caveats of the data or the evaluator that all rows of a table have: a note states them once, and no row repeats
-    them.
-    """
+    """Caveats that all rows of a table have for one reason: a note states them once, and no row repeats them."""
     if len(rows) < 2:
         return frozenset()
     common = set(rows[0]).intersection(*rows[1:])
-    return frozenset(text for text in common if text.partition(" ")[0] in OF_DATASET or text in OF_EVALUATOR)
+    return frozenset(text for text in common if text in EVALUATOR_CAVEATS or _name_of(text) in SHARED)
+
+
+def _name_of(text: str) -> str:
+    return next((name for name in NOTES if text == name or text.startswith(f"{name} ")), "")
 
 
 def caveat_notes(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -80,7 +102,7 @@ def caveat_notes(rows: Sequence[Sequence[str]]) -> list[str]:
     shared = shared_caveats(rows)
     notes = []
     for name, note in NOTES.items():
-        texts = [text for row in rows for text in row if text == name or text.startswith(f"{name} ")]
+        texts = [text for row in rows for text in row if _name_of(text) == name]
         if texts:
             notes.append(f"All rows, {texts[0]}. {note}" if texts[0] in shared else note)
     return notes

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import stat
+import os
+import sys
 from pathlib import Path
 
 from benchmark.api.cells import Json
 from benchmark.errors import RecordError
 from benchmark.records.record import MODEL, Record
+from benchmark.records.stored_file import open_regular
 
+Checksum = tuple[int, str]
+"""Bytes and SHA-256 of a file."""
 REMEDY = "restore the file, or train the cell again with --rerun all"
+CANNOT_LOAD = "cannot load "
+"""Begins every message on weights that cannot be used."""
 
 
 def checksum_of(body: bytes) -> Json:
@@ -18,10 +24,10 @@ def checksum_of(body: bytes) -> Json:
     return {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
 
 
-def recorded_checksum(record: Record) -> Json | None:
+def recorded_checksum(record: Record) -> Checksum | None:
     """The size and the checksum that a record holds; None in records of earlier versions."""
     recorded = record.checks.get("model_file")
-    return recorded if isinstance(recorded, dict) and {"bytes", "sha256"} <= recorded.keys() else None
+    return (recorded["bytes"], recorded["sha256"]) if isinstance(recorded, dict) else None
 
 
 def read_weights(record: Record) -> bytes:
@@ -30,18 +36,26 @@ def read_weights(record: Record) -> bytes:
     Raises:
         RecordError: the file is missing, unreadable or another one than the training wrote.
     """
-    path, recorded = Path(record.folder) / MODEL, recorded_checksum(record)
+    return read_verified(Path(record.folder) / MODEL, recorded_checksum(record))
+
+
+def read_verified(path: Path, recorded: Checksum | None) -> bytes:
+    """The bytes of a weights file; they have the recorded checksum, if there is one.
+
+    Raises:
+        RecordError: the file is missing, unreadable or another one than the training wrote.
+    """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise cannot_load(path, "it is not a regular file")
-        if recorded is not None and status.st_size != recorded["bytes"]:
-            raise cannot_load(path, f"it has {status.st_size} bytes, but the training wrote {recorded['bytes']}")
-        body = path.read_bytes()
-    except OSError as error:
-        raise cannot_load(path, error.strerror or str(error)) from error
-    if recorded is not None:
-        check_equal(path, "SHA-256", checksum_of(body)["sha256"], recorded["sha256"])
+        with open_regular(path, sys.maxsize) as file:
+            size = os.fstat(file.fileno()).st_size
+            body = file.read() if recorded is None or size == recorded[0] else None
+    except (OSError, RecordError) as error:
+        raise cannot_load(path, getattr(error, "strerror", None) or str(error)) from error
+    if recorded is None:
+        return body or b""
+    if body is None:
+        raise cannot_load(path, f"it has {size} bytes, but the training wrote {recorded[0]}")
+    check_equal(path, "SHA-256", checksum_of(body)["sha256"], recorded[1])
     return body
 
 
@@ -65,4 +79,4 @@ def check_equal(path: Path, what: str, now: str, recorded: object) -> None:
 
 def cannot_load(path: Path, reason: str) -> RecordError:
     """The error for a weights file that cannot be used."""
-    return RecordError(f"cannot load {path} ({reason}); {REMEDY}")
+    return RecordError(f"{CANNOT_LOAD}{path} ({reason}); {REMEDY}")

@@ -80,6 +80,7 @@ def save(checkpoint: Checkpoint, step: TrainingStep, optimizer: Optimizer) -> No
     state: dict[str, Any] = {
         "key": task.checkpoint_key,
         "threads": torch.get_num_threads(),
+        "sources": dict(task.sources),
         "epoch": checkpoint.position.epoch,
         "step": checkpoint.position.step,
         "seconds": checkpoint.seconds,
@@ -136,10 +137,21 @@ def _shapes(state: Mapping[str, Any]) -> dict[str, object]:
     return {name: getattr(value, "shape", None) for name, value in state.items()}
 
 
-def threads_of(path: Path, key: str) -> int | None:
-    """Number of threads of the training that wrote a checkpoint; None if there is no checkpoint with this key."""
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """The conditions under which the training of a checkpoint began. It resumes under the same, or records them."""
+
+    threads: int
+    sources: Mapping[str, Any]
+    """Fingerprints of the code; empty if an earlier version wrote the checkpoint."""
+
+
+def conditions_of(path: Path, key: str) -> Conditions | None:
+    """The conditions of a checkpoint; None if there is none with this key."""
     try:
         state = read_state(path, torch.device("cpu"))
-        return int(state["threads"]) if state["key"] == key else None
+        if state["key"] == key:
+            return Conditions(threads=int(state["threads"]), sources=dict(state.get("sources", {})))
     except Exception:  # the file is missing or damaged; the training reports that
         return None
+    return None

@@ -59,6 +59,8 @@ class TrainingTask:
     """Also write a checkpoint after every N epochs; None: by time only."""
     checkpoint_key: str = ""
     """Cell id and versions. A checkpoint with another key is not resumed."""
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    """Fingerprints of the code, kept in the checkpoint."""
     stop: StopRequest | None = None
     """Asks the training to write a checkpoint and stop; None: no stop can be requested."""
     steps: int | None = None

@@ -15,7 +15,7 @@ from torch import nn
 import benchmark
 from benchmark.errors import TrainingError
 from benchmark.progress import Event
-from benchmark.training.checkpoints import CheckpointInterval, threads_of
+from benchmark.training.checkpoints import CheckpointInterval, conditions_of
 from benchmark.training.stop import StopRequest
 from benchmark.training.task import TrainingPosition
 
@@ -169,13 +169,15 @@ def test_seconds_include_the_time_before_the_interruption(checkpoint: Path) -> N
     assert 1000 < train_small(checkpoint=checkpoint).seconds < 1060
 
 
-def test_threads_are_those_of_the_training_that_wrote_the_checkpoint(checkpoint: Path) -> None:
-    interrupted(checkpoint, checkpoint_key="own")
-    assert threads_of(checkpoint, "own") == torch.get_num_threads()
-    assert threads_of(checkpoint, "other") is None
+def test_conditions_are_those_of_the_training_that_wrote_the_checkpoint(checkpoint: Path) -> None:
+    interrupted(checkpoint, checkpoint_key="own", sources={"benchmark": "1a2b"})
+    conditions = conditions_of(checkpoint, "own")
+    assert conditions is not None
+    assert (conditions.threads, conditions.sources) == (torch.get_num_threads(), {"benchmark": "1a2b"})
+    assert conditions_of(checkpoint, "other") is None
     checkpoint.write_bytes(b"broken")
-    assert threads_of(checkpoint, "own") is None
-    assert threads_of(checkpoint.with_name("missing"), "own") is None
+    assert conditions_of(checkpoint, "own") is None
+    assert conditions_of(checkpoint.with_name("missing"), "own") is None
 
 
 # --- checkpoints that do not fit --------------------------------------------------------------------------------------
@@ -214,7 +216,7 @@ def test_checkpoint_with_a_flipped_bit_is_not_continued_from(checkpoint: Path) -
     body = bytearray(checkpoint.read_bytes())
     body[body.index(weights.numpy().tobytes()) + 5] ^= 0x40
     checkpoint.write_bytes(body)
-    assert threads_of(checkpoint, "") is None
+    assert conditions_of(checkpoint, "") is None
     (note,) = notes_of_a_fresh_start(checkpoint)
     assert "checkpoint.pt is damaged" in note
 

@@ -1,0 +1,78 @@
+"""The part of a record that decides what a run does with its cell."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from benchmark.api.cells import Json, State
+from benchmark.records.columns import NOT_APPLICABLE_KEY, Columns
+from benchmark.records.marks import StoredWeights, is_unverified
+from benchmark.records.record import KINDS, Record
+from benchmark.records.weights_file import Checksum, recorded_checksum
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The part of a record that decides a cell's state."""
+
+    id: str
+    state: State
+    reason: str
+    """Why the cell failed."""
+    trained: bool
+    versions: Json
+    """Kind -> version of its spec."""
+    providers: Json
+    """Kind -> distribution that provides it."""
+    scored: Collection[tuple[str, ...]]
+    """tap, pool, evaluator, protocol of each score."""
+    not_applicable: Collection[tuple[str, ...]]
+    """The same of each request that does not apply to the cell."""
+    sources: Json
+    """Fingerprints of the code; empty if they are not recorded."""
+    checksum: Checksum | None
+    """Of the weights file; None if it is not recorded."""
+
+    @property
+    def unverified(self) -> bool:
+        """Whether an earlier version wrote the record, so that changes of code or weights do not show."""
+        return is_unverified(self.trained, self.checksum, self.sources)
+
+    def weights(self, folder: str) -> StoredWeights:
+        """What is known of the weights file in a folder."""
+        return StoredWeights(folder=folder, checksum=self.checksum, failure=self.reason)
+
+
+def evidence_of_record(record: Record) -> Evidence:
+    """From a record itself."""
+    refused = record.checks.get("not_applicable", ())
+    return Evidence(
+        id=record.id,
+        state=record.state,
+        reason=str((record.failure or {}).get("reason", "")),
+        trained=record.trained,
+        versions=record.provenance.get("versions", {}),
+        providers={kind: record.cell.get(kind, {}).get("provider") for kind in KINDS},
+        scored={score.key()[:4] for score in record.scores},
+        not_applicable={tuple(each[key] for key in NOT_APPLICABLE_KEY) for each in refused},
+        sources=record.provenance.get("sources") or {},
+        checksum=recorded_checksum(record),
+    )
+
+
+def evidence_of_summary(columns: Columns, position: int) -> Evidence:
+    """The same from the index."""
+    summary = columns.summaries[position]
+    return Evidence(
+        id=summary.id,
+        state=summary.state,
+        reason=summary.failure or "",
+        trained=summary.trained,
+        versions=summary.shared.spec_versions,
+        providers=summary.shared.providers,
+        scored={(key.tap, key.pool, key.evaluator, key.protocol) for key in columns.score_keys_of(position)},
+        not_applicable=summary.not_applicable,
+        sources=summary.shared.sources,
+        checksum=summary.model_file,
+    )
