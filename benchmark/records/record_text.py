@@ -35,7 +35,11 @@ _START = f'"{CHECKSUM}": "'.encode()
 
 
 class SchemaError(RecordError):
-    """A record of another schema version. It is never overwritten."""
+    """A record of another schema version."""
+
+
+class LaterSchemaError(SchemaError):
+    """A record that a later repbench wrote. It is never overwritten."""
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -90,7 +94,7 @@ def parse_record(text: bytes, path: Path, remedy: str = RERUN) -> Record:
 
     Raises:
         RecordError: the text is no JSON, a key is missing, or a value has the wrong type or is out of its range.
-        SchemaError: the record has a later schema version.
+        SchemaError: the record has another schema version.
     """
     record = _decode(text, path, remedy)
     problem = cell_problem(record)
@@ -152,7 +156,8 @@ def _decode_slowly(text: bytes, path: Path, remedy: str) -> Record:
         if version == 1 and version is not True:
             body = {**upgrade(body), "stored_id": body["id"]}
         elif version != SCHEMA_VERSION:
-            raise SchemaError(
+            later = isinstance(version, int) and version > SCHEMA_VERSION
+            raise (LaterSchemaError if later else SchemaError)(
                 f"{path} has schema version {str(version)[:20]}; this repbench reads 1 and {SCHEMA_VERSION}. "
                 "Use the repbench that wrote it, or another --out"
             )

@@ -36,6 +36,10 @@ class _Item(msgspec.Struct):
     version: int = 1
 
 
+class _Method(_Item, kw_only=True):
+    params: Json
+
+
 class _Dataset(_Item):
     fingerprint: str = ""
     subset: Count | None = None
@@ -47,11 +51,11 @@ class _Recipe(msgspec.Struct):
 
 
 class _Cell(msgspec.Struct):
-    method: _Item
+    method: _Method
     encoder: _Item
     dataset: _Dataset
     seed: Count | None
-    recipe: _Recipe | None = None
+    recipe: _Recipe = msgspec.field(default_factory=_Recipe)
     image_shape: list[Count] | None = None
 
 
