@@ -111,7 +111,7 @@ def check_records(out: Path, baseline: str, margin: float = MARGIN) -> CheckRepo
     stored = read_baseline(baseline)
     checked = CheckRows(baseline=stored)
     for group in stored_groups(store):
-        checked.add_group(group.read())
+        checked.add_stored_group(group)
     for record in store.records(at for at, state in enumerate(states) if state not in ("done", "smoke")):
         checked.add_unfinished(record)
     without_outcomes = stored.groups and not any(group.read().has_outcomes for group in stored.groups)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmark.analysis import baselines
 from benchmark.analysis.baselines import Baseline
-from benchmark.analysis.seed_groups import ScoreName, SeedGroup, SeedScores, label_of, score_mismatch
+from benchmark.analysis.seed_groups import ScoreName, SeedGroup, SeedScores, StoredGroup, label_of, score_mismatch
 from benchmark.records.record import CHECKPOINT, RECORD, Record
 from benchmark.stats.comparison import Comparison
 from benchmark.stats.significance import SeedOutcomes, compare_methods, compare_methods_by_score, pool_spread
@@ -55,6 +55,16 @@ class CheckRows:
     failed: list[str] = field(default_factory=list)
     matched: set[int] = field(default_factory=set)
     """`id` of each group of the baseline that belongs to a cell of the run."""
+
+    def add_stored_group(self, group: StoredGroup) -> None:
+        """Adds the scores of a finished cell. Its records are read if the baseline has the cell."""
+        if self.baseline.with_label(group.label):
+            self.add_group(group.read())
+            return
+        self.rows += _new_rows(group.label, group.headline_means())
+        for position in group.positions:
+            if group.store.columns.summaries[position].failure is not None:
+                self._add_failed_scores(group.store.read(position), [])
 
     def add_group(self, group: SeedGroup) -> None:
         """Adds the scores of a finished cell."""
@@ -131,15 +141,16 @@ def _not_requested(group: SeedGroup, baseline: SeedGroup) -> list[str]:
 
 def _without_baseline(group: SeedGroup, reason: str) -> list[CheckRow]:
     """Rows of a cell that the baseline does not have (empty reason), or has under other settings."""
+    means = {name: scores.latest_protocol().mean for name, scores in group.scores().items()}
+    return _new_rows(group.label, means, reason)
+
+
+def _new_rows(cell: str, means: Mapping[ScoreName, float], reason: str = "") -> list[CheckRow]:
+    """Rows of a cell from the mean of each of its scores; see `_without_baseline`."""
+    verdict: Verdict = "not comparable" if reason else "new"
+    remark = reason or "not in the baseline"
     return [
-        CheckRow(
-            cell=group.label,
-            score=str(name),
-            verdict="not comparable" if reason else "new",
-            now=scores.latest_protocol().mean,
-            remark=reason or "not in the baseline",
-        )
-        for name, scores in group.scores().items()
+        CheckRow(cell=cell, score=str(name), verdict=verdict, now=mean, remark=remark) for name, mean in means.items()
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -127,6 +127,17 @@ class StoredGroup:
         """The record with the smallest seed."""
         return self.store.read(self.positions[0])
 
+    def headline_means(self) -> dict[ScoreName, float]:
+        """The mean of each headline score over the seeds, under its latest protocol, without reading the records."""
+        columns, values = self.store.columns, dict[ScoreName, list[tuple[int, float]]]()
+        for position in self.positions:
+            numbers = columns.value[columns.offsets[position] : columns.offsets[position + 1]].tolist()
+            for key, value in zip(columns.score_keys_of(position), numbers, strict=True):
+                if key.headline:
+                    name = ScoreName(key.tap, key.pool, key.evaluator, key.metric)
+                    values.setdefault(name, []).append((_protocol_version(key.protocol), value))
+        return {name: _mean_of_latest(members) for name, members in values.items()}
+
     def read(self) -> SeedGroup:
         """The group with its records."""
         return SeedGroup(records=tuple(self.store.records(self.positions)), outcomes=self.store.outcomes())
@@ -168,7 +179,7 @@ class SeedScores:
 
     def latest_protocol(self) -> SeedScores:
         """The members with the highest protocol version: a record keeps its scores of earlier versions."""
-        versions = [_protocol_version(score) for _, score in self.members]
+        versions = [_protocol_version(score.protocol) for _, score in self.members]
         latest = max(versions)
         members = [each for each, version in zip(self.members, versions, strict=True) if version == latest]
         return SeedScores(group=self.group, members=tuple(members))
@@ -179,9 +190,14 @@ class SeedScores:
         return SeedScores(group=self.group, members=members) if members else self.latest_protocol()
 
 
-def _protocol_version(score: Score) -> int:
-    version = score.protocol.rpartition("@")[2]
+def _protocol_version(protocol: str) -> int:
+    version = protocol.rpartition("@")[2]
     return int(version) if version.isdecimal() else 0
+
+
+def _mean_of_latest(members: Sequence[tuple[int, float]]) -> float:
+    latest = max(version for version, _ in members)
+    return float(np.mean([value for version, value in members if version == latest]))
 
 
 def label_of(record: Record) -> str:

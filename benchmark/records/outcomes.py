@@ -125,22 +125,27 @@ def read_outcome(record: Record, score: Score) -> NDArray[Any] | None:
 
 
 class FolderOutcomes:
-    """Reads the outcomes of scores from the folders of their records; each folder is read once."""
+    """Reads the outcomes of scores from the folders of their records.
+
+    Each folder is read once for all headline scores, and once more if others are needed.
+    """
 
     def __init__(self) -> None:
-        self._by_folder: dict[str, Arrays] = {}
+        self._by_folder: dict[tuple[str, bool], Arrays] = {}
 
     def __call__(self, record: Record, score: Score) -> NDArray[Any] | None:
         """(images,) outcomes; None if the score has none, or they are damaged or not its own, which is logged."""
         if score.outcomes is None:
             return None
-        if record.folder not in self._by_folder:
-            self._by_folder[record.folder] = self._read(record)
-        return _checked(record, score, self._by_folder[record.folder])
+        key = record.folder, score.headline
+        if key not in self._by_folder:
+            self._by_folder[key] = self._read(record, headline=score.headline)
+        return _checked(record, score, self._by_folder[key])
 
-    def _read(self, record: Record) -> Arrays:
+    def _read(self, record: Record, *, headline: bool) -> Arrays:
+        names = {score.outcomes for score in record.scores if score.headline is headline and score.outcomes}
         try:
-            return read_predictions(Path(record.folder), [score.outcomes for score in record.scores if score.outcomes])
+            return read_predictions(Path(record.folder), names)
         except RecordError as error:
             LOG.warning("left out: %s", error)
             return {}
