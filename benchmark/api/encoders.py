@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from benchmark.api.limits import checked_name
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -33,6 +35,9 @@ class Tap:
     """`map` (N, C, H, W), `vector` (N, D) or `tokens` (N, T, D)."""
     shape: tuple[int, ...]
     """Shape of one image's features: (C, H, W), (D,) or (T, D)."""
+
+    def __post_init__(self) -> None:
+        checked_name(self.name)
 
     def width(self, pool: Pool) -> int:
         """Number of features of one image: per position for `average`, all of them for `flat` and `none`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from benchmark.api.encoders import Layout, NoParams, Pool
+from benchmark.api.limits import checked_name
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,9 @@ class Metric:
     outside of the range is refused."""
     headline: str | None = None
     """Full name of the score that represents the evaluator in a table, such as `accuracy@k=20`; None: not this metric."""
+
+    def __post_init__(self) -> None:
+        checked_name(self.name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,6 +97,17 @@ def checked_text(value: object) -> str:
     return value
 
 
+def checked_name(value: object) -> str:
+    """A name that can be typed between others: of a tap or a metric.
+
+    Raises:
+        ValueError: it is no text, empty, or has spaces, commas or hidden characters.
+    """
+    if not isinstance(value, str) or not value or hidden_character(value) or any(each in " ," for each in value):
+        raise ValueError(f"{shown(value)} is not a valid name; write text without spaces and commas")
+    return value
+
+
 def checked_path(value: object) -> Path:
     """A path with `~` expanded; nothing needs to exist there.
 

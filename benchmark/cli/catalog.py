@@ -6,6 +6,7 @@ import click
 
 from benchmark.cli.command import command
 from benchmark.cli.output import print_text
+from benchmark.plain_text import visible
 
 
 @command("list")
@@ -26,4 +27,4 @@ def list_command(kind: str | None, verbose: bool) -> None:
     from benchmark.api.catalog import load_catalog
     from benchmark.cli import listing
 
-    print_text(listing.list_plugins(load_catalog(), kind, verbose))
+    print_text(visible(listing.list_plugins(load_catalog(), kind, verbose), keep="\n"))

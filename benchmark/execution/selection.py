@@ -16,10 +16,12 @@ from benchmark.api.encoders import EncoderSpec, Pool
 from benchmark.api.evaluators import EvaluatorSpec
 from benchmark.api.grammar import Selection
 from benchmark.api.identity import dataset_json, plugin_json
+from benchmark.api.limits import shown
 from benchmark.api.methods import MethodSpec
 from benchmark.api.parameters import as_dict, bind, label
 from benchmark.errors import PLUGIN_ERRORS, BenchError, DataError, UsageError
 from benchmark.execution.request import Request, Skip
+from benchmark.plain_text import hidden_character
 
 SMALLEST_SIDE = 8
 """Least height and width of images, in pixels."""
@@ -206,12 +208,13 @@ def select_dataset(entry: Entry[DatasetSpec], values: Mapping[str, object], data
             f"dataset '{info.label}' has images of {width} x {height} pixels, but they must have {SMALLEST_SIDE} or more on "
             "each side; choose a larger size"
         )
+    _check_label(info.label)
     subset = _subset(values.get("subset"), info)
-    shown = info.label if subset is None else f"{info.label}[subset={subset}]"
+    text = info.label if subset is None else f"{info.label}[subset={subset}]"
     return SelectedDataset(
         spec=spec,
         info=info,
-        item=dataclasses.replace(_item(entry, as_dict(params), {}), label=shown),
+        item=dataclasses.replace(_item(entry, as_dict(params), {}), label=text),
         subset=subset,
         text=dataset_json(info.fingerprint, subset),
     )
@@ -233,13 +236,27 @@ def _selected(spec: Any, params: Any, item: Item) -> Selected:
     return Selected(spec=spec, params=params, item=item, text=plugin_json(item.name, item.identity))
 
 
+def _check_label(text: str) -> None:
+    """A label is part of tables, logs and file names, so it is plain text.
+
+    Raises:
+        UsageError: the label is empty or has a hidden character, for example that of a folder's name.
+    """
+    hidden = hidden_character(text)
+    if hidden or not text.strip():
+        problem = f"must not contain {hidden}" if hidden else "is empty"
+        raise UsageError(f"the label {shown(text)} {problem}; rename what it names, or pass name=")
+
+
 def _item(entry: Entry[Any], params: dict[str, object], identity: dict[str, object]) -> Item:
     spec = entry.spec
+    text = label(spec.name, _shortened(identity), _defaults(spec.params))
+    _check_label(text)
     return Item(
         name=spec.name,
         params=params,
         identity=identity,
-        label=label(spec.name, _shortened(identity), _defaults(spec.params)),
+        label=text,
         provider=entry.provider.distribution,
         version=getattr(spec, "version", 1),
     )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
+
+REQUEST = re.compile(r"[\w.,:=&|()\[\]*!+/-]*", re.ASCII)
+"""A value that goes into the text of a batch job: names, lists of names, expressions of node features."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,13 @@ class SlurmParams:
     """submitit's name of the cluster; `local` and `debug` are for tests without Slurm."""
 
     def __post_init__(self) -> None:
+        for name in ("partition", "account", "qos", "constraint"):
+            if REQUEST.fullmatch(getattr(self, name)) is None:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is not possible; Slurm's names hold no spaces and no quotes"
+                )
+        if not self.folder.isprintable():
+            raise ValueError(f"folder={self.folder!r} is not possible; write a path without control characters")
         if self.gpus not in (0, 1):
             raise ValueError(f"gpus={self.gpus} is not possible: a cell uses one GPU or none; write gpus=1")
         for name in ("cpus", "memory_gb"):

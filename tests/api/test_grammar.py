@@ -174,3 +174,42 @@ def test_invalid_seeds_are_an_error_that_shows_both_forms(text: str) -> None:
 def test_zero_seeds_are_an_error_that_shows_how_to_write_seed_zero() -> None:
     with pytest.raises(UsageError, match=r"write 1, or 0, \(with a comma\) for seed 0"):
         parse_seeds("0")
+
+
+# --- plain text -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("character", ["\0", "\x1b", "\u202e", "\u2066", "\x85"])
+@pytest.mark.parametrize("text", ["ae{}t", "aet[trans{}form=affine]", "aet[transform=a{}b]", "aet[transform='a{}b']"])
+def test_characters_that_are_not_plain_text_are_refused(text: str, character: str) -> None:
+    with pytest.raises(UsageError, match="must not contain"):
+        parse_items([text.format(character)])
+    if "[" in text:
+        with pytest.raises(UsageError, match="must not contain"):
+            parse_assignments([text.partition("[")[2].rstrip("]").format(character)])
+
+
+def test_line_breaks_separate_items_but_are_not_part_of_a_value() -> None:
+    assert _names("dim,\n\taet\r\n") == ["dim", "aet"]
+    with pytest.raises(UsageError, match=r"must not contain \\n"):
+        parse_items(["folder[path='a\nb']"])
+
+
+def test_text_that_stands_for_too_many_items_is_refused_at_once() -> None:
+    alternatives = "|".join(map(str, range(10)))
+    with pytest.raises(UsageError, match="stands for 10000000000 items"):
+        parse_items([f"dim[{','.join(f'{name}={alternatives}' for name in 'abcdefghij')}]"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("10001", "at most 10000"),
+        ("1000000000", "at most"),
+        ("9" * 5000, "a seed is at most"),
+        ("4294967296,", "at most"),
+    ],
+)
+def test_too_many_or_too_large_seeds_are_refused_at_once(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_seeds(text)

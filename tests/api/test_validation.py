@@ -38,6 +38,11 @@ def evaluator(pools: str) -> str:
         (f"{HOOK}    yield {METHOD}\n".replace("methods", "encoders"), ["bench_encoders", "MethodSpec", "EncoderSpec"]),
         (method("", name="a name"), ["'a name'", "letters, digits"]),
         (method("", name=""), ["a name consists of"]),
+        (method("", name="-rf"), ["'-rf'", "starts with neither - nor ."]),
+        (method("", name=".."), ["'..'", "starts with neither - nor ."]),
+        (method("", name="a" * 101), ["at most 100 characters"]),
+        (method("", name="a\u202eb"), ["'a\\u202eb'", "letters, digits"]),
+        (method("paper='a\\x1b[2Jb'"), ["paper of 'one'", "\\x1b"]),
         (method("params=dict"), ["'one'", "dataclass"]),
         (PARAMS + method("params=Params"), ["'one'", "needs a default", "width"]),
         (evaluator("()"), ["pools of 'one'", "average, flat, none"]),
@@ -47,8 +52,19 @@ def evaluator(pools: str) -> str:
         ("def broken(:\n", ["SyntaxError"]),
     ],
     ids=[
-        *("none", "returned", "wrong kind", "space in name", "no name", "params dict", "no default", "no pool"),
-        *("unknown pool", "argument", "raises", "syntax"),
+        *(
+            "none",
+            "returned",
+            "wrong kind",
+            "space in name",
+            "no name",
+            "option",
+            "dots",
+            "long",
+            "direction",
+            "escape",
+        ),
+        *("params dict", "no default", "no pool", "unknown pool", "argument", "raises", "syntax"),
     ],
 )
 def test_invalid_hook_breaks_its_plugin(make_plugin: PluginMaker, code: str, words: list[str]) -> None:

@@ -21,6 +21,7 @@ import bench_executors
 from bench_executors.parameters import SlurmParams
 from benchmark.api.cells import Outcome
 from benchmark.api.executors import ExecutorContext
+from benchmark.api.grammar import parse_items
 from benchmark.api.parameters import bind
 from benchmark.errors import BenchError, UsageError
 from benchmark.execution.serialization import outcome_to_json
@@ -140,6 +141,23 @@ def test_machine_without_slurm_is_reported_with_advice(monkeypatch: pytest.Monke
 def test_impossible_parameters_are_rejected(params: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=next(iter(params))):
         bind(SlurmParams, params, "executor 'slurm'")
+
+
+@pytest.mark.parametrize("name", ["partition", "account", "qos", "constraint", "folder"])
+@pytest.mark.parametrize(
+    "text", ["long\n#SBATCH --wrap='touch evil'", "long\ntouch evil\n", "a\rb", "a\0b", "a\x1b[31m"]
+)
+def test_values_that_would_add_lines_to_the_batch_job_are_refused(name: str, text: str) -> None:
+    with pytest.raises(UsageError, match=f"{name}="):
+        bind(SlurmParams, {name: text}, "executor 'slurm'")
+    with pytest.raises(UsageError, match="must not contain"):
+        parse_items([f"slurm[{name}='{text.replace(chr(39), '')}']"])
+
+
+@pytest.mark.parametrize("text", ["a b", "a'b", 'a"b', "$(touch evil)", "`touch evil`", "a;b", "a\\b"])
+def test_values_that_a_shell_would_read_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="partition="):
+        bind(SlurmParams, {"partition": text}, "executor 'slurm'")
 
 
 def test_missing_submitit_is_reported_with_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
