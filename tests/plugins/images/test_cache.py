@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -38,6 +39,75 @@ def test_truncated_array_or_other_shape_is_computed_again(tmp_path: Path) -> Non
     assert cache.stored_array(path, (4,), np.int64, lambda: [np.arange(4)]).tolist() == [0, 1, 2, 3]
     path.write_bytes(path.read_bytes()[:-1])
     assert cache.stored_array(path, (4,), np.int64, lambda: [np.arange(4)]).tolist() == [0, 1, 2, 3]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "zeroed payload": lambda content: content[:128] + bytes(len(content) - 176) + content[-48:],
+    "flipped bit": lambda content: content[:200] + bytes([content[200] ^ 1]) + content[201:],
+    "flipped bit of the header": lambda content: content[:126] + bytes([content[126] ^ 1]) + content[127:],
+    "truncated": lambda content: content[:-1],
+    "longer": lambda content: content + b"0",
+    "without a checksum": lambda content: content[:-48],
+    "other type of the same size": lambda content: content.replace(b"'<i8'", b"'<f8'"),
+    "other order": lambda content: content.replace(b"'fortran_order': False", b"'fortran_order': True "),
+    "header of 10 TB": lambda content: content.replace(b"(40,)", b"(9999999999999,)"),
+    "empty": lambda content: b"",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_payload_is_computed_again_with_a_message(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    path = tmp_path / "array.npy"
+    array = np.arange(40)
+    cache.stored_array(path, (40,), np.int64, lambda: [array])
+    intact = path.read_bytes()
+    path.write_bytes(DAMAGES[damage](intact))
+    assert path.read_bytes() != intact
+    assert cache.stored_array(path, (40,), np.int64, lambda: [array]).tolist() == array.tolist()
+    assert path.read_bytes() == intact
+    assert "is damaged or has no valid checksum: it is computed again" in caplog.text
+
+
+def test_intact_array_is_not_computed_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def refuse() -> list[np.ndarray]:
+        raise AssertionError
+
+    first = cache.stored_array(tmp_path / "a.npy", (4, 2), np.uint8, lambda: [np.ones((4, 2))])
+    assert np.array_equal(cache.stored_array(tmp_path / "a.npy", (4, 2), np.uint8, refuse), first)
+    assert caplog.text == ""
+
+
+def test_exchanged_arrays_are_not_used(tmp_path: Path) -> None:
+    paths = [tmp_path / folder / name for folder in ("one", "two") for name in ("a.npy", "b.npy")]
+    for number, path in enumerate(paths):
+        cache.stored_array(path, (4,), np.int64, lambda number=number: [np.full(4, number)])  # type: ignore[misc]
+    for other in paths[1:]:
+        paths[0].write_bytes(other.read_bytes())
+        assert cache.stored_array(paths[0], (4,), np.int64, lambda: [np.full(4, 0)]).tolist() == [0] * 4
+
+
+def test_what_is_no_file_is_replaced_or_left(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "link.npy").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "folder.npy").mkdir()
+    for name in ("pipe", "link", "folder"):
+        for _ in range(2):
+            array = cache.stored_array(tmp_path / f"{name}.npy", (4,), np.int64, lambda: [np.arange(4)])
+            assert array.tolist() == [0, 1, 2, 3]
+    assert (tmp_path / "folder.npy").is_dir()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'{"key": "a"}', b'{"key": "a", "value": 2, "sha256": ""}']
+)
+def test_damaged_value_is_computed_again(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "value.json"
+    path.write_bytes(content)
+    assert cache.stored_json(path, "a", lambda: 1) == 1
+    assert cache.stored_json(path, "a", lambda: 3) == 1
+    assert cache.stored_json(path, "b", lambda: 4) == 4
 
 
 def test_two_writers_leave_one_complete_array(tmp_path: Path) -> None:
