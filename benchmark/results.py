@@ -193,6 +193,21 @@ class Results:
             return tuple(self.scores)
         return tuple(read_records(self.source)[0])
 
+    @functools.cached_property
+    def columns(self) -> Columns:
+        """The scores as columns. Records of a folder are marked if code or weights have changed since."""
+        from benchmark.records.columns import Columns, ColumnsBuilder, columns_of
+        from benchmark.records.marks import marked
+
+        if self.source.is_file():
+            return columns_of(self.scores)
+        if isinstance(self.scores, Columns):
+            return marked(self.scores, self.source)
+        builder = ColumnsBuilder()
+        for record in self.scores:
+            builder.add(record, folder=Path(record.folder).name)
+        return marked(builder.columns(), self.source)
+
     def table(self, evaluator: str, dataset: str | None = None) -> Table:
         """The score table of an evaluator on a dataset, best row first.
 
@@ -237,7 +252,7 @@ class Results:
         from benchmark.reports.score_tables import score_report
 
         source = self.source if isinstance(self.scores, Columns) or self.source.is_file() else None
-        return score_report(self.scores, self.missing, ranker(self.scores, ties, source))
+        return score_report(self.columns, self.missing, ranker(self.scores, ties, source))
 
     @contained()
     def compare(

@@ -73,8 +73,12 @@ def sample_record(
             "repbench": "0.1.0",
             "commit": "0123456789abcdef0123456789abcdef01234567",
             "dirty": False,
+            "sources": {"method": {"plugin": "sample:methods", "source": "0" * 16}},
         },
-        "checks": {"trained": True, "failed_to_learn": None, "frozen": True},
+        "checks": {
+            **{"trained": True, "failed_to_learn": None, "frozen": True},
+            "model_file": {"bytes": 1, "sha256": "0" * 64},
+        },
     }
     return Record(**{**fields, **changes})
 

@@ -81,11 +81,11 @@ def _report(results: Results, view: str, ties: Any) -> Report:
     if view == "tap":
         from benchmark.reports.by_tap import tap_report
 
-        return tap_report(results.scores, load_catalog(), results.source)
+        return tap_report(results.columns, load_catalog(), results.source)
     if view == "cost":
         from benchmark.reports.pareto import cost_report
 
-        return cost_report(results.scores)
+        return cost_report(results.columns)
     return results.report(ties)
 
 
