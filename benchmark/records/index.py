@@ -37,7 +37,8 @@ from benchmark.records.columns import (
     concatenate,
 )
 from benchmark.records.csv_columns import NAMES
-from benchmark.records.number_arrays import Arrays, read_arrays
+from benchmark.records.npz_reader import read_arrays
+from benchmark.records.number_arrays import Arrays
 from benchmark.records.record import RECORD, SCHEMA_VERSION
 from benchmark.records.record_files import folder_names, has_record, log_left_out, read_record
 from benchmark.records.record_text import log_altered

@@ -1,26 +1,35 @@
-"""Single arrays of large .npz files: found by group, read one by one, copied as they are stored, and written one by one.
+"""Reads .npz files: arrays of numbers only, whose sizes are checked before memory is allocated; all, or single ones.
 
-zipfile keeps 600 bytes for every array and spends 50 microseconds on it. The outcomes of 10,000 records are 500,000 arrays.
-Here, an array is named `group|rest`; of each group only the place in the file's directory is kept. The written file is the
-same as that of `numpy.savez_compressed`, byte for byte.
+zipfile keeps 600 bytes for every array and spends 100 microseconds on it. The outcomes of 10,000 records are 500,000 arrays.
+Here, an array is named `group|rest`, and of each group only the place in the file's directory is kept.
 """
 
 from __future__ import annotations
 
-import functools
 import io
 import struct
+import tokenize
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
-import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from benchmark.records.number_arrays import ARRAY_BYTES, SUFFIX, array_of
+from benchmark.errors import RecordError
+from benchmark.records.number_arrays import Arrays, array_of
+from benchmark.records.stored_file import open_regular
 
+FILE_BYTES = 2**36
+"""Largest .npz file that is read: 64 GiB."""
+ARRAY_BYTES = 2**30
+"""Largest array that is read: 1 GiB. A few compressed kilobytes may claim more than the memory holds."""
+SUFFIX = ".npy"
+DAMAGE = (
+    *(OSError, ValueError, EOFError, KeyError, IndexError, TypeError, SyntaxError, RuntimeError, MemoryError),
+    *(NotImplementedError, OverflowError, struct.error, tokenize.TokenError, zlib.error),
+)
+"""What is raised for damaged files."""
 LOCAL = struct.Struct("<4sHHHHHLLLHH")
 """Header of a file: signature, version, flags, method, time, date, crc, stored size, size, lengths of name and extra."""
 LOCAL_SIGNATURE = b"PK\x03\x04"
@@ -37,21 +46,43 @@ END_64_SIGNATURE = b"PK\x06\x06"
 LOCATOR_64 = struct.Struct("<4sLQL")
 LOCATOR_64_SIGNATURE = b"PK\x06\x07"
 MAX_32, MAX_16 = 2**32 - 1, 2**16 - 1
-LIMIT_32 = 2**31 - 1
-"""Offset from which zipfile writes 64 bits."""
-VERSION, UNIX = 45, 3
 UTF_8 = 0x800
 """Flag: the name is UTF-8."""
-DATE = 1 << 5 | 1
-"""1980-01-01, the date that numpy writes."""
-MODE = 0o600 << 16
 STORED, DEFLATED = 0, 8
 
 
-@dataclass(frozen=True, kw_only=True)
-class Member:
+def read_arrays(path: Path, remedy: str, names: Collection[str] | None = None) -> Arrays:
+    """The arrays of an .npz file.
+
+    Args:
+        path: of the file.
+        remedy: what to do if it is damaged, for the message.
+        names: arrays to read, those that exist; None: all.
+
+    Raises:
+        RecordError: the file is missing or damaged, an array holds no numbers, or its header claims another size than the
+            file has.
+    """
+    try:
+        with open_regular(path, FILE_BYTES) as stream:
+            reader = NpzReader(stream)
+            members = [member for group in reader.groups for member in reader.members(group)]
+            return {each.name: reader.read(each) for each in members if names is None or each.name in names}
+    except RecordError as error:
+        raise RecordError(f"{error}; {remedy}") from error
+    except DAMAGE as error:
+        raise RecordError(f"cannot read {path} ({_reason(error)}); {remedy}") from error
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class Member(NamedTuple):
     """An array as a file stores it."""
 
+    encoded_name: bytes
+    """Name of the array's file."""
     name: str
     """Of the array, without `.npy`."""
     crc: int
@@ -69,9 +100,6 @@ def group_of(name: str) -> str:
     """The group of an array: its name up to the first bar, with the bar; all of the name if there is none."""
     head, bar, _ = name.partition("|")
     return head + bar
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------
 
 
 class NpzReader:
@@ -108,14 +136,14 @@ class NpzReader:
     def packed(self, member: Member) -> bytes:
         """An array as it is stored."""
         self._stream.seek(member.offset)
-        header = LOCAL.unpack(self._stream.read(LOCAL.size))
-        if header[0] != LOCAL_SIGNATURE:
+        usual = LOCAL.size + len(member.encoded_name) + SIZES_64.size + member.stored_size
+        content = self._stream.read(usual)  # one call, if the header has its usual length
+        header = LOCAL.unpack_from(content)
+        start = LOCAL.size + header[9] + header[10]
+        if header[0] != LOCAL_SIGNATURE or content[LOCAL.size : LOCAL.size + header[9]] != member.encoded_name:
             raise ValueError(f"'{member.name}' is not where the directory says")
-        name = self._stream.read(header[9])
-        if name.decode(errors="replace") != member.name + SUFFIX:
-            raise ValueError(f"the directory names '{member.name}' where the file has another array")
-        self._stream.seek(header[10], io.SEEK_CUR)
-        packed = self._stream.read(member.stored_size)
+        missing = start + member.stored_size - len(content)
+        packed = (content + self._stream.read(missing) if missing > 0 else content)[start : start + member.stored_size]
         if len(packed) < member.stored_size:
             raise ValueError(f"'{member.name}' is cut off")
         return packed
@@ -152,14 +180,15 @@ class NpzReader:
             flags, method, _, _, crc, stored, size, name_size, extra_size, comment_size = entry[5:15]
             name_start = position + ENTRY.size
             extra_start = name_start + name_size
-            name = self._directory[name_start:extra_start].decode("utf-8" if flags & UTF_8 else "cp437")
+            encoded = self._directory[name_start:extra_start]
+            name = encoded.decode("utf-8" if flags & UTF_8 else "cp437")
             extra = self._directory[extra_start : extra_start + extra_size]
             size, stored, offset = _sizes_64(extra, size, stored, entry[18])
             position = extra_start + extra_size + comment_size
-            yield _member(name, crc, stored, size, offset, method), position
+            yield _member(encoded, name, crc, stored, size, offset, method), position
 
 
-def _member(name: str, crc: int, stored: int, size: int, offset: int, method: int) -> Member:
+def _member(encoded: bytes, name: str, crc: int, stored: int, size: int, offset: int, method: int) -> Member:
     if not name.endswith(SUFFIX):
         raise ValueError(f"'{name}' is not an array")
     if size > ARRAY_BYTES or stored > ARRAY_BYTES:
@@ -167,7 +196,9 @@ def _member(name: str, crc: int, stored: int, size: int, offset: int, method: in
     if method not in (STORED, DEFLATED):
         raise ValueError(f"'{name}' is packed in an unknown way")
     short = name.removesuffix(SUFFIX)
-    return Member(name=short, crc=crc, stored_size=stored, size=size, offset=offset, method=method)
+    return Member(
+        encoded_name=encoded, name=short, crc=crc, stored_size=stored, size=size, offset=offset, method=method
+    )
 
 
 def unpacked(member: Member, packed: bytes) -> bytes:
@@ -222,85 +253,3 @@ def _sizes_64(extra: bytes, *values: int) -> Iterator[int]:
         if number is None:
             raise ValueError("its directory is damaged")
         yield number
-
-
-# --- writing ----------------------------------------------------------------------------------------------------------
-
-
-class NpzWriter:
-    """Writes an .npz file array by array.
-
-    Args:
-        stream: the file, empty.
-    """
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._offset = 0
-        self._directory = bytearray()
-        self._count = 0
-
-    def write(self, name: str, array: NDArray[Any]) -> None:
-        """Writes an array, compressed."""
-        header, values = _npy_header(array), array.tobytes()
-        compressor = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -zlib.MAX_WBITS)
-        packed = compressor.compress(header) + compressor.compress(values) + compressor.flush()
-        self.copy(
-            Member(
-                name=name,
-                crc=zlib.crc32(values, zlib.crc32(header)),
-                stored_size=len(packed),
-                size=len(header) + len(values),
-                offset=0,
-                method=DEFLATED,
-            ),
-            packed,
-        )
-
-    def copy(self, member: Member, packed: bytes) -> None:
-        """Writes an array as another file stores it."""
-        encoded = (member.name + SUFFIX).encode()
-        flags = 0 if encoded.isascii() else UTF_8
-        sizes = SIZES_64.pack(1, SIZES_64.size - 4, member.size, member.stored_size)
-        common = (flags, member.method, 0, DATE, member.crc)
-        self._stream.write(
-            LOCAL.pack(LOCAL_SIGNATURE, VERSION, *common, MAX_32, MAX_32, len(encoded), len(sizes)) + encoded + sizes
-        )
-        self._stream.write(packed)
-        self._add_entry(member, encoded, common)
-        self._offset += LOCAL.size + len(encoded) + len(sizes) + len(packed)
-
-    def _add_entry(self, member: Member, encoded: bytes, common: tuple[int, ...]) -> None:
-        wide = self._offset > LIMIT_32
-        extra = struct.pack("<HHQ", 1, 8, self._offset) if wide else b""
-        lengths = (len(encoded), len(extra), 0)
-        versions = (VERSION, UNIX, VERSION, 0)
-        self._directory += ENTRY.pack(
-            *(ENTRY_SIGNATURE, *versions, *common, member.stored_size, member.size, *lengths),
-            *(0, 0, MODE, MAX_32 if wide else self._offset),  # disk, attributes, offset
-        )
-        self._directory += encoded + extra
-        self._count += 1
-
-    def close(self) -> None:
-        """Writes the directory. The file is not closed."""
-        start, size, count = self._offset, len(self._directory), self._count
-        self._stream.write(self._directory)
-        if count > MAX_16 or start > LIMIT_32 or size > LIMIT_32:
-            end = (END_64.size - 12, VERSION, VERSION, 0, 0, count, count, size, start)
-            self._stream.write(END_64.pack(END_64_SIGNATURE, *end))
-            self._stream.write(LOCATOR_64.pack(LOCATOR_64_SIGNATURE, 0, start + size, 1))
-            count, size, start = min(count, MAX_16), min(size, MAX_32), min(start, MAX_32)
-        self._stream.write(END.pack(END_SIGNATURE, 0, 0, count, count, size, start, 0))
-
-
-def _npy_header(array: NDArray[Any]) -> bytes:
-    return _header(array.dtype, array.shape)
-
-
-@functools.lru_cache(maxsize=256)
-def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """The header of an array's file. Arrays of one kind have equal headers."""
-    stream = io.BytesIO()
-    npy.write_array_header_1_0(stream, npy.header_data_from_array_1_0(np.empty(shape, dtype)))
-    return stream.getvalue()
