@@ -84,7 +84,7 @@ def cached_overlap(out: Path, key: str, count: Callable[[], Json]) -> Json:
     path = out / f".overlap-{name}.json"
     try:
         stored = json.loads(read_regular(path))
-        if stored["sha256"] == _checksum(stored["overlap"]):
+        if stored["sha256"] == _checksum(name, stored["overlap"]):
             overlap: Json = stored["overlap"]
             return overlap
     except (OSError, RecordError, ValueError, KeyError, TypeError, RecursionError):
@@ -92,11 +92,11 @@ def cached_overlap(out: Path, key: str, count: Callable[[], Json]) -> Json:
     overlap = count()
     try:
         with replaced(path, synced=False) as file:
-            file.write(json.dumps({"overlap": overlap, "sha256": _checksum(overlap)}).encode())
+            file.write(json.dumps({"overlap": overlap, "sha256": _checksum(name, overlap)}).encode())
     except RecordError:
         pass  # the next cell counts it again
     return overlap
 
 
-def _checksum(overlap: Json) -> str:
-    return hashlib.sha256(json.dumps(overlap, sort_keys=True).encode()).hexdigest()
+def _checksum(name: str, overlap: Json) -> str:
+    return hashlib.sha256(json.dumps([name, overlap], sort_keys=True).encode()).hexdigest()

@@ -80,5 +80,14 @@ def test_cached_overlap_is_counted_once_per_key_and_again_if_its_file_is_damaged
     assert len(calls) == 3
 
 
+def test_exchanged_overlaps_are_counted_again(tmp_path: Path) -> None:
+    for number, key in enumerate(("one", "two")):
+        cached_overlap(tmp_path, key, lambda number=number: {"exact": number, "near": 2, "of": 3})  # type: ignore[misc]
+    one, two = (path.read_bytes() for path in sorted(tmp_path.glob(".overlap-*")))
+    for path, content in zip(sorted(tmp_path.glob(".overlap-*")), (two, one), strict=True):
+        path.write_bytes(content)
+    assert cached_overlap(tmp_path, "one", lambda: {"exact": 9, "near": 2, "of": 3})["exact"] == 9
+
+
 def test_cached_overlap_is_counted_if_the_folder_cannot_be_written(tmp_path: Path) -> None:
     assert cached_overlap(tmp_path / "missing", "one", lambda: {"exact": 1, "near": 2, "of": 3})["exact"] == 1
