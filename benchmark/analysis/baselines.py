@@ -87,6 +87,8 @@ def check_name(argument: str) -> None:
         raise UsageError(
             f"--baseline {argument} is not a leaderboard; give its .csv or .jsonl file, or REV:FILE from a git revision"
         )
+    if Path(argument).is_dir():
+        raise UsageError(f"--baseline {argument} is not a leaderboard, but a folder; give a .csv or .jsonl file in it")
 
 
 def _check_values(group: SeedGroup, argument: str) -> None:

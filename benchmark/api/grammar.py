@@ -84,7 +84,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """
     parts = [part.strip() for part in text.split(",")]
     shown = one_line(shortened(text, 60)) or "''"
-    if not all(part.isdecimal() for part in parts if part) or not any(parts):
+    if not text.isascii() or not all(part.isdecimal() for part in parts if part) or not any(parts):
         raise UsageError(
             f"--seeds {shown}: seeds are integers of 0 or more; write 5 for seeds 0 to 4, or 0,3 for seeds 0 and 3"
         )

@@ -71,6 +71,7 @@ MILLION = 1_000_000
 LIMITS: Mapping[str, Number] = {
     "epochs": Number(minimum=1, maximum=MILLION),
     "threads_per_cell": Number(minimum=1, maximum=1024),
+    "batch": Number(minimum=2, maximum=MILLION),
     "checkpoint_epochs": Number(minimum=1, maximum=MILLION),
     "timeout": Number(minimum=0, maximum=MILLION, integer=False, above=True),  # the kernel waits for 24 days at most
     "checkpoint_minutes": Number(minimum=0, maximum=MILLION, integer=False),

@@ -83,7 +83,7 @@ def _output_file(value: object) -> Path:
 def _input_file(value: object) -> Path:
     path = checked_path(value)
     if not path.exists():
-        raise ValueError(f"{shown(path)} does not exist; No such file")
+        raise ValueError(f"{shown(path)} does not exist")
     if path.is_dir():
         raise ValueError(f"{shown(path)} is a folder; write the name of a file")
     return path

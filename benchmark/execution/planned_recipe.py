@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from benchmark.api.identity import canonical_json
-from benchmark.api.limits import LIMITS
+from benchmark.api.limits import LIMITS, shown
 from benchmark.api.methods import MethodSpec, Setting
 from benchmark.api.parameters import as_dict, bind
 from benchmark.api.recipes import Recipe, with_epochs
@@ -75,8 +75,9 @@ def _check(recipe: Recipe, setting: Setting, trains: bool) -> None:
     invalid = [f"{key}={getattr(recipe, key)}" for key, valid in _validity(recipe).items() if not valid]
     if invalid:
         raise UsageError(f"the recipe has {', '.join(invalid)}; {RANGES}")
-    if recipe.epochs > LIMITS["epochs"].maximum:
-        raise UsageError(f"the recipe has epochs={recipe.epochs}; epochs must be {LIMITS['epochs'].valid}")
+    for name, value in (("epochs", recipe.epochs), ("batch", recipe.batch)):
+        if value > LIMITS[name].maximum:
+            raise UsageError(f"the recipe has {name}={shown(value)}; {name} must be {LIMITS[name].valid}")
     if trains and (recipe.epochs < 1 or recipe.batch < 2 or recipe.lr <= 0):
         raise UsageError(
             f"the recipe has epochs={recipe.epochs}, batch={recipe.batch}, lr={recipe.lr}; "

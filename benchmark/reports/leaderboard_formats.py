@@ -32,6 +32,8 @@ def parse_formats(text: str) -> tuple[LeaderboardFormat, ...]:
     """
     names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
     known = {str(name): name for name in SUFFIXES}
+    if not names:
+        raise UsageError(f"--format {text}: names nothing; available: {', '.join(known)}")
     for name in names:
         if name not in known:
             raise UnknownNameError("format", name, known)

@@ -23,6 +23,7 @@ from benchmark.speed.evaluators import FeatureSize, TimedEvaluator, measure_eval
 from benchmark.speed.measurement import Measurement, MeasurementSettings, SpeedResults
 from benchmark.speed.startup import measure_startup
 from benchmark.speed.training import check_any_trains, measure_trainings
+from benchmark.training.memory import free_memory
 
 PARTS = ("training", "evaluators", "start-up")
 """Valid names for `--parts`."""
@@ -145,6 +146,8 @@ def _parse_parts(text: str) -> tuple[str, ...]:
     for part in parts:
         if part not in PARTS:
             raise UnknownNameError("part", part, PARTS)
+    if not parts:
+        raise UsageError(f"--parts {text}: names nothing; available: {', '.join(PARTS)}")
     return parts
 
 
@@ -157,6 +160,11 @@ def _parse_size(text: str) -> FeatureSize:
         raise UsageError(
             f"--features {text}: must be three numbers: training images (20 or more), test images (20 or more) and "
             "dimensions (1 or more), such as 50000,10000,512"
+        )
+    size, free = 4 * (train + test) * width, free_memory(torch.device("cpu"))
+    if size > free:
+        raise UsageError(
+            f"--features {text}: {size / 1e9:.0f} GB of features, but {free / 1e9:.0f} GB of memory are free"
         )
     return FeatureSize(train=train, test=test, width=width)
 
