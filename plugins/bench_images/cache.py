@@ -118,15 +118,14 @@ def _read(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArra
     import numpy as np
 
     try:
-        if not path.is_file():
+        if not path.is_file() or not _is_intact(path):
             return None
         # Copy-on-write instead of read-only, because torch warns about read-only arrays.
         array = np.load(path, mmap_mode="c", allow_pickle=False)
-        if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
-            return None
-        return np.asarray(array) if _is_intact(path) else None
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError):
         return None
+    expected = isinstance(array, np.ndarray) and array.shape == shape and array.dtype == dtype
+    return np.asarray(array) if expected else None
 
 
 def _is_intact(path: Path) -> bool:

@@ -31,8 +31,8 @@ SUFFIXES = {
 """Pillow's name of each format -> its suffixes. AVIF and WebP are missing in some builds of Pillow."""
 WEAK_SIGNATURES = ("PCX", "TGA")
 """Formats that many other files look like. They are recognized only together with their suffix."""
-MAX_PIXELS = 500_000_000
-"""Images with more pixels are refused before they are decoded, which would take more than 2 GB."""
+MAX_PIXELS = 300_000_000
+"""Images with more pixels are refused before they are decoded, which would take more than 1.2 GB."""
 
 
 @functools.cache

@@ -45,6 +45,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "zeroed payload": lambda content: content[:128] + bytes(len(content) - 176) + content[-48:],
     "flipped bit": lambda content: content[:200] + bytes([content[200] ^ 1]) + content[201:],
     "flipped bit of the header": lambda content: content[:126] + bytes([content[126] ^ 1]) + content[127:],
+    "unclosed bracket in the header": lambda content: content.replace(b"}", b"(", 1),
     "truncated": lambda content: content[:-1],
     "longer": lambda content: content + b"0",
     "without a checksum": lambda content: content[:-48],

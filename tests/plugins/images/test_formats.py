@@ -102,7 +102,7 @@ def test_bomb_is_refused_by_its_header(tmp_path: Path, write: object) -> None:
     assert callable(write)
     root = make_tree(tmp_path / "colors")
     (root / "train" / "red" / "bomb.png").write_bytes(write(60_000))
-    reason = "60000 x 60000 pixels are more than the limit of 500,000,000"
+    reason = "60000 x 60000 pixels are more than the limit of 300,000,000"
     with pytest.raises(DataError, match=f"train/red/bomb.png: {reason}"):
         folder.load(params_for(root), tmp_path)
     assert folder.load(params_for(root, on_error="skip"), tmp_path).skipped == {"train/red/bomb.png": reason}
