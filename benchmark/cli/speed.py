@@ -119,9 +119,8 @@ def speed_command(form: Format, to: Path, **options: Any) -> None:
       bench speed --methods '*' --encoders '*' --device cuda:0 --budget paper
     """
     from benchmark.speed.measure import SpeedOptions, measure_speed
-    from benchmark.speed.report import append_csv, read_csv, speed_report
+    from benchmark.speed.report import append_csv, speed_report
 
-    read_csv(to)  # an error costs no measurement
     results = measure_speed(SpeedOptions(**options))
     print_report(speed_report(results), form)
     print_message(f"{append_csv(results, to)}: {len(results.measurements)} rows added")
