@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from sample_records import sample_record, sample_score
 
 from benchmark.errors import RecordError
 from benchmark.records.dataframe import records_csv
-from benchmark.records.leaderboard import export, leaderboard_name, read_leaderboard
+from benchmark.records.export import export
+from benchmark.records.leaderboard import leaderboard_name, read_leaderboard
 from benchmark.records.outcomes import read_outcomes
 from benchmark.records.record import PREDICTIONS, Record
 from benchmark.records.record_files import read_record, write_record
@@ -279,3 +281,11 @@ def test_unwritable_folder_is_a_record_error(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file")
     with pytest.raises(RecordError, match="cannot be written"):
         export([_cell(tmp_path)], tmp_path / "results")
+
+
+@pytest.mark.parametrize("label", ["speed", "Speed", "x" * 5000])
+def test_name_of_a_leaderboard_is_short_and_not_that_of_the_speed_file(label: str, tmp_path: Path) -> None:
+    (name,) = export([sample_record(dataset=label)], tmp_path)
+    assert len(name) < 120
+    assert re.fullmatch(r"(?i)(speed|x+)-[0-9a-f]{6}", name)
+    assert not (tmp_path / "speed.csv").exists()
