@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from bench_images.formats import open_image, without_pillow_limit
+from bench_images.formats import open_image, turn_to_decode, without_pillow_limit
 from bench_images.names import count_names, printable, suffix_of
 from bench_images.resizing import center_square
 from bench_images.sixteen_bits import color_of, gray_of, is_deep_color, is_deep_gray
@@ -64,7 +64,7 @@ def decode(path: Path, rendering: Rendering) -> NDArray[np.uint8]:
     """
     if path.stat().st_size == 0:
         raise ValueError("the file is empty")
-    with open_image(path, suffix_of(path.name)) as image:
+    with open_image(path, suffix_of(path.name)) as image, turn_to_decode(image):
         shown = _upright(image, path, rendering)
         mode = "L" if rendering.gray else "RGB"
         pixels = np.asarray(center_square(shown if shown.mode == mode else shown.convert(mode), rendering.size))

@@ -7,8 +7,9 @@ Left out are decoders that start another program (EPS starts Ghostscript), that 
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +35,9 @@ WEAK_SIGNATURES = ("PCX", "TGA")
 MAX_PIXELS = 300_000_000
 """Images with more pixels are refused before they are decoded, which would take more than 1.2 GB."""
 
+LARGE_PIXELS = 2**25
+_LARGE_IMAGE = threading.Lock()
+
 
 @functools.cache
 def readable_suffixes() -> dict[str, str]:
@@ -55,6 +59,11 @@ def open_image(file: Path | BinaryIO, suffix: str) -> ImageFile.ImageFile:
         image.close()
         raise ValueError(f"{width} x {height} pixels are more than the limit of {MAX_PIXELS:,}")
     return image
+
+
+def turn_to_decode(image: Image.Image) -> AbstractContextManager[object]:
+    """Lets one thread at a time decode an image above `LARGE_PIXELS`, so that threads do not multiply the memory."""
+    return _LARGE_IMAGE if image.width * image.height > LARGE_PIXELS else nullcontext()
 
 
 @contextmanager

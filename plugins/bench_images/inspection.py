@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from bench_images.decoding import has_transparency
-from bench_images.formats import open_image
+from bench_images.formats import open_image, turn_to_decode
 from bench_images.names import suffix_of
 from bench_images.sixteen_bits import bits_used, is_deep_gray
 
@@ -40,7 +40,8 @@ def inspect(source: bytes | Path, name: str) -> Inspection:
     if isinstance(source, bytes) and _is_plain(source):
         return PLAIN
     try:
-        with open_image(io.BytesIO(source) if isinstance(source, bytes) else source, suffix_of(name)) as image:
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        with open_image(file, suffix_of(name)) as image, turn_to_decode(image):
             return Inspection(
                 animated=bool(getattr(image, "is_animated", False)),
                 bits=bits_used(image),
