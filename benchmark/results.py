@@ -90,7 +90,7 @@ def run(
         out: folder of the records.
         data_dir: folder of downloaded datasets; None: the environment variable BENCH_DATA, or `data`.
         rerun: which cells that have a record run again: `"none"`, `"failed"`, `"stale"` (the version of a plugin has
-            changed), or `"all"`.
+            or its code has changed), or `"all"`.
         quiet: show no progress.
 
     Returns:

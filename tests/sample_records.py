@@ -29,6 +29,10 @@ def sample_score(value: float = 0.5, **changes: Any) -> Score:
     return Score(**{**fields, **changes})
 
 
+NO_FILE = {"bytes": 1, "sha256": "0" * 64}
+"""The checksum of a weights file that does not exist."""
+
+
 def sample_record(
     method: str = "aet",
     encoder: str = "resnet18",
@@ -75,10 +79,7 @@ def sample_record(
             "dirty": False,
             "sources": {"method": {"plugin": "sample:methods", "source": "0" * 16}},
         },
-        "checks": {
-            **{"trained": True, "failed_to_learn": None, "frozen": True},
-            "model_file": {"bytes": 1, "sha256": "0" * 64},
-        },
+        "checks": {"trained": True, "failed_to_learn": None, "frozen": True, "model_file": NO_FILE},
     }
     return Record(**{**fields, **changes})
 

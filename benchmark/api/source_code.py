@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-import benchmark
 from benchmark.api.hookspecs import PROJECT
 
 DIGITS = 16
@@ -68,14 +67,14 @@ def source_of_module(module: str) -> str | None:
     """
     try:
         root = _root(module)
-        return None if root is None else _fingerprint(root.parent, [root])
+        return None if root is None or root.suffix not in ("", ".py") else _fingerprint(root.parent, [root])
     except (OSError, ImportError, ValueError):
         return None
 
 
 def source_of_core() -> str | None:
     """The fingerprint of the part of repbench that computes numbers; None if its files cannot be read."""
-    folder = Path(benchmark.__file__).parent
+    folder = Path(__file__).parents[1]
     try:
         return _fingerprint(folder, [folder / name for name in CORE])
     except OSError:

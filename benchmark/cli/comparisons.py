@@ -133,11 +133,12 @@ def explain_command(first: str, second: str, out: Path, form: Format) -> None:
 @click.option(
     "--seed", type=values.integer(0, 2**32 - 1), default=0, show_default=True, help="Random seed of the sample."
 )
+@click.option("--files", is_flag=True, help="Compare the files of all cells with their checksums; run no cell.")
 @click.option("--device", type=values.TEXT, help="Device.  [default: the kind that each record names]")
 @dataset_option
 @data_dir_option
 @format_option
-def verify_command(out: Path, count: int, seed: int, form: Format, **options: Any) -> None:
+def verify_command(out: Path, count: int, seed: int, files: bool, form: Format, **options: Any) -> None:
     """Re-run a few finished cells and compare the scores.
 
     Cells are trained again from their records. OUT is a folder of records or a leaderboard's .jsonl; it is not changed.
@@ -146,8 +147,9 @@ def verify_command(out: Path, count: int, seed: int, form: Format, **options: An
     Examples:
       bench verify runs/ --sample 3
       bench verify results/digits.jsonl --sample 1 --seed 7
+      bench verify runs/ --files
 
-    Exit codes: 0 all scores were reproduced, 1 a score differs, 4 no cell could run.
+    Exit codes: 0 all scores were reproduced, 1 a score differs or a file is damaged, 4 no cell could run.
     """
     import benchmark
     from benchmark.api.catalog import load_catalog
@@ -156,6 +158,11 @@ def verify_command(out: Path, count: int, seed: int, form: Format, **options: An
 
     results = benchmark.read_results(out)
     print_left_out(results.problems)
+    if files:
+        cells = list(verify.verify_files(results.records, out))
+        print_report(verify_report(cells, "whose files were compared"), form)
+        damaged = any(cell.verdict == "damaged files" for cell in cells)
+        finish(ExitCode.REGRESSED if damaged else ExitCode.OK)
     verify_options = verify.VerifyOptions(**{**options, "data_dir": options["data_dir"].expanduser()})
     cells = []
     for cell in verify.verify(verify.sample(results.records, count, seed), verify_options, load_catalog()):

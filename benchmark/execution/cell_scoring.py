@@ -127,6 +127,7 @@ def _write(run: CellRun, record: Record, scoring: _Scoring, state: State, checks
         scores=tuple(by_score_key(scoring.scores).values()),
         cost={**record.cost, "evaluate_seconds": seconds},
         checks={**record.checks, **checks, "not_applicable": scoring.not_applicable},
+        provenance={**record.provenance, "sources": _sources(record, scoring)},
         failure=None,
     )
     written = run.folder.write_scores(scoring.arrays, scored)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmark.execution.estimates import on_slots
 from benchmark.execution.run_files import QueuedCell, RunFile, read_runs
-from benchmark.records import index
+from benchmark.records import index, marks
 from benchmark.records.columns import RecordSummary
 from benchmark.records.locks import HEARTBEAT_SECONDS, LockInfo, read_lock
 from benchmark.records.record import CHECKPOINT
@@ -53,6 +53,8 @@ class Status:
     """Runs that are alive, or that are on another machine."""
     dead_runs: tuple[RunFile, ...]
     """Runs whose process has died."""
+    changed: int
+    """Finished cells whose plugin code or weights file has changed since."""
     problems: tuple[str, ...]
     """One message for each record that cannot be read."""
 
@@ -80,6 +82,7 @@ def read_status(out: Path) -> Status:
     alive = [run for run in runs if not run.owner.seems_gone()]
     queued = {cell.folder: cell for run in alive for cell in run.cells}
     columns, problems = index.read(out)
+    columns = marks.marked(columns, out)
     summaries = {summary.folder: summary for summary in columns.summaries}
     names = _folder_names(out)
     running = _running(out, names, queued, summaries)
@@ -100,6 +103,7 @@ def read_status(out: Path) -> Status:
         interrupted=tuple(sorted(interrupted - busy - set(waiting))),
         runs=tuple(alive),
         dead_runs=tuple(run for run in runs if run not in alive),
+        changed=sum(any(name in marks.OUTDATED for name, _ in each.caveats) for each in others if each.state == "done"),
         problems=tuple(problems),
     )
 

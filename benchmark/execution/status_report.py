@@ -47,6 +47,7 @@ def status_report(status: Status) -> Report:
         "without_estimate": status.estimates.count(None),
         "runs": [_run_json(run, alive=True) for run in status.runs]
         + [_run_json(run, alive=False) for run in status.dead_runs],
+        "changed": status.changed,
         "unreadable": list(status.problems),
     }
     return Report(tables=lambda: _tables(status), frame=lambda: _frame(status), facts=facts)
@@ -142,6 +143,11 @@ def _notes(status: Status) -> Iterator[str]:
         slots = f"{status.slots} {'slot' if status.slots == 1 else 'slots'}"
         without = f"; {unknown} of {len(estimates)} cells have no past record" if unknown else ""
         yield f"Time left: {left} on {slots}{without}."
+    if status.changed:
+        yield (
+            f"{status.changed} finished cells: their plugins' code or their weights have changed since; see bench table. "
+            "bench run --rerun stale repeats them."
+        )
     for run in status.dead_runs:
         yield f"Run {run.name} died. Run the same command again to resume."
 

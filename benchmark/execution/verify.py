@@ -24,11 +24,22 @@ from benchmark.execution.devices import resolve_devices
 from benchmark.execution.plan import cell_folder
 from benchmark.execution.replan import replan
 from benchmark.execution.request import PlannedCell
-from benchmark.records.record import MODEL, RECORD, Record, Score, by_score_key
+from benchmark.records.outcomes import verified_predictions
+from benchmark.records.record import KINDS, MODEL, RECORD, Record, Score, by_score_key
 from benchmark.records.record_files import read_record
+from benchmark.records.record_text import ALTERED
 from benchmark.records.weights_file import read_weights, recorded_checksum
 
-Verdict = Literal["identical", "equal scores", "within intervals", "does not hold", "damaged files", "not run"]
+Verdict = Literal[
+    "identical",
+    "equal scores",
+    "within intervals",
+    "does not hold",
+    "damaged files",
+    "not run",
+    "files intact",
+    "unverified",
+]
 HOLDS: tuple[Verdict, ...] = ("identical", "equal scores", "within intervals")
 CONDITIONS = ("repbench", "torch", "device_name", "precision", "threads")
 """Parts of a record's provenance that may change numbers; those that differ are reported."""
@@ -103,10 +114,45 @@ def verify(records: Sequence[Record], options: VerifyOptions, catalog: Catalog) 
         yield compare_records(record, again)
 
 
-def damage_of(record: Record) -> str:
-    """Why the stored files of a cell are not those that its record describes; empty if they are, or if there are none."""
+def verify_files(records: Sequence[Record], out: Path) -> Iterator[VerifiedCell]:
+    """Compares the stored files of all cells with their checksums. No cell runs, and nothing that is stored changes.
+
+    Raises:
+        UsageError: `out` is a leaderboard, which has no files of cells.
+    """
+    if not out.is_dir():
+        raise UsageError(f"--files compares the files of cells; {out} is not a folder of records")
+    for record in sorted(records, key=lambda each: each.id):
+        verdict: Verdict = "files intact"
+        reason = damage_of(record) or _altered_text(record)
+        if reason:
+            verdict = "damaged files"
+        elif not _has_weights(record) or recorded_checksum(record) is None:
+            verdict = "unverified"
+            reason = "an earlier version wrote the record" if _has_weights(record) else f"there is no {MODEL}"
+        yield VerifiedCell(record=record, verdict=verdict, reason=reason)
+
+
+def _altered_text(record: Record) -> str:
+    """Why the record or the outcomes beside it are not as they were written; empty if they are."""
+    if record.checks.get(ALTERED):
+        return f"{record.folder}/{RECORD} was edited or damaged after it was written"
+    try:
+        if record.scores:
+            verified_predictions(record)
+    except RecordError as error:
+        return str(error)
+    return ""
+
+
+def _has_weights(record: Record) -> bool:
     folder = Path(record.folder)
-    if not (folder / RECORD).is_file() or not (record.trained and os.path.lexists(folder / MODEL)):
+    return (folder / RECORD).is_file() and record.trained and os.path.lexists(folder / MODEL)
+
+
+def damage_of(record: Record) -> str:
+    """Why the stored weights of a cell are not those that its record describes; empty if they are, or if there are none."""
+    if not _has_weights(record):
         return ""
     try:
         if recorded_checksum(record) is not None:
@@ -206,3 +252,14 @@ def _other_conditions(record: Record, again: Record) -> Iterator[str]:
         then, now = record.provenance.get(key), again.provenance.get(key)
         if then != now:
             yield f"{key}: {then} then, {now} now"
+    then, now = (_sources(each) for each in (record, again))
+    for name in then:
+        if now.get(name, then[name]) != then[name]:
+            yield f"code of {name}: {then[name]} then, {now[name]} now"
+
+
+def _sources(record: Record) -> dict[str, str]:
+    """Name of a plugin, or `repbench`, -> fingerprint of its code."""
+    sources = record.provenance.get("sources") or {}
+    plugins = {sources[kind]["plugin"]: sources[kind]["source"] for kind in KINDS if kind in sources}
+    return {"repbench": sources["benchmark"], **plugins} if sources.get("benchmark") else plugins

@@ -15,12 +15,12 @@ COLUMNS = ("method", "encoder", "dataset", "seed", "verdict", "weights", "equal"
 WEIGHTS = {True: "identical", False: "different", None: "-"}
 
 
-def verify_report(cells: Sequence[VerifiedCell]) -> Report:
-    """One row per cell that was run again."""
-    return Report(tables=lambda: [_table(cells)], frame=lambda: _frame(cells))
+def verify_report(cells: Sequence[VerifiedCell], what: str = "run again") -> Report:
+    """One row per cell; `what` was done with the cells."""
+    return Report(tables=lambda: [_table(cells, what)], frame=lambda: _frame(cells))
 
 
-def _table(cells: Sequence[VerifiedCell]) -> Table:
+def _table(cells: Sequence[VerifiedCell], what: str) -> Table:
     rows = tuple(
         (
             *cell.record.labels,
@@ -35,7 +35,7 @@ def _table(cells: Sequence[VerifiedCell]) -> Table:
         for cell in cells
     )
     return Table(
-        title=f"{len(cells)} cells run again",
+        title=f"{len(cells)} cells {what}",
         columns=COLUMNS,
         rows=rows,
         notes=(

@@ -29,6 +29,8 @@ CHECKED_BYTES = 2**30
 PLUGIN, EVALUATOR, BENCHMARK = (f"{what} code changed since" for what in ("plugin", "evaluator", "benchmark"))
 WEIGHTS: Caveat = ("weights changed", "")
 UNVERIFIED: Caveat = ("unverified", "")
+OUTDATED = (PLUGIN, EVALUATOR, WEIGHTS[0])
+"""Marks of cells that `--rerun stale` trains or scores again."""
 
 
 def marked(columns: Columns, out: Path) -> Columns:

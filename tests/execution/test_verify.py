@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from command_line import assert_refused
 from conftest import Bench
 from flipped_bits import flip_bit
 from sample_records import sample_record, sample_score
@@ -43,7 +45,7 @@ def test_verify_reads_a_leaderboard_without_weights(runs: Path, bench: Bench, tm
 
 def test_score_outside_its_interval_does_not_hold(runs: Path, bench: Bench) -> None:
     def spoil(body: dict[str, Any]) -> None:
-        body["scores"][0].update(value=2.0, ci_low=1.9, ci_high=2.1)
+        body["scores"][0].update(value=0.123, ci_low=0.12, ci_high=0.13)
 
     change_records(runs, spoil)
     result = bench("verify", "runs", "--sample", "1")
@@ -51,12 +53,12 @@ def test_score_outside_its_interval_does_not_hold(runs: Path, bench: Bench) -> N
     assert "does not hold" in result.output
     cell = verified(runs)[0]
     assert (cell.verdict, cell.outside, cell.weights) == ("does not hold", 1, True)
-    assert ": 2 then, " in cell.reason
+    assert ": 0.123 then, " in cell.reason
 
 
 def test_score_within_its_interval_holds_with_the_conditions_that_differ(runs: Path) -> None:
     def move(body: dict[str, Any]) -> None:
-        body["scores"][0].update(value=2.0, ci_low=-1.0, ci_high=3.0)
+        body["scores"][0].update(value=0.123, ci_low=0.0, ci_high=1.0)
         body["checks"]["encoder_sha256"] = "0" * 64
         body["provenance"]["torch"] = "2.0"
 
@@ -94,6 +96,27 @@ def test_verify_uses_the_threads_and_acceleration_of_the_record(runs: Path, monk
     assert {job.cell.id for job in jobs} == {each.record.id for each in cells}
     assert cells[0].reason == "the cell failed when it was run again: no disk"
     assert not cells[0].holds
+
+
+def test_files_of_all_cells_are_compared_without_running_one(
+    runs: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "run_cell", lambda *_, **__: pytest.fail("a cell ran"))
+    intact = bench("verify", "runs", "--files")
+    assert (intact.exit_code, intact.stdout.count("files intact")) == (0, 2)
+    first, second = sorted(runs.glob("*/model.safetensors"))
+    flip_bit(first)
+    os.utime(first, (0, 0))  # older than its record
+    second.unlink()
+    damaged = bench("verify", "runs", "--files")
+    assert damaged.exit_code == 1
+    assert "cannot load" in damaged.stdout
+    assert "there is no model.safetensors" in " ".join(damaged.stdout.split())
+    flip_bit(first)
+    outcomes = next(runs.glob("*/predictions.npz"))
+    outcomes.write_bytes(outcomes.read_bytes()[:-100])
+    assert bench("verify", "runs", "--files").exit_code == 1
+    assert_refused(bench("verify", "results.jsonl", "--files"), "results.jsonl")
 
 
 @pytest.mark.parametrize("checks", [(), ("model_file",)], ids=["present", "earlier version"])
