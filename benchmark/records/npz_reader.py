@@ -70,6 +70,8 @@ def read_arrays(path: Path, remedy: str, names: Collection[str] | None = None) -
             return {each.name: reader.read(each) for each in members if names is None or each.name in names}
     except RecordError as error:
         raise RecordError(f"{error}; {remedy}") from error
+    except FileNotFoundError:
+        raise RecordError(f"cannot read {path}: there is no such file; {remedy}") from None
     except DAMAGE as error:
         raise RecordError(f"cannot read {path} ({_reason(error)}); {remedy}") from error
 

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import io
 import math
+import tokenize
 from typing import IO, Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 Arrays = dict[str, NDArray[Any]]
 NUMBERS = "biuf"
 """Kinds of dtype that are read: bool, integers, floats. Text and objects are refused."""
+HEADER_DAMAGE = (ValueError, SyntaxError, TypeError, LookupError, RuntimeError, MemoryError, tokenize.TokenError)
+"""What numpy raises for damaged headers."""
 
 
 def digest_of(array: NDArray[Any]) -> str:
@@ -60,7 +63,7 @@ def _parse(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     try:
         shape, fortran, dtype = read(stream)
-    except DAMAGE as error:
+    except HEADER_DAMAGE as error:
         raise ValueError("its header does not describe an array") from error
     if dtype.kind not in NUMBERS or any(size < 0 for size in shape):
         raise ValueError(f"an array of {dtype} with shape {shape} instead of numbers")

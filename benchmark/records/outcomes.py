@@ -29,6 +29,7 @@ PREDICTIONS_FILE = "predictions_file"
 """Key among a record's checks: size and checksum of predictions.npz."""
 DIGESTS = "arrays_sha256"
 """Key among a record's checks: name of an array -> its checksum. In a leaderboard: of the packed array."""
+ABSENT = "the file lacks them"
 RERUN = "run the cell again with --rerun all"
 RESTORE = "restore the file from git, or export the cell again"
 ROUNDING = 1e-5
@@ -82,11 +83,16 @@ def problem_with(record: Record, score: Score, outcomes: NDArray[Any] | None, st
         stored: as the file holds them.
     """
     if outcomes is None or stored is None:
-        return "the file lacks them"
+        return ABSENT
     digest = (record.checks.get(DIGESTS) or {}).get(score.outcomes)
     if digest is not None and digest != digest_of(stored):
         return "their checksum is not that in the record"
     return mismatch(score, outcomes if stored.dtype != np.float16 else stored)
+
+
+def _is_expected(record: Record, score: Score) -> bool:
+    """Whether the outcomes of a score were written. Those of records of earlier versions may not have been kept."""
+    return score.outcomes in (record.checks.get(DIGESTS) or {})
 
 
 def _text(path: Path, record: Record, score: Score, problem: str, remedy: str) -> str:
@@ -153,8 +159,8 @@ class FolderOutcomes:
 
 def _checked(record: Record, score: Score, arrays: Arrays) -> NDArray[Any] | None:
     stored = arrays.get(score.outcomes or "")
-    if stored is None and score.outcomes not in (record.checks.get(DIGESTS) or {}):
-        return None  # a record of an earlier version, whose outcomes may not have been kept
+    if stored is None and not _is_expected(record, score):
+        return None
     problem = problem_with(record, score, stored, stored)
     if problem:
         LOG.warning("left out: %s", _text(Path(record.folder) / PREDICTIONS, record, score, problem, RERUN))
@@ -274,7 +280,7 @@ class LeaderboardOutcomes:
         try:
             member = self._members_of(record).get(record.outcomes_key(score))
             if member is None:
-                return None
+                return self._left_out(record, score, ABSENT) if _is_expected(record, score) else None
             stored = self._file.read(member)
             outcomes = _unpack(member.name, stored)
         except DAMAGE as error:
