@@ -63,7 +63,8 @@ def hidden_character(text: str) -> str:
     """
     if text.isprintable():
         return ""
-    return next((_escape(each) for each in text if _is_refused(each)), "")
+    refused = next((each for each in text if _is_refused(each)), "")
+    return f"{_escape(refused)} (a byte that is not UTF-8)" if "\ud800" <= refused <= "\udfff" else _escape(refused)
 
 
 def csv_field(text: str) -> str:
@@ -91,6 +92,8 @@ def _shown(character: str) -> str:
 
 
 def _escape(character: str) -> str:
+    if not character:
+        return ""
     code = ord(character)
     simple = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
     width = 2 if code < 0x100 else 4 if code < 0x10000 else 8

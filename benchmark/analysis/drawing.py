@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmark.errors import RecordError, UsageError
+from benchmark.plain_text import one_line, shortened
 from benchmark.records.atomic import replaced
 
 Color = tuple[int, int, int]
@@ -46,6 +47,8 @@ SMALLEST_TILE = 64
 """Minimum length of an image's shorter side."""
 FRAME = 4
 GAP = 10
+MAX_TEXT = 500
+"""Characters of a text, before it is truncated to its width."""
 LINE = 15
 """Height of a line of text."""
 MARGIN = 12
@@ -180,6 +183,7 @@ def _font(size: int) -> Font:
 
 def _canvas(width: int, height: int, heading: tuple[str, str]) -> Picture:
     """A white picture with a heading, widened if the heading needs it."""
+    heading = (one_line(shortened(heading[0], MAX_TEXT)), one_line(shortened(heading[1], MAX_TEXT)))
     fonts = (_font(15), _font(12))
     needed = max(round(font.getlength(text)) for text, font in zip(heading, fonts, strict=True))
     canvas = Image.new("RGB", (max(width, needed + 2 * MARGIN), height), WHITE)
@@ -190,7 +194,8 @@ def _canvas(width: int, height: int, heading: tuple[str, str]) -> Picture:
 
 
 def _truncated(draw: ImageDraw.ImageDraw, text: str, width: float, font: Font) -> str:
-    """The text, truncated to a width."""
+    """The text on one line without hidden characters, truncated to a width."""
+    text = one_line(text[:MAX_TEXT])
     if draw.textlength(text, font=font) <= width:
         return text
     while text and draw.textlength(f"{text}..", font=font) > width:

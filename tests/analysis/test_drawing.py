@@ -109,3 +109,11 @@ def test_legend_of_many_classes_ends_with_the_number_of_others() -> None:
     assert picture.size == (3 * 12 + 720 + 3 * 150, 786)
     last = np.asarray(picture)[54 + 39 * 18 : 54 + 40 * 18]
     assert (last[:, 744 + 300 :] < 128).any()
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "\u202e", "x" * 100_000, "\u4e2d\u6587", ""])
+def test_class_names_of_any_text_can_be_drawn(name: str) -> None:
+    points, labels = np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([0, 1])
+    assert drawing.draw_points(points, labels, [name, "b"], (name, "b")).width > 0
+    tile = drawing.Tile(image=np.zeros((1, 8, 8), dtype=np.uint8), captions=(name,), frame=drawing.INK)
+    assert drawing.draw_grid([[tile]], ("a", name)).height > 0
