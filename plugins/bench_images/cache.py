@@ -26,7 +26,7 @@ LOG = logging.getLogger("benchmark")
 """Logger of remarks on a dataset's files, and of information that needs no action, such as a cache that cannot be written."""
 MAGIC = b"repbench sha256\n"
 """Marks the checksum at the end of a cached array; readers of .npy files ignore what follows the array."""
-CHUNK = 2**24
+CHUNK = 2**18
 """Number of bytes that are hashed at once."""
 
 
@@ -131,12 +131,13 @@ def _read(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArra
 def _is_intact(path: Path) -> bool:
     """Whether a file ends with the checksum of what precedes it."""
     checksum = _new_checksum(path)
-    with path.open("rb") as file:
+    buffer = memoryview(bytearray(CHUNK))
+    with path.open("rb", buffering=0) as file:
         rest = os.fstat(file.fileno()).st_size - len(MAGIC) - checksum.digest_size
-        while rest > 0 and (chunk := file.read(min(CHUNK, rest))):
-            checksum.update(chunk)
-            rest -= len(chunk)
-        return file.read() == MAGIC + checksum.digest()
+        while rest > 0 and (count := file.readinto(buffer[:rest])):
+            checksum.update(buffer[:count])
+            rest -= count
+        return rest == 0 and file.read(2**10) == MAGIC + checksum.digest()
 
 
 def _new_checksum(path: Path) -> hashlib._Hash:
