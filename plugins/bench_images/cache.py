@@ -18,6 +18,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from bench_images.leftovers import in_use, remove_leftovers
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -34,13 +36,17 @@ CHUNK = 2**18
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Opens a file for writing that appears under its name only when complete, and never if the block raises.
 
+    Temporary files of processes that were killed while they wrote the same file are removed.
+
     Raises:
         OSError: the folder cannot be created or written, or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    prefix = f".{path.name}-"
+    remove_leftovers(path.parent, prefix)
+    temporary = path.with_name(f"{prefix}{uuid.uuid4().hex}")
     try:
-        with temporary.open("xb") as file:
+        with temporary.open("xb") as file, in_use(temporary):
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench_images.leftovers import in_use, remove_leftovers
 from benchmark import DataError
 
+PREFIX = ".unpacking-"
+"""Of the names of temporary folders in the data folder."""
 NETWORK_TIMEOUT = 30.0
 """Seconds without data after which a download fails. torchvision sets no limit."""
 
@@ -79,13 +82,17 @@ def _download_message(archive: RemoteArchive, data_dir: Path, reason: str) -> st
 
 @contextmanager
 def _temporary_folder(data_dir: Path) -> Iterator[Path]:
-    """A temporary folder in `data_dir`, or in the system's temporary folder if `data_dir` is not writable."""
+    """A temporary folder in `data_dir`, or in the system's temporary folder if `data_dir` is not writable.
+
+    Those that killed processes left in `data_dir` are removed.
+    """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(prefix=".unpacking-", dir=data_dir)
+        remove_leftovers(data_dir, PREFIX)
+        temporary = tempfile.TemporaryDirectory(prefix=PREFIX, dir=data_dir)
     except OSError:
         temporary = tempfile.TemporaryDirectory(prefix="bench-images-")
-    with temporary as folder:
+    with temporary as folder, in_use(Path(folder)):
         yield Path(folder)
 
 
