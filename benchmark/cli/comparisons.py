@@ -149,7 +149,7 @@ def verify_command(out: Path, count: int, seed: int, files: bool, form: Format, 
       bench verify results/digits.jsonl --sample 1 --seed 7
       bench verify runs/ --files
 
-    Exit codes: 0 all scores were reproduced, 1 a score differs or a file is damaged, 4 no cell could run.
+    Exit codes: 0 all scores were reproduced, 1 a score differs or a file is damaged, 3 a cell failed, 4 no cell could run.
     """
     import benchmark
     from benchmark.api.catalog import load_catalog
@@ -172,4 +172,6 @@ def verify_command(out: Path, count: int, seed: int, files: bool, form: Format, 
     run = [cell for cell in cells if cell.verdict != "not run"]
     if not run:
         finish(ExitCode.NOT_COMPARABLE)
-    finish(ExitCode.OK if all(cell.holds for cell in run) else ExitCode.REGRESSED)
+    if all(cell.holds or cell.verdict == "failed" for cell in run):
+        finish(ExitCode.OK if all(cell.holds for cell in run) else ExitCode.FAILED_CELLS)
+    finish(ExitCode.REGRESSED)

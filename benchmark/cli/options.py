@@ -54,7 +54,7 @@ data_dir_option = click.option(
 )
 dataset_option = click.option(
     "--dataset",
-    type=values.ITEMS,
+    type=values.ITEM,
     metavar="ITEM",
     help="Dataset, if the record does not name its files: 'folder[path=...]'.",
 )

@@ -53,6 +53,14 @@ def _items(value: object) -> str:
     return text
 
 
+def _item(value: object) -> str:
+    text = _items(value)
+    count = len(parse_items([text]))
+    if count != 1:
+        raise ValueError(f"{shown(value)} names {count} items; write one")
+    return text
+
+
 def _assignments(value: object) -> str:
     text = _short(value)
     if not parse_assignments([text]):
@@ -126,6 +134,7 @@ def _safe(check: Callable[[object], Path]) -> Callable[[object], Path]:
 
 TEXT = _Checked("text", _plain)
 ITEMS = _Checked("items", _items)
+ITEM = _Checked("item", _item)
 ASSIGNMENTS = _Checked("settings", _assignments)
 FOLDER = _Checked("folder", _safe(checked_folder))
 """A folder that may not exist yet."""

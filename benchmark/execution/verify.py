@@ -35,6 +35,7 @@ Verdict = Literal[
     "equal scores",
     "within intervals",
     "does not hold",
+    "failed",
     "damaged files",
     "not run",
     "files intact",
@@ -92,7 +93,13 @@ def sample(records: Sequence[Record], count: int, seed: int) -> list[Record]:
 
 
 def verify(records: Sequence[Record], options: VerifyOptions, catalog: Catalog) -> Iterator[VerifiedCell]:
-    """Runs the cells of records again, one after the other. Nothing that is stored changes."""
+    """Runs the cells of records again, one after the other. Nothing that is stored changes.
+
+    Raises:
+        UsageError: the device does not exist.
+    """
+    if options.device is not None:
+        resolve_devices(options.device)
     for record in records:
         damage = damage_of(record)
         if damage:
@@ -108,7 +115,7 @@ def verify(records: Sequence[Record], options: VerifyOptions, catalog: Catalog) 
             outcome = run_cell(_job(record, planned, Path(folder), options), device=device, catalog=catalog)
             if outcome.state != "done":
                 reason = f"the cell failed when it was run again: {outcome.reason}"
-                yield VerifiedCell(record=record, verdict="does not hold", reason=reason)
+                yield VerifiedCell(record=record, verdict="failed", reason=reason)
                 continue
             again = read_record(Path(folder) / outcome.folder)
         yield compare_records(record, again)
@@ -261,5 +268,5 @@ def _other_conditions(record: Record, again: Record) -> Iterator[str]:
 def _sources(record: Record) -> dict[str, str]:
     """Name of a plugin, or `repbench`, -> fingerprint of its code."""
     sources = record.provenance.get("sources") or {}
-    plugins = {sources[kind]["plugin"]: sources[kind]["source"] for kind in KINDS if kind in sources}
+    plugins = {sources[kind]["plugin"]: sources[kind]["source"] for kind in KINDS if sources.get(kind)}
     return {"repbench": sources["benchmark"], **plugins} if sources.get("benchmark") else plugins

@@ -22,6 +22,7 @@ INVALID = {
     "number": NO_NUMBER,
     "text": (*EMPTY, *HIDDEN, LONG),
     "items": (*EMPTY, ",", " , ", *HIDDEN, LONG, "a[b", "[b=1]"),
+    "item": (*EMPTY, ",", "a,b", "a[b=1|2]", *HIDDEN, LONG),
     "settings": (*EMPTY, ",", *HIDDEN, LONG, "lr", "=1"),
     "folder": (*EMPTY, *HIDDEN, LONG, "~no-such-user/runs", "file.txt", "file.txt/runs"),
     "path": (*EMPTY, *HIDDEN, LONG, "file.txt", "file.txt/runs"),
