@@ -32,12 +32,20 @@ CORE = ("encoder.py", "evaluation", "images.py", "seeding.py", "stats", "trainin
 """The files and packages of `benchmark` that compute numbers."""
 
 
-class InstalledPlugins:
-    """The fingerprints of the plugins that are installed now."""
+class InstalledCode:
+    """The fingerprints of what is installed now. Each is computed once, when it is first needed."""
 
     def __init__(self) -> None:
-        self._modules = _modules_of_plugins()
         self._sources: dict[str, str | None] = {}
+
+    @functools.cached_property
+    def core(self) -> str | None:
+        """The fingerprint of the part of repbench that computes numbers."""
+        return source_of_core()
+
+    @functools.cached_property
+    def _modules(self) -> dict[str, str]:
+        return _modules_of_plugins()
 
     def source(self, plugin: str) -> str | None:
         """The fingerprint of a plugin; None if it is not installed or its files cannot be read.

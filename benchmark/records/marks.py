@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.api.cells import Json
-from benchmark.api.source_code import InstalledPlugins, source_of_core
+from benchmark.api.source_code import InstalledCode
 from benchmark.errors import RecordError
 from benchmark.records.caveats import Caveat
 from benchmark.records.columns import Columns
@@ -40,7 +40,7 @@ def marked(columns: Columns, out: Path) -> Columns:
         columns: the records; one without a folder is not marked.
         out: the output folder.
     """
-    installed = InstalledPlugins()
+    installed = InstalledCode()
     weights = (
         StoredWeights(folder=each.folder, checksum=each.model_file, failure=each.failure or "")
         for each in columns.summaries
@@ -69,7 +69,7 @@ def is_unverified(trained: bool, checksum: Checksum | None, sources: Json) -> bo
 # --- source code ------------------------------------------------------------------------------------------------------
 
 
-def code_changes(sources: Json, installed: InstalledPlugins) -> Iterator[Caveat]:
+def code_changes(sources: Json, installed: InstalledCode) -> Iterator[Caveat]:
     """What has changed since a record was written. What is not recorded, or not installed, has not changed.
 
     Args:
@@ -79,15 +79,15 @@ def code_changes(sources: Json, installed: InstalledPlugins) -> Iterator[Caveat]
     plugins = dict.fromkeys(plugin for plugin, _ in changed_kinds(sources, installed).values())
     for plugin in plugins:
         yield PLUGIN, f"({plugin.partition(':')[2]})"
-    if sources.get("benchmark") not in (None, source_of_core()):
+    if sources.get("benchmark") not in (None, installed.core):
         yield BENCHMARK, ""
     for label in changed_evaluators(sources, installed):
         yield EVALUATOR, label
 
 
-def changed_kinds(sources: Json, installed: InstalledPlugins) -> dict[str, tuple[str, str]]:
+def changed_kinds(sources: Json, installed: InstalledCode) -> dict[str, tuple[str, str]]:
     """Kind (method, encoder, dataset) -> plugin and fingerprint in the record, of those whose code has changed."""
-    recorded = {kind: (sources[kind]["plugin"], sources[kind]["source"]) for kind in KINDS if kind in sources}
+    recorded = {kind: (sources[kind]["plugin"], sources[kind]["source"]) for kind in KINDS if sources.get(kind)}
     return {
         kind: (plugin, source)
         for kind, (plugin, source) in recorded.items()
@@ -95,7 +95,7 @@ def changed_kinds(sources: Json, installed: InstalledPlugins) -> dict[str, tuple
     }
 
 
-def changed_evaluators(sources: Json, installed: InstalledPlugins) -> list[str]:
+def changed_evaluators(sources: Json, installed: InstalledCode) -> list[str]:
     """Labels of the evaluators whose code has changed since one of their scores was computed."""
     return [
         label

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.api.source_code import InstalledPlugins, source_of_core, source_of_module
+from benchmark.api.source_code import InstalledCode, source_of_core, source_of_module
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of sys.path with a package, a module, and a package in a namespace."""
-    site = tmp_path / "site"
+    packages = tmp_path / "packages"
     for folder in ("shapes", "shapes/parts", "company/colors"):
-        (site / folder).mkdir(parents=True)
-        (site / folder / "__init__.py").write_text(f"NAME = '{folder}'\n")
-    (site / "shapes" / "sizes.json").write_text("[1, 2]\n")
-    (site / "single.py").write_text("X = 1\n")
-    monkeypatch.syspath_prepend(site)
-    return site
+        (packages / folder).mkdir(parents=True)
+        (packages / folder / "__init__.py").write_text(f"NAME = '{folder}'\n")
+    (packages / "shapes" / "sizes.json").write_text("[1, 2]\n")
+    (packages / "single.py").write_text("X = 1\n")
+    monkeypatch.syspath_prepend(packages)
+    return packages
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
@@ -38,10 +38,10 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_fingerprint_changes_with_each_source_file(site: Path, change: str) -> None:
+def test_fingerprint_changes_with_each_source_file(packages: Path, change: str) -> None:
     before = source_of_module("shapes")
     assert before == source_of_module("shapes") == source_of_module("shapes.parts")
-    CHANGES[change](site / "shapes")
+    CHANGES[change](packages / "shapes")
     assert source_of_module("shapes") not in (None, before)
 
 
@@ -60,37 +60,37 @@ UNCHANGED: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", UNCHANGED)
-def test_fingerprint_does_not_depend_on(site: Path, change: str) -> None:
+def test_fingerprint_does_not_depend_on(packages: Path, change: str) -> None:
     before = source_of_module("shapes")
-    UNCHANGED[change](site / "shapes")
+    UNCHANGED[change](packages / "shapes")
     assert source_of_module("shapes") == before
 
 
 def test_fingerprint_does_not_depend_on_where_a_package_is(
-    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = [source_of_module(name) for name in ("shapes", "single", "company.colors")]
-    other = shutil.copytree(site, tmp_path / "other" / "place")
-    monkeypatch.setattr(sys, "path", [str(other), *(path for path in sys.path if path != str(site))])
+    other = shutil.copytree(packages, tmp_path / "other" / "place")
+    monkeypatch.setattr(sys, "path", [str(other), *(path for path in sys.path if path != str(packages))])
     sys.modules.pop("company", None)
     assert [source_of_module(name) for name in ("shapes", "single", "company.colors")] == before
     assert len(set(before)) == 3
 
 
-def test_package_of_a_namespace_has_a_fingerprint_of_its_own(site: Path) -> None:
+def test_package_of_a_namespace_has_a_fingerprint_of_its_own(packages: Path) -> None:
     before = source_of_module("company.colors")
-    (site / "company" / "unrelated").mkdir()
-    (site / "company" / "unrelated" / "__init__.py").write_text("X = 2\n")
+    (packages / "company" / "unrelated").mkdir()
+    (packages / "company" / "unrelated" / "__init__.py").write_text("X = 2\n")
     assert source_of_module("company.colors") == before
 
 
 @pytest.mark.parametrize("name", ["nothing_of_this_name", "company.missing", "math", "sys"])
-def test_module_without_source_files_has_no_fingerprint(site: Path, name: str) -> None:
+def test_module_without_source_files_has_no_fingerprint(packages: Path, name: str) -> None:
     assert source_of_module(name) is None
 
 
 def test_installed_plugins_are_named_by_distribution_and_entry_point(installed: Path) -> None:
-    plugins = InstalledPlugins()
+    plugins = InstalledCode()
     assert plugins.source("repbench:aet") == source_of_module("bench_aet")
     assert plugins.source("repbench-third-party:third_party") == source_of_module("bench_third_party")
     assert plugins.source("repbench:third_party") is None
