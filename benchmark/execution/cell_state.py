@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmark.api.cells import Cell
-from benchmark.api.source_code import InstalledPlugins
+from benchmark.api.source_code import InstalledCode
 from benchmark.errors import RecordError, UsageError
 from benchmark.execution.cell_evidence import Evidence, evidence_of_record, evidence_of_summary
 from benchmark.execution.plan import cell_folder, distinct_folder
@@ -84,7 +84,7 @@ def survey(plan: Plan, out: Path) -> list[PendingCell]:
                 recorded[len(cells)] = evidence_of_record(record)
         cells.append(cell)
     weights = marks.changed_weights((each.weights(cells[number].folder) for number, each in recorded.items()), out)
-    installed = InstalledPlugins()
+    installed = InstalledCode()
     for number, evidence in recorded.items():
         cell = _with_state(cells[number], evidence)
         cells[number] = _with_changes(cell, evidence, installed, weights=cell.folder in weights)
@@ -176,7 +176,7 @@ def _changed_versions(evidence: Evidence, cell: Cell) -> str:
 
 
 def _with_changes(
-    pending: PendingCell, evidence: Evidence, installed: InstalledPlugins, *, weights: bool
+    pending: PendingCell, evidence: Evidence, installed: InstalledCode, *, weights: bool
 ) -> PendingCell:
     """A cell with what has changed since its record was written, although no version was raised.
 
