@@ -27,7 +27,7 @@ def combined(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return decorate
 
 
-def path_option(*names: str, default: str, kind: click.ParamType, **settings: Any) -> Callable[[Command], Command]:
+def path_option(*names: str, default: str, kind: values.Value, **settings: Any) -> Callable[[Command], Command]:
     """An option that takes a path and has a default; `kind` is one of `benchmark.cli.values`."""
     return click.option(*names, type=kind, default=Path(default), show_default=True, **settings)
 

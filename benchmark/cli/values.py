@@ -17,7 +17,7 @@ from benchmark.api.limits import Number, checked_folder, checked_path, checked_t
 from benchmark.errors import UsageError
 
 
-class _Checked(click.ParamType):
+class Value(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
     """A value that a function checks and converts."""
 
     def __init__(self, name: str, check: Callable[[Any], Any]) -> None:
@@ -32,16 +32,16 @@ class _Checked(click.ParamType):
             return self.fail(str(error), param, ctx)
 
 
-def number(limit: Number) -> click.ParamType:
+def number(limit: Number) -> Value:
     """A finite number in a range."""
 
     def check(value: object) -> int | float:
         return limit.parse(value) if isinstance(value, str) else limit.check(value)
 
-    return _Checked("integer" if limit.integer else "number", check)
+    return Value("integer" if limit.integer else "number", check)
 
 
-def integer(minimum: int, maximum: int) -> click.ParamType:
+def integer(minimum: int, maximum: int) -> Value:
     """An integer in a range."""
     return number(Number(minimum=minimum, maximum=maximum))
 
@@ -132,17 +132,17 @@ def _safe(check: Callable[[object], Path]) -> Callable[[object], Path]:
     return checked
 
 
-TEXT = _Checked("text", _plain)
-ITEMS = _Checked("items", _items)
-ITEM = _Checked("item", _item)
-ASSIGNMENTS = _Checked("settings", _assignments)
-FOLDER = _Checked("folder", _safe(checked_folder))
+TEXT = Value("text", _plain)
+ITEMS = Value("items", _items)
+ITEM = Value("item", _item)
+ASSIGNMENTS = Value("settings", _assignments)
+FOLDER = Value("folder", _safe(checked_folder))
 """A folder that may not exist yet."""
-EXISTING_FOLDER = _Checked("folder", _safe(_existing_folder))
-RECORDS = _Checked("path", _safe(_records))
+EXISTING_FOLDER = Value("folder", _safe(_existing_folder))
+RECORDS = Value("path", _safe(_records))
 """An existing folder of records, or a leaderboard."""
-SOURCE = _Checked("path", _safe(_source))
+SOURCE = Value("path", _safe(_source))
 """A folder of records that may not exist, or a leaderboard."""
-INPUT_FILE = _Checked("file", _safe(_input_file))
-OUTPUT_FILE = _Checked("file", _safe(_output_file))
+INPUT_FILE = Value("file", _safe(_input_file))
+OUTPUT_FILE = Value("file", _safe(_output_file))
 """A file to write; its folder may not exist yet."""
