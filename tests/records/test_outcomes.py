@@ -58,7 +58,8 @@ def test_pickled_predictions_are_refused(folder: Path) -> None:
 
 
 def test_packed_outcomes_are_read_back(folder: Path, tmp_path: Path) -> None:
-    record = dataclasses.replace(sample_record(scores=(sample_score(float(HITS.mean()), n=len(HITS), outcomes="hits"),)), folder=str(folder))
+    score = sample_score(float(HITS.mean()), n=len(HITS), outcomes="hits")
+    record = dataclasses.replace(sample_record(scores=(score,)), folder=str(folder))
     np.savez(tmp_path / "x.outcomes.npz", **pack_outcomes(record))  # type: ignore[arg-type]  # numpy's stub
     outcomes = read_outcomes(tmp_path / "x.outcomes.npz")
     assert list(outcomes) == [record.outcomes_key(record.scores[0])]
