@@ -110,11 +110,11 @@ def _compare(result: Contents, file: File, first: File) -> None:
 
 
 def _read_all(listing: Listing) -> Iterator[tuple[File, tuple[bytes, Inspection]]]:
-    from bench_images.formats import without_pillow_limit
+    from bench_images.formats import own_pillow_settings
 
     files = listing.files
     batches = [files[start : start + FILES_PER_TASK] for start in range(0, len(files), FILES_PER_TASK)]
-    with without_pillow_limit(), ThreadPoolExecutor(THREADS) as pool:
+    with own_pillow_settings(), ThreadPoolExecutor(THREADS) as pool:
         for batch, read in zip(batches, pool.map(partial(_read_batch, listing.root), batches), strict=True):
             yield from zip(batch, read, strict=True)
 

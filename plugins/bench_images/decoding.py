@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from bench_images.formats import open_image, turn_to_decode, without_pillow_limit
+from bench_images.formats import open_image, turn_to_decode, own_pillow_settings
 from bench_images.names import count_names, printable, suffix_of
 from bench_images.resizing import center_square
 from bench_images.sixteen_bits import color_of, gray_of, is_deep_color, is_deep_gray
@@ -104,7 +104,7 @@ def decode_blocks(
     """
     side = rendering.size
     step = max(workers, block_bytes // (rendering.channels * side * side))
-    with without_pillow_limit(), ThreadPoolExecutor(workers) as pool:
+    with own_pillow_settings(), ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(names), step):
             chosen = names[start : start + step]
             block: NDArray[np.uint8] = np.zeros((len(chosen), rendering.channels, side, side), dtype=np.uint8)

@@ -67,14 +67,17 @@ def turn_to_decode(image: Image.Image) -> AbstractContextManager[object]:
 
 
 @contextmanager
-def without_pillow_limit() -> Iterator[None]:
-    """Turns off Pillow's own limit of pixels, which warns at 89 and fails at 179 megapixels. `open_image` has a limit."""
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
+def own_pillow_settings() -> Iterator[None]:
+    """Sets what another library may have changed: truncated files are errors.
+
+    Turns off Pillow's own limit of pixels, which warns at 89 and fails at 179 megapixels; `open_image` has a limit.
+    """
+    before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+    Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, False
     try:
         yield
     finally:
-        Image.MAX_IMAGE_PIXELS = before
+        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 @functools.cache

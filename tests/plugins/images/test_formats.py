@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from image_samples import make_tree, params_for
-from PIL import Image
+from PIL import Image, ImageFile
 
 from bench_images import folder
 from bench_images.formats import MAX_PIXELS, open_image, readable_suffixes
@@ -124,6 +124,18 @@ def test_limit_is_above_200_megapixels_and_pillows_limit_is_restored(tmp_path: P
     before = Image.MAX_IMAGE_PIXELS
     folder.load(params_for(make_tree(tmp_path / "colors")), tmp_path)
     assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_truncated_image_is_an_error_where_another_library_allows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_tree(tmp_path / "colors")
+    path = root / "train" / "red" / "0.png"
+    path.write_bytes(path.read_bytes()[:-30])
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with pytest.raises(DataError, match="cannot decode 1 file"):
+        folder.load(params_for(root), tmp_path)
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
 
 
 @pytest.mark.slow
