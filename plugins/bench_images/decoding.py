@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from bench_images.formats import open_image, turn_to_decode, own_pillow_settings
+from bench_images.formats import open_image, own_pillow_settings, turn_to_decode
 from bench_images.names import count_names, printable, suffix_of
 from bench_images.resizing import center_square
 from bench_images.sixteen_bits import color_of, gray_of, is_deep_color, is_deep_gray
