@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damaged_records import SPECIAL_FILES
 from sample_records import sample_record, sample_score
 
 from benchmark.records import index
@@ -201,6 +202,29 @@ def test_change_within_one_clock_tick_is_seen(tmp_path: Path) -> None:
     assert index.read(tmp_path)[0].value.tolist() == [0.75]
 
 
+def test_record_rewritten_with_the_same_size_and_time_is_seen(tmp_path: Path, parsed: list[str]) -> None:
+    folder = put(tmp_path, sample_record(scores=(sample_score(0.25),)))
+    assert index.read(tmp_path)[0].value.tolist() == [0.25]
+    text = (folder / RECORD).read_bytes()
+    (folder / RECORD).write_bytes(
+        text.replace(b'"value": 0.25', b'"value": 0.75').replace(b'"ci_high": 0.375', b'"ci_high": 0.875')
+    )
+    os.utime(folder / RECORD, ns=(LONG_AGO, LONG_AGO))
+    assert (folder / RECORD).stat().st_size == len(text)
+    known = index.read_index(tmp_path)
+    assert known.position(folder.name) is None
+    assert index.read(tmp_path)[0].value.tolist() == [0.75]
+    assert parsed == [folder.name] * 2
+
+
+def test_record_exchanged_for_another_file_of_the_same_size_and_time_is_seen(tmp_path: Path) -> None:
+    folder = put(tmp_path / "runs", sample_record(scores=(sample_score(0.25),)))
+    other = put(tmp_path / "other", sample_record(scores=(sample_score(0.75),)))
+    index.read(tmp_path / "runs")
+    (other / RECORD).replace(folder / RECORD)
+    assert index.read(tmp_path / "runs")[0].value.tolist() == [0.75]
+
+
 def test_record_from_the_future_is_read_each_time(tmp_path: Path, parsed: list[str]) -> None:
     put(tmp_path, sample_record(), "cell", when=2 * LONG_AGO)
     index.read(tmp_path)
@@ -248,6 +272,26 @@ def test_damaged_index_is_rebuilt(out: Path, damage: str) -> None:
     assert records_csv(again) == records_csv(columns)
     assert score_tables(again) == score_tables(columns)
     assert again_problems == problems
+
+
+@pytest.mark.parametrize("name", index.ARRAYS)
+def test_edited_index_is_rebuilt(out: Path, name: str, parsed: list[str]) -> None:
+    columns, _ = index.read(out)
+    with np.load(out / INDEX) as file:
+        arrays = dict(file)
+    with (out / INDEX).open("wb") as stream:
+        np.savez(stream, **{**arrays, name: np.ones_like(arrays[name])})
+    parsed.clear()
+    assert records_csv(index.read(out)[0]) == records_csv(columns)
+    assert len(parsed) == 14
+
+
+@pytest.mark.parametrize("name", SPECIAL_FILES)
+def test_special_file_instead_of_the_index_is_ignored(out: Path, name: str) -> None:
+    columns, _ = index.read(out)
+    SPECIAL_FILES[name][0](out / INDEX)
+    assert len(index.read_index(out).columns) == 0
+    assert records_csv(index.read(out)[0]) == records_csv(columns)
 
 
 @pytest.mark.parametrize("key", ["version", "schema", "csv"])
