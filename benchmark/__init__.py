@@ -34,6 +34,7 @@ from benchmark.api.encoders import Encoder, EncoderContext, EncoderSpec, Layout,
 from benchmark.api.evaluators import Evaluation, EvaluatorSpec, Measurement, Metric, Probe, ProbeSplit
 from benchmark.api.executors import Executor, ExecutorContext, ExecutorSpec
 from benchmark.api.hookspecs import hookimpl
+from benchmark.api.limits import checked_argument, checked_path, checked_text
 from benchmark.api.methods import Batch, Losses, Method, MethodContext, MethodSpec, Published, Setting
 from benchmark.api.recipes import Recipe
 from benchmark.errors import (
@@ -71,7 +72,7 @@ def load_encoder(record: str | Path, device: str = "cpu") -> NormalizedEncoder:
     """
     from benchmark.evaluation.trained_encoder import load_encoder as load
 
-    return load(Path(record), device)
+    return load(checked_argument("record", checked_path, record), checked_argument("device", checked_text, device))
 
 
 __all__ = [

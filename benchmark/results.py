@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from benchmark.api.cells import Accelerate, Outcome
+from benchmark.api.limits import checked_argument, checked_path, checked_source
 from benchmark.errors import UsageError, contained
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def read_results(path: str | Path) -> Results:
         UsageError: there is no record.
         RecordError: the folder or the leaderboard cannot be read. Damaged records are left out and named in `problems`.
     """
-    source = Path(path).expanduser()
+    source = checked_argument("path", checked_path, path)
     if source.suffix == ".csv":
         source = source.with_suffix(".jsonl")
     if source.suffix == ".jsonl":
@@ -292,7 +293,8 @@ class Results:
         from benchmark.execution.arguments import data_folder
 
         sides = SideReader(self.source)
-        groups_a, groups_b = sides.groups(a), sides.groups(b)
+        groups_a = sides.groups(checked_argument("a", checked_source, a))
+        groups_b = sides.groups(checked_argument("b", checked_source, b))
         similarity = []
         if cka:
             from benchmark.analysis.cka import similarities
@@ -317,7 +319,7 @@ class Results:
         """
         from benchmark.analysis.check import check_records
 
-        return check_records(self.source, str(baseline), margin)
+        return check_records(self.source, checked_argument("baseline", checked_source, baseline), margin)
 
     def __repr__(self) -> str:
         count = len(self.scores)

@@ -314,3 +314,24 @@ def test_notebook_example_runs_without_a_main_guard(tmp_path: Path) -> None:
     assert "methods across seeds" in ran.stdout
     assert ran.stdout.splitlines()[-1] == "5 cells"
     assert len(list(tmp_path.glob("runs/*/record.json"))) == 5
+
+
+@pytest.mark.parametrize(
+    "value", ["", " ", "a\0b", "a\x1bb", "x" * 5000, "x" * 300, None, 5], ids=lambda value: repr(value)[:12]
+)
+def test_paths_and_names_that_mean_nothing_are_usage_errors(run: Run, value: Any) -> None:
+    results = run("mean_color")
+    for call in (
+        lambda: benchmark.read_results(value),
+        lambda: benchmark.load_encoder(value),
+        lambda: results.compare(value, "mean_color/tiny/stripes"),
+        lambda: results.check(value),
+    ):
+        with pytest.raises(benchmark.UsageError, match=r"(path|record|a|baseline)=.* (is empty|is not valid)"):
+            call()
+
+
+def test_unknown_device_of_an_encoder_is_a_usage_error(run: Run) -> None:
+    results = run("mean_color")
+    with pytest.raises(benchmark.UsageError, match="device=nosuch cannot be used"):
+        benchmark.load_encoder(results.scores[0].folder, device="nosuch")

@@ -6,16 +6,21 @@ A check returns the value with its type, or raises a ValueError that says what i
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from benchmark.errors import UsageError
 from benchmark.plain_text import hidden_character, shortened, visible
 
+T = TypeVar("T")
 MAX_TEXT = 100_000
 """Characters of a text."""
 MAX_PATH = 4096
 """Bytes of a path."""
+MAX_PART = 255
+"""Bytes of one part of a path."""
 SHOWN = 60
 """Characters of an invalid value that a message shows."""
 
@@ -121,8 +126,10 @@ def checked_path(value: object) -> Path:
         raise ValueError(f"{shown(value)} is not valid; write a path") from None
     if not text.strip():
         raise ValueError(f"{shown(text)} is empty; write a path, or leave it out for the default")
-    if len(os.fsencode(text)) > MAX_PATH:
-        raise ValueError(f"a path of {len(text)} characters is not valid; write at most {MAX_PATH}")
+    if _is_long(text):
+        raise ValueError(
+            f"a path of {len(text)} characters is not valid; write at most {MAX_PATH}, {MAX_PART} in each part"
+        )
     hidden = hidden_character(text.encode("utf-8", "ignore").decode("utf-8"))
     if hidden:
         raise ValueError(f"{shown(text)} is not valid; a path must not contain {hidden}")
@@ -130,6 +137,26 @@ def checked_path(value: object) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise ValueError(f"{shown(text)} is not valid; no user of this name has a home folder") from None
+
+
+def checked_source(value: object) -> str:
+    """A text that names a record, a leaderboard or a file in a git revision, and that may be a path.
+
+    Raises:
+        ValueError: as of `checked_text`, or it is longer than any path.
+    """
+    text = checked_text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+    if _is_long(text):
+        raise ValueError(
+            f"a name of {len(text)} characters is not valid; write at most {MAX_PATH}, {MAX_PART} in each part"
+        )
+    return text
+
+
+def _is_long(text: str) -> bool:
+    """Whether no file can have this path."""
+    parts = text.replace(os.sep, "/").split("/")
+    return len(os.fsencode(text)) > MAX_PATH or any(len(os.fsencode(part)) > MAX_PART for part in parts)
 
 
 def checked_folder(value: object) -> Path:
@@ -154,3 +181,20 @@ def checked_folder(value: object) -> Path:
 def shown(value: object) -> str:
     """A value as messages show it: on one line, visible and not too long."""
     return visible(shortened(f"'{value}'" if isinstance(value, str | os.PathLike) else repr(value), SHOWN))
+
+
+def checked_argument(name: str, check: Callable[[object], T], value: object) -> T:
+    """The checked value of an argument of the Python API.
+
+    Args:
+        name: of the argument, for messages.
+        check: a function of this module.
+        value: as passed.
+
+    Raises:
+        UsageError: the value is not valid.
+    """
+    try:
+        return check(value)
+    except ValueError as error:
+        raise UsageError(f"{name}={error}") from None

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from benchmark.reports.render import Format
 
 two_sides = combined(
-    click.argument("first", metavar="A", type=values.TEXT), click.argument("second", metavar="B", type=values.TEXT)
+    click.argument("first", metavar="A", type=values.SOURCE_NAME),
+    click.argument("second", metavar="B", type=values.SOURCE_NAME),
 )
 
 
@@ -59,7 +60,9 @@ def compare_command(first: str, second: str, out: Path, form: Format, **options:
 
 @command("check")
 @records_argument
-@click.option("--baseline", type=values.TEXT, required=True, help="Leaderboard, .csv or .jsonl, or REV:FILE from git.")
+@click.option(
+    "--baseline", type=values.SOURCE_NAME, required=True, help="Leaderboard, .csv or .jsonl, or REV:FILE from git."
+)
 @click.option(
     "--margin",
     type=values.number(LIMITS["margin"]),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmark.reports.render import Format
 
 cell_options = combined(
-    click.argument("record", type=values.TEXT),
+    click.argument("record", type=values.SOURCE_NAME),
     path_option("--out", default="runs", kind=values.FOLDER, help="Folder in which RECORD is searched."),
     click.option("--tap", type=values.TEXT, help="Layer.  [default: the encoder's output]"),
     click.option(

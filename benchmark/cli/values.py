@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from benchmark.api.grammar import parse_assignments, parse_items
-from benchmark.api.limits import Number, checked_folder, checked_path, checked_text, shown
+from benchmark.api.limits import Number, checked_folder, checked_path, checked_source, checked_text, shown
 from benchmark.errors import UsageError
 
 
@@ -133,6 +133,8 @@ def _safe(check: Callable[[object], Path]) -> Callable[[object], Path]:
 
 
 TEXT = Value("text", _plain)
+SOURCE_NAME = Value("source", checked_source)
+"""What names a record, a leaderboard or a baseline."""
 ITEMS = Value("items", _items)
 ITEM = Value("item", _item)
 ASSIGNMENTS = Value("settings", _assignments)

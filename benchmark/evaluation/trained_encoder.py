@@ -18,8 +18,9 @@ from benchmark.api.encoders import EncoderSpec, ImageShape
 from benchmark.api.identity import id_of_settings
 from benchmark.api.parameters import bind
 from benchmark.encoder import NormalizedEncoder, build_encoder
-from benchmark.errors import RecordError
+from benchmark.errors import RecordError, UsageError
 from benchmark.evaluation.features import tensors_checksum
+from benchmark.plain_text import one_line, shortened
 from benchmark.records.record import MODEL, RECORD, Record
 from benchmark.records.record_files import read_record
 from benchmark.records.weights_file import cannot_load, check_equal, read_weights, recorded_checksum
@@ -89,7 +90,10 @@ def load_encoder(folder: Path, device: str = "cpu", catalog: Catalog | None = No
     module = build_encoder(spec, params, (channels, height, width), num_images=0, seed=0, mean=ones, std=ones)
     if not load_weights(module, record):
         warnings.warn(f"{folder}: {UNVERIFIED}", stacklevel=3)
-    return module.to(device).eval()
+    try:
+        return module.to(device).eval()
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA raises an AssertionError
+        raise UsageError(f"device={device} cannot be used: {one_line(shortened(str(error), 200))}") from error
 
 
 def _check_settings(record: Record) -> None:

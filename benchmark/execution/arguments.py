@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 from benchmark.api.cells import Accelerate
 from benchmark.api.grammar import MAX_SEEDS, SEPARATORS, Selection, parse_assignments, parse_items, parse_seeds
-from benchmark.api.limits import LIMITS, checked_folder, checked_text, shown
+from benchmark.api.limits import LIMITS, checked_argument, checked_folder, checked_text, shown
 from benchmark.errors import UsageError
 from benchmark.execution.cell_state import Rerun
 from benchmark.execution.request import Request
@@ -20,7 +20,6 @@ from benchmark.execution.run_options import RunOptions
 Items = str | Sequence[str]
 """Items as on the command line: `"dim,aet[transform=affine|projective]"` or a list of such texts."""
 Budget = Literal["quick", "paper"]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +61,13 @@ class RunArguments:
         for name, limit in LIMITS.items():
             value = getattr(self, name, None)
             if value is not None or name in ("threads_per_cell", "checkpoint_minutes"):
-                _checked(name, limit.check, value)
+                checked_argument(name, limit.check, value)
         for name in ("device", "executor"):
-            _checked(name, checked_text, getattr(self, name))
+            checked_argument(name, checked_text, getattr(self, name))
         for name in ("out", "data_dir"):
             value = getattr(self, name)
             if value is not None:
-                _checked(name, checked_folder, value)
+                checked_argument(name, checked_folder, value)
 
     def request(self) -> Request:
         """What to run.
@@ -114,15 +113,9 @@ def data_folder(path: str | Path | None) -> Path:
     Raises:
         UsageError: the path is empty, has a control character, or is a file.
     """
-    return _checked("data_dir", checked_folder, path if path is not None else os.environ.get("BENCH_DATA") or "data")
-
-
-def _checked(name: str, check: Callable[[object], T], value: object) -> T:
-    """The checked value of an argument."""
-    try:
-        return check(value)
-    except ValueError as error:
-        raise UsageError(f"{name}={error}") from None
+    return checked_argument(
+        "data_dir", checked_folder, path if path is not None else os.environ.get("BENCH_DATA") or "data"
+    )
 
 
 def _texts(name: str, texts: Items) -> list[str]:
@@ -138,7 +131,7 @@ def _items(name: str, items: Items) -> list[Selection]:
 
 
 def _taps(taps: Items) -> Any:
-    text = _checked("taps", checked_text, ",".join(_texts("taps", taps)))
+    text = checked_argument("taps", checked_text, ",".join(_texts("taps", taps)))
     if text in ("default", "all"):
         return text
     return tuple(name.strip() for name in text.split(",") if name.strip())

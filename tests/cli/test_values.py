@@ -21,6 +21,7 @@ INVALID = {
     "integer": (*NO_NUMBER, "1.5", "1e3"),
     "number": NO_NUMBER,
     "text": (*EMPTY, *HIDDEN, LONG),
+    "source": (*EMPTY, *HIDDEN, LONG, "a" * 300, "a/" * 3000),
     "items": (*EMPTY, ",", " , ", *HIDDEN, LONG, "a[b", "[b=1]"),
     "item": (*EMPTY, ",", "a,b", "a[b=1|2]", *HIDDEN, LONG),
     "settings": (*EMPTY, ",", *HIDDEN, LONG, "lr", "=1"),
