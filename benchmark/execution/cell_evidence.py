@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from benchmark.api.cells import Json, State
+from benchmark.records.changed_files import StoredFiles
 from benchmark.records.columns import NOT_APPLICABLE_KEY, Columns
-from benchmark.records.marks import StoredWeights, is_unverified
+from benchmark.records.marks import is_unverified
 from benchmark.records.record import KINDS, Record
-from benchmark.records.weights_file import Checksum, recorded_checksum
+from benchmark.records.weights_file import Checksum, recorded_checksums
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,17 +32,17 @@ class Evidence:
     """The same of each request that does not apply to the cell."""
     sources: Json
     """Fingerprints of the code; empty if they are not recorded."""
-    checksum: Checksum | None
-    """Of the weights file; None if it is not recorded."""
+    files: Mapping[str, Checksum | None]
+    """Name of a file beside the record -> its checksum; None if it is not recorded."""
 
     @property
     def unverified(self) -> bool:
         """Whether an earlier version wrote the record, so that changes of code or weights do not show."""
-        return is_unverified(self.trained, self.checksum, self.sources)
+        return is_unverified(self.trained, self.files, self.sources)
 
-    def weights(self, folder: str) -> StoredWeights:
-        """What is known of the weights file in a folder."""
-        return StoredWeights(folder=folder, checksum=self.checksum, failure=self.reason)
+    def stored(self, folder: str) -> StoredFiles:
+        """What is known of the files in a folder."""
+        return StoredFiles(folder=folder, checksums=self.files, failure=self.reason)
 
 
 def evidence_of_record(record: Record) -> Evidence:
@@ -57,7 +58,7 @@ def evidence_of_record(record: Record) -> Evidence:
         scored={score.key()[:4] for score in record.scores},
         not_applicable={tuple(each[key] for key in NOT_APPLICABLE_KEY) for each in refused},
         sources=record.provenance.get("sources") or {},
-        checksum=recorded_checksum(record),
+        files=recorded_checksums(record),
     )
 
 
@@ -74,5 +75,5 @@ def evidence_of_summary(columns: Columns, position: int) -> Evidence:
         scored={(key.tap, key.pool, key.evaluator, key.protocol) for key in columns.score_keys_of(position)},
         not_applicable=summary.not_applicable,
         sources=summary.shared.sources,
-        checksum=summary.model_file,
+        files=summary.files,
     )

@@ -14,6 +14,7 @@ from benchmark.execution.cell_evidence import Evidence, evidence_of_record, evid
 from benchmark.execution.plan import cell_folder, distinct_folder
 from benchmark.execution.request import Plan, PlannedCell
 from benchmark.records import index, marks
+from benchmark.records.changed_files import changed_files
 from benchmark.records.earlier_folders import EarlierFolders
 from benchmark.records.record import CHECKPOINT, Record
 from benchmark.records.record_files import folder_names, has_record, log_left_out, read_record
@@ -46,7 +47,7 @@ class PendingCell:
     retrain: bool = False
     """Whether a run starts with training: for finished cells and changed versions or providers, not changed protocols."""
     outdated: bool = False
-    """Whether the code that trained it, or its weights file, has changed since: `--rerun stale` trains it again."""
+    """Whether the code that trained it, or a stored file, has changed since: `--rerun stale` trains it again."""
     rescore: tuple[str, ...] = ()
     """Labels of the requested evaluators whose code has changed since: `--rerun stale` computes their scores again."""
 
@@ -83,11 +84,11 @@ def survey(plan: Plan, out: Path) -> list[PendingCell]:
             if record is not None:
                 recorded[len(cells)] = evidence_of_record(record)
         cells.append(cell)
-    weights = marks.changed_weights((each.weights(cells[number].folder) for number, each in recorded.items()), out)
+    changed = changed_files((each.stored(cells[number].folder) for number, each in recorded.items()), out)
     installed = InstalledCode()
     for number, evidence in recorded.items():
         cell = _with_state(cells[number], evidence)
-        cells[number] = _with_changes(cell, evidence, installed, weights=cell.folder in weights)
+        cells[number] = _with_changes(cell, evidence, installed, changed.get(cell.folder, ()))
     return cells
 
 
@@ -176,20 +177,20 @@ def _changed_versions(evidence: Evidence, cell: Cell) -> str:
 
 
 def _with_changes(
-    pending: PendingCell, evidence: Evidence, installed: InstalledCode, *, weights: bool
+    pending: PendingCell, evidence: Evidence, installed: InstalledCode, files: Sequence[str]
 ) -> PendingCell:
     """A cell with what has changed since its record was written, although no version was raised.
 
     A finished cell becomes stale. Further scores are computed nevertheless: only a version says that numbers differ.
     """
     if pending.state in ("failed", "unreadable") or not evidence.trained:
-        return replace(pending, outdated=weights)
+        return replace(pending, outdated=bool(files))
     requested = {each.evaluator.label for each in pending.planned.scores}
     rescore = tuple(each for each in marks.changed_evaluators(evidence.sources, installed) if each in requested)
-    outdated = weights or bool(marks.changed_kinds(evidence.sources, installed))
+    outdated = bool(files) or bool(marks.changed_kinds(evidence.sources, installed))
     stale = pending.state == "done" and (outdated or bool(rescore))
     changes = [f"{name} {detail}".strip() for name, detail in marks.code_changes(evidence.sources, installed)]
-    changes += [marks.WEIGHTS[0]] * weights + [marks.UNVERIFIED[0]] * evidence.unverified
+    changes += [marks.OF_FILE[name][0] for name in files] + [marks.UNVERIFIED[0]] * evidence.unverified
     return replace(
         pending,
         state="stale" if stale else pending.state,

@@ -34,6 +34,10 @@ NOTES = {
         "weights changed: model.safetensors is not the file that the training wrote. The scores are of the original weights; "
         "restore the file, or train again with --rerun stale."
     ),
+    "outcomes changed": (
+        "outcomes changed: predictions.npz is not the file that was written with the scores. Comparisons of single images "
+        "leave it out; restore the file, or train again with --rerun stale."
+    ),
     "unverified": (
         "unverified: an earlier version wrote the record, without a checksum of the weights or of the plugins' code, so that "
         "later changes to them do not show."

@@ -25,7 +25,7 @@ from benchmark.errors import RecordError
 from benchmark.records.caveats import Caveat, caveats_of
 from benchmark.records.csv_columns import OF_RECORD, OF_SETTING, Value, device_of, fingerprint_of
 from benchmark.records.record import KINDS, Record
-from benchmark.records.weights_file import recorded_checksum
+from benchmark.records.weights_file import recorded_checksums
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -114,8 +114,8 @@ class RecordSummary:
     """Reason of the failure; None if nothing failed."""
     not_applicable: tuple[tuple[str, ...], ...] = ()
     """Requests that do not apply to the cell: tap, pool, evaluator, protocol of each."""
-    model_file: tuple[int, str] | None = None
-    """Bytes and SHA-256 of the weights file; None if they are not recorded."""
+    files: dict[str, tuple[int, str] | None] = field(default_factory=dict)
+    """Name of a file beside the record -> its bytes and SHA-256; None if they are not recorded."""
     caveats: tuple[Caveat, ...] = ()
     csv: tuple[Value, ...] = ()
     """Values of the CSV columns of scope `record`."""
@@ -283,7 +283,7 @@ class ColumnsBuilder:
             "not_applicable": [
                 [each[key] for key in NOT_APPLICABLE_KEY] for each in record.checks.get("not_applicable", ())
             ],
-            "model_file": recorded_checksum(record),
+            "files": recorded_checksums(record),
             "caveats": caveats_of(record.checks),
             "csv": [column.read(record) for column in OF_RECORD],
         }

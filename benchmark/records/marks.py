@@ -1,35 +1,29 @@
 """Marks: caveats that depend on what is installed and stored now. They are found again whenever records are shown.
 
 - the source code of a plugin, or of repbench, has changed since the number was computed, at the same version
-- the weights of a cell are not those that its record describes
+- the weights or the outcomes of a cell are not the files that its record describes
 - unverified: the record is of an earlier version, which recorded neither
-
-Weights are compared as far as that is quick. Of every file the size is compared. The content is compared if the file is
-newer than its record, or if a run could not load it, newest first, up to `CHECKED_BYTES`; `bench verify --files` compares all.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmark.api.cells import Json
 from benchmark.api.source_code import InstalledCode
-from benchmark.errors import RecordError
 from benchmark.records.caveats import Caveat
+from benchmark.records.changed_files import StoredFiles, changed_files
 from benchmark.records.columns import Columns
-from benchmark.records.record import KINDS, MODEL, RECORD
-from benchmark.records.weights_file import CANNOT_LOAD, Checksum, read_verified
+from benchmark.records.record import KINDS, MODEL, PREDICTIONS
+from benchmark.records.weights_file import Checksum
 
-CHECKED_BYTES = 2**30
-"""Most bytes of weights that one command compares: it takes about a second."""
 PLUGIN, EVALUATOR, BENCHMARK = (f"{what} code changed since" for what in ("plugin", "evaluator", "benchmark"))
-WEIGHTS: Caveat = ("weights changed", "")
+OF_FILE: Mapping[str, Caveat] = {MODEL: ("weights changed", ""), PREDICTIONS: ("outcomes changed", "")}
+"""Name of a file -> the mark of a cell in which it has changed."""
 UNVERIFIED: Caveat = ("unverified", "")
-OUTDATED = (PLUGIN, EVALUATOR, WEIGHTS[0])
+OUTDATED = (PLUGIN, EVALUATOR, *(name for name, _ in OF_FILE.values()))
 """Marks of cells that `--rerun stale` trains or scores again."""
 
 
@@ -41,11 +35,10 @@ def marked(columns: Columns, out: Path) -> Columns:
         out: the output folder.
     """
     installed = InstalledCode()
-    weights = (
-        StoredWeights(folder=each.folder, checksum=each.model_file, failure=each.failure or "")
-        for each in columns.summaries
+    stored = (
+        StoredFiles(folder=each.folder, checksums=each.files, failure=each.failure or "") for each in columns.summaries
     )
-    changed = changed_weights(weights, out)
+    changed = changed_files(stored, out)
     by_shared: dict[int, tuple[Caveat, ...]] = {}
     summaries = []
     for summary in columns.summaries:
@@ -53,17 +46,17 @@ def marked(columns: Columns, out: Path) -> Columns:
         if id(shared) not in by_shared:
             by_shared[id(shared)] = tuple(code_changes(shared.sources, installed))
         marks = by_shared[id(shared)]
-        marks += (WEIGHTS,) if summary.folder in changed else ()
-        marks += (UNVERIFIED,) if is_unverified(summary.trained, summary.model_file, shared.sources) else ()
+        marks += tuple(OF_FILE[name] for name in changed.get(summary.folder, ()))
+        marks += (UNVERIFIED,) if is_unverified(summary.trained, summary.files, shared.sources) else ()
         if marks and summary.folder:
             summary = dataclasses.replace(summary, caveats=(*summary.caveats, *marks))
         summaries.append(summary)
     return dataclasses.replace(columns, summaries=tuple(summaries))
 
 
-def is_unverified(trained: bool, checksum: Checksum | None, sources: Json) -> bool:
+def is_unverified(trained: bool, files: Mapping[str, Checksum | None], sources: Json) -> bool:
     """Whether the record of a trained cell holds no checksum of its weights, or no fingerprint of its method's code."""
-    return trained and (checksum is None or "method" not in sources)
+    return trained and (files.get(MODEL) is None or "method" not in sources)
 
 
 # --- source code ------------------------------------------------------------------------------------------------------
@@ -103,49 +96,3 @@ def changed_evaluators(sources: Json, installed: InstalledCode) -> list[str]:
         if (now := installed.source(each["plugin"])) is not None
         and any(then not in ("", now) for then in each["sources"])
     ]
-
-
-# --- weights ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredWeights:
-    """What a record says about the weights file beside it."""
-
-    folder: str
-    """Name of the cell's folder; empty if there is none."""
-    checksum: Checksum | None
-    failure: str
-    """Reason of the last failure; empty if nothing failed."""
-
-
-def changed_weights(cells: Iterable[StoredWeights], out: Path) -> set[str]:
-    """Folders whose weights file is not the one that the training wrote, as far as that is quick to tell."""
-    changed = set()
-    suspects: list[tuple[int, int, StoredWeights]] = []
-    for cell in cells:
-        if not cell.folder or cell.checksum is None:
-            continue
-        try:
-            weights = os.stat(f"{out}/{cell.folder}/{MODEL}")  # noqa: PTH116  # thousands of files
-            written = os.stat(f"{out}/{cell.folder}/{RECORD}").st_mtime_ns  # noqa: PTH116
-        except OSError:
-            continue  # weights may be deleted to save space
-        if weights.st_size != cell.checksum[0]:
-            changed.add(cell.folder)
-        elif weights.st_mtime_ns > written or cell.failure.startswith(CANNOT_LOAD):
-            suspects.append((weights.st_mtime_ns, weights.st_size, cell))
-    left = CHECKED_BYTES
-    for _, size, cell in sorted(suspects, key=lambda each: -each[0]):
-        left -= size
-        if left >= 0 and not _is_intact(out / cell.folder / MODEL, cell.checksum):
-            changed.add(cell.folder)
-    return changed
-
-
-def _is_intact(path: Path, checksum: Checksum | None) -> bool:
-    try:
-        read_verified(path, checksum)
-    except RecordError:
-        return False
-    return True

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmark.api.cells import Json
 from benchmark.errors import RecordError
-from benchmark.records.record import MODEL, Record
+from benchmark.records.record import MODEL, PREDICTIONS, Record
 from benchmark.records.stored_file import open_regular
 
 Checksum = tuple[int, str]
@@ -25,9 +25,14 @@ def checksum_of(body: bytes) -> Json:
 
 
 def recorded_checksum(record: Record) -> Checksum | None:
-    """The size and the checksum that a record holds; None in records of earlier versions."""
-    recorded = record.checks.get("model_file")
-    return (recorded["bytes"], recorded["sha256"]) if isinstance(recorded, dict) else None
+    """The size and the checksum of the weights that a record holds; None in records of earlier versions."""
+    return recorded_checksums(record)[MODEL]
+
+
+def recorded_checksums(record: Record) -> dict[str, Checksum | None]:
+    """Name of a file beside a record -> its size and checksum, as recorded; None in records of earlier versions."""
+    checks = {MODEL: record.checks.get("model_file"), PREDICTIONS: record.checks.get("predictions_file")}
+    return {name: (each["bytes"], each["sha256"]) if each else None for name, each in checks.items()}
 
 
 def read_weights(record: Record) -> bytes:

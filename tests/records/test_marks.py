@@ -253,3 +253,19 @@ def test_rerun_all_trains_a_cell_with_changed_weights_and_missing_scores(
     flip_bit(weights)
     assert [len(each.scores) for each in run("--rerun", "all")] == [4, 4]
     assert weights.read_bytes() == intact
+
+
+def test_changed_outcomes_are_a_mark_and_computed_again_on_request(
+    run: Callable[..., list[Record]], bench: Bench
+) -> None:
+    before = run()
+    for path in Path("runs").glob("*/predictions.npz"):
+        flip_bit(path, 200)
+    assert {state for _, state, _ in planned(bench).values()} == {"stale"}
+    assert "outcomes changed" in planned(bench)["own_method"][2]
+    assert table(bench).count("outcomes changed |") == 8
+    after = run("--rerun", "stale")
+    assert [[score.value for score in each.scores] for each in after] == [
+        [s.value for s in each.scores] for each in before
+    ]
+    assert {state for _, state, _ in planned(bench).values()} == {"done"}
