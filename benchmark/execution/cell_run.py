@@ -18,7 +18,7 @@ from benchmark.plain_text import shortened
 from benchmark.progress import Event, Reporter
 from benchmark.records.record import RECORD, Record
 from benchmark.records.record_files import has_record, read_record, set_aside
-from benchmark.records.record_text import SchemaError
+from benchmark.records.record_text import LaterSchemaError
 from benchmark.training.out_of_memory import FailedTraining
 from benchmark.training.stop import StopRequest
 
@@ -87,7 +87,7 @@ class CellRun:
             return None
         try:
             record = read_record(path)
-        except SchemaError:
+        except LaterSchemaError:
             raise
         except RecordError:
             renamed = set_aside(path)

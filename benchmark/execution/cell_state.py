@@ -18,7 +18,7 @@ from benchmark.records.changed_files import changed_files
 from benchmark.records.earlier_folders import EarlierFolders
 from benchmark.records.record import CHECKPOINT, Record
 from benchmark.records.record_files import folder_names, has_record, log_left_out, read_record
-from benchmark.records.record_text import SchemaError
+from benchmark.records.record_text import LaterSchemaError
 
 Rerun = Literal["none", "failed", "stale", "all"]
 CellState = Literal["new", "done", "failed", "interrupted", "scores missing", "stale", "unreadable"]
@@ -61,7 +61,7 @@ def survey(plan: Plan, out: Path) -> list[PendingCell]:
     """The state of each planned cell in an output folder. Nothing is changed.
 
     Raises:
-        UsageError: a record has another schema version.
+        UsageError: a record has a later schema version.
         RecordError: the output folder cannot be read.
     """
     names = set(folder_names(out))  # listed once: most cells of a large plan are not there
@@ -124,7 +124,7 @@ def _read(cell: PendingCell, folder: Path) -> tuple[PendingCell, Record | None]:
         return (replace(cell, state="interrupted", detail="has a checkpoint") if interrupted else cell), None
     try:
         return cell, read_record(folder)
-    except SchemaError as error:
+    except LaterSchemaError as error:
         raise UsageError(str(error)) from error
     except RecordError as error:
         log_left_out([str(error)])
