@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from sample_cells import BASELINE, write_seeds
 
-from benchmark.records.leaderboard import export
+from benchmark.records.export import export
 from benchmark.records.record_files import read_records
 
 ROOT = Path(__file__).parents[1]

@@ -22,7 +22,8 @@ from sample_records import sample_record
 
 import benchmark
 from benchmark.records.archive import pack, unpack
-from benchmark.records.leaderboard import export, leaderboard_name
+from benchmark.records.export import export
+from benchmark.records.leaderboard import leaderboard_name
 from benchmark.records.record_files import read_records, write_record
 
 ROOT = Path(benchmark.__file__).parent.parent

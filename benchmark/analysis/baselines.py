@@ -16,11 +16,11 @@ from benchmark.analysis import sources
 from benchmark.analysis.baseline_csv import read_baseline_csv
 from benchmark.analysis.seed_groups import AnyGroup, SeedGroup, cell_mismatch, epochs_of, label_of, seed_groups
 from benchmark.errors import RecordError, UsageError
-from benchmark.records import leaderboard
 from benchmark.records.csv_text import CsvError
-from benchmark.records.leaderboard import CSV, JSONL
+from benchmark.records.export import export
+from benchmark.records.leaderboard import CSV, JSONL, leaderboard_name
+from benchmark.records.output_folder import OutputFolder
 from benchmark.records.record import KINDS, Record
-from benchmark.records.record_files import read_records
 
 SHOWN_SETTINGS = 4
 """Differing settings that a reason lists."""
@@ -142,15 +142,16 @@ def update_baseline(out: Path, baseline: Path) -> str:
     check_name(str(baseline))
     if ":" in str(baseline) and not baseline.parent.is_dir():
         raise UsageError(f"--update writes files, and --baseline {baseline} names a git revision; give the file itself")
-    all_records, problems = read_records(out)
-    records = [record for record in all_records if record.state == "done"]
-    if not records:
+    folder = OutputFolder(out)
+    finished = [summary for summary in folder.columns.summaries if summary.state == "done"]
+    if not finished:
         raise UsageError(f"no finished record in {out}; bench run --out {out} writes records")
-    boards = {leaderboard.leaderboard_name(record) for record in records}
+    boards = {leaderboard_name(summary) for summary in finished}
     if baseline.stem not in boards:
         names = ", ".join(f"{baseline.parent / name}.csv" for name in sorted(boards))
         raise UsageError(f"--baseline {baseline}: the run's cells belong to {names}; give one of these")
-    written = leaderboard.export(records, baseline.parent, problems)
+    problems = list(folder.problems)
+    written = export(folder, baseline.parent, problems)
     lines = [f"{baseline.parent / name}.csv: {count} cells added or replaced" for name, count in written.items()]
     return "\n".join([*lines, *(f"left out: {problem}" for problem in problems)])
 

@@ -140,16 +140,16 @@ def export_command(out: Path, to: Path, form: str) -> None:
       bench export runs/ --to paper/ --format latex,bibtex
     """
     from benchmark.api.catalog import load_catalog
-    from benchmark.records import leaderboard
-    from benchmark.records.record_files import read_records
+    from benchmark.records.export import export
+    from benchmark.records.output_folder import OutputFolder
     from benchmark.reports import leaderboard_formats
 
     formats = leaderboard_formats.parse_formats(form)
-    records, problems = read_records(out)
-    print_left_out(problems)
+    folder = OutputFolder(out)
+    print_left_out(folder.problems)
     catalog = load_catalog()
     left_out: list[str] = []
-    exported = leaderboard.export(records, to, left_out)
+    exported = export(folder, to, left_out)
     print_left_out(left_out)
     for name, count in exported.items():
         files = leaderboard_formats.write(to, name, formats, catalog)

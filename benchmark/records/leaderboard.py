@@ -101,12 +101,12 @@ def open_lines(path: Path) -> BinaryIO:
     Raises:
         RecordError: the file cannot be read.
     """
+    if not path.exists() and not path.is_symlink():
+        return io.BytesIO()
     try:
         return open_kept(path, FILE_BYTES)
     except FileNotFoundError:
-        if path.is_symlink():
-            raise RecordError(f"cannot read {path}: it is a link to nothing; {RESTORE}") from None
-        return io.BytesIO()
+        raise RecordError(f"cannot read {path}: there is no such file any more; {RESTORE}") from None
 
 
 def lines(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes]]:

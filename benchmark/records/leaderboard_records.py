@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 from benchmark.errors import RecordError
 from benchmark.records.columns import Columns, ColumnsBuilder
-from benchmark.records.leaderboard import FILE_BYTES, RESTORE, outcomes_path, parse_line
+from benchmark.records.leaderboard import lines, open_lines, outcomes_path, parse_line
 from benchmark.records.outcomes import LeaderboardOutcomes
 from benchmark.records.record import Record, Score
 from benchmark.records.record_files import log_left_out
 from benchmark.records.store import OutcomeReader, RecordStore
-from benchmark.records.stored_file import RECORD_BYTES, open_kept
+from benchmark.records.stored_file import RECORD_BYTES
 
 
 class Leaderboard(RecordStore):
@@ -34,10 +33,7 @@ class Leaderboard(RecordStore):
         self._strict = strict
         self._lines: list[tuple[int, int]] = []  # start and number of each record's line
         self._problems: list[str] = []
-        try:
-            self._file = open_kept(path, FILE_BYTES)
-        except FileNotFoundError:
-            self._file = io.BytesIO()
+        self._file = open_lines(path)
         self._columns = self._read_columns()
         self._outcomes = self._open_outcomes(path)
 
@@ -65,21 +61,15 @@ class Leaderboard(RecordStore):
         return parse_line(line.rstrip(b"\r\n"), number, Path(self.name))
 
     def _read_columns(self) -> Columns:
-        builder, start, number = ColumnsBuilder(), 0, 1
-        try:
-            while line := self._file.readline(RECORD_BYTES):
-                try:
-                    builder.add(self._parse(line, number))
-                    self._lines.append((start, number))
-                except RecordError as error:
-                    if self._strict:
-                        raise
-                    self._problems.append(str(error))
-                start, number = start + len(line), number + 1
-                if len(line) == RECORD_BYTES:  # longer than a record; the rest is not read
-                    break
-        except OSError as error:
-            raise RecordError(f"cannot read {self.name}: {error.strerror or error}; {RESTORE}") from error
+        builder = ColumnsBuilder()
+        for number, (start, line) in enumerate(lines(self._file, Path(self.name)), start=1):
+            try:
+                builder.add(self._parse(line, number))
+                self._lines.append((start, number))
+            except RecordError as error:
+                if self._strict:
+                    raise
+                self._problems.append(str(error))
         log_left_out(self._problems)
         return builder.columns()
 

@@ -36,6 +36,8 @@ LOCAL_SIGNATURE = b"PK\x03\x04"
 ENTRY = struct.Struct("<4s4B4H3L5H2L")
 """Entry of the directory: signature, versions and system (4 fields), flags, method, time, date, crc, stored size, size,
 lengths of name, extra and comment, disk, attributes (2 fields), offset."""
+NAME = struct.Struct("<8xH18x3H")
+"""Of an entry: flags, and the lengths of name, extra and comment."""
 ENTRY_SIGNATURE = b"PK\x01\x02"
 SIZES_64 = struct.Struct("<HHQQ")
 """Extra field of a file: both sizes with 64 bits, as numpy writes them."""
@@ -124,6 +126,18 @@ class NpzReader:
         """All groups, in the order in which they occur first."""
         return list(self._runs)
 
+    def names(self, group: str) -> list[str]:
+        """The names of the arrays of a group."""
+        names = []
+        for position, end in self._runs.get(group, ()):
+            while position < end:
+                flags, name_size, extra_size, comment_size = NAME.unpack_from(self._directory, position)
+                start = position + ENTRY.size
+                position = start + name_size + extra_size + comment_size
+                encoded = self._directory[start : start + name_size]
+                names.append(encoded.decode("utf-8" if flags & UTF_8 else "cp437").removesuffix(SUFFIX))
+        return names
+
     def members(self, group: str) -> list[Member]:
         """The arrays of a group; empty if there is no such group.
 
@@ -176,7 +190,7 @@ class NpzReader:
         return runs
 
     def _entries(self, position: int, end: int) -> Iterator[tuple[Member, int]]:
-        """The entries of a part of the directory, each with the place of the next."""
+        """The entries of a part of the directory, each with the start of the next."""
         while position < end:
             entry = ENTRY.unpack_from(self._directory, position)
             flags, method, _, _, crc, stored, size, name_size, extra_size, comment_size = entry[5:15]
@@ -226,17 +240,17 @@ def _read_directory(stream: BinaryIO) -> tuple[bytes, int]:
     tail_start = max(0, length - END.size - MAX_16)
     stream.seek(tail_start)
     tail = stream.read()
-    place = tail.rfind(END_SIGNATURE)
-    if place < 0:
+    end_start = tail.rfind(END_SIGNATURE)
+    if end_start < 0:
         raise ValueError("it is not an .npz file")
-    count, size, offset = END.unpack_from(tail, place)[4:7]
-    if place >= LOCATOR_64.size and tail[place - LOCATOR_64.size :].startswith(LOCATOR_64_SIGNATURE):
-        stream.seek(LOCATOR_64.unpack_from(tail, place - LOCATOR_64.size)[2])
+    count, size, offset = END.unpack_from(tail, end_start)[4:7]
+    if end_start >= LOCATOR_64.size and tail[end_start - LOCATOR_64.size :].startswith(LOCATOR_64_SIGNATURE):
+        stream.seek(LOCATOR_64.unpack_from(tail, end_start - LOCATOR_64.size)[2])
         end = END_64.unpack(stream.read(END_64.size))
         if end[0] != END_64_SIGNATURE:
             raise ValueError("its directory is damaged")
         count, size, offset = end[-3:]
-    if offset + size > tail_start + place:
+    if offset + size > tail_start + end_start:
         raise ValueError("its directory is damaged")
     stream.seek(offset)
     return stream.read(size), count

@@ -176,12 +176,7 @@ def verified_predictions(record: Record) -> Arrays:
     """
     path = Path(record.folder) / PREDICTIONS
     arrays = read_arrays(path, RERUN)
-    for score in record.scores:
-        if score.outcomes:
-            stored = arrays.get(score.outcomes)
-            problem = problem_with(record, score, stored, stored)
-            if problem:
-                raise RecordError(f"cannot use the {_text(path, record, score, problem, RERUN)}")
+    _check_outcomes(record, arrays)
     used = {score.outcomes for score in record.scores}
     digests: dict[str, str] = record.checks.get(DIGESTS) or {}
     for name, digest in digests.items():
@@ -190,6 +185,17 @@ def verified_predictions(record: Record) -> Arrays:
         if name not in arrays or digest_of(arrays[name]) != digest:
             raise RecordError(f"cannot use '{name}' in {path}: its checksum is not that in the record; {RERUN}")
     return arrays
+
+
+def _check_outcomes(record: Record, arrays: Arrays) -> None:
+    """Raises a RecordError if the outcomes of a score are missing or not its own."""
+    for score in record.scores:
+        if score.outcomes:
+            stored = arrays.get(score.outcomes)
+            problem = problem_with(record, score, stored, stored)
+            if problem:
+                path = Path(record.folder) / PREDICTIONS
+                raise RecordError(f"cannot use the {_text(path, record, score, problem, RERUN)}")
 
 
 # --- leaderboards -----------------------------------------------------------------------------------------------------
@@ -204,7 +210,9 @@ def pack_outcomes(record: Record) -> Arrays:
         RecordError: predictions.npz is missing or damaged, or an array is not that of the record.
     """
     scores = [score for score in record.scores if score.outcomes]
-    arrays = verified_predictions(record) if scores else {}
+    names = {str(score.outcomes) for score in scores}
+    arrays = read_arrays(Path(record.folder) / PREDICTIONS, RERUN, names) if scores else {}
+    _check_outcomes(record, arrays)
     packed: Arrays = {}
     for score in scores:
         values, key = arrays[str(score.outcomes)], f"{record.id[:16]}|{score.outcomes}"

@@ -20,7 +20,7 @@ import msgspec
 from benchmark.api.cells import Json
 from benchmark.api.identity import id_of_settings
 from benchmark.errors import RecordError
-from benchmark.records.record import RECORD, SCHEMA_VERSION, Record
+from benchmark.records.record import RECORD, SCHEMA_VERSION, Record, Score
 from benchmark.records.upgrade import upgrade
 from benchmark.records.validation import MAX_DEPTH, cell_problem, depth_of, is_nested_deeply, problem_of
 
@@ -46,13 +46,17 @@ class LaterSchemaError(SchemaError):
 
 
 def as_json(record: Record) -> Json:
-    """The contents of record.json, without its checksum."""
-    body = dataclasses.asdict(record)
-    del body["folder"], body["stored_id"]
-    for score in body["scores"]:
-        if not score["unit"]:
-            del score["unit"]
+    """The contents of record.json, without its checksum. The values are those of the record, not copies."""
+    body = {name: getattr(record, name) for name in _RECORD_FIELDS}
+    body["scores"] = [
+        {name: getattr(score, name) for name in _SCORE_FIELDS if name != "unit" or score.unit}
+        for score in record.scores
+    ]
     return body
+
+
+_RECORD_FIELDS = tuple(name for name in Record.__dataclass_fields__ if name not in ("folder", "stored_id"))
+_SCORE_FIELDS = tuple(Score.__dataclass_fields__)
 
 
 def record_text(body: Json, *, indent: int | None = None, sort_keys: bool = False) -> bytes:
@@ -197,15 +201,22 @@ def _is_altered(record: Record, text: bytes, path: Path, remedy: str) -> bool:
     Raises:
         RecordError: a key occurs twice, so that its value is unknown.
     """
-    start = text.rfind(_START) + len(_START)
-    if start >= len(_START):
-        content = text.rstrip()
-        digest = hashlib.sha256(content[:start])
-        digest.update(BLANK.encode())
-        digest.update(content[start + len(BLANK) :])
-        return digest.hexdigest().encode() != content[start : start + len(BLANK)]
+    if _START in text:
+        return not has_own_checksum(text)
     _check_keys(record, text, path, remedy)
     return not record.stored_id and not _has_own_id(record)
+
+
+def has_own_checksum(text: bytes) -> bool:
+    """Whether the text of a record holds its checksum: it is as it was written."""
+    start = text.rfind(_START) + len(_START)
+    if start < len(_START):
+        return False
+    content = text.rstrip()
+    digest = hashlib.sha256(content[:start])
+    digest.update(BLANK.encode())
+    digest.update(content[start + len(BLANK) :])
+    return digest.hexdigest().encode() == content[start : start + len(BLANK)]
 
 
 def _has_own_id(record: Record) -> bool:

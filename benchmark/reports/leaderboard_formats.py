@@ -58,11 +58,10 @@ def write(to: Path, name: str, formats: Sequence[LeaderboardFormat], catalog: Ca
         RecordError: the leaderboard is damaged, or the folder cannot be written.
     """
     leaderboard = to / f"{name}{JSONL}"
-    records = read_leaderboard(leaderboard)
+    others = [form for form in formats if form != "csv"]
+    records = read_leaderboard(leaderboard) if others else []
     paths = [to / f"{name}{CSV}"]
-    for form in formats:
-        if form == "csv":
-            continue
+    for form in others:
         paths.append(to / f"{name}{SUFFIXES[form]}")
         with replaced(paths[-1]) as file:
             file.write(_contents(form, records, leaderboard, catalog))

@@ -10,7 +10,7 @@ import pytest
 from conftest import Bench
 from sample_cells import BASELINE, Check, Compare, write_cell, write_seeds
 
-from benchmark.records.leaderboard import export
+from benchmark.records.export import export
 from benchmark.records.record_files import read_records
 
 

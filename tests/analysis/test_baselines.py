@@ -24,7 +24,7 @@ from sample_cells import (
     write_seeds,
 )
 
-from benchmark.records.leaderboard import export
+from benchmark.records.export import export
 from benchmark.records.record_files import read_records
 
 

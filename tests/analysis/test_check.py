@@ -12,7 +12,7 @@ from sample_cells import AET, BASELINE, ROTATION, Check, cell_score, verdicts_of
 from benchmark.analysis.check import CheckReport
 from benchmark.analysis.check_rows import CheckRow
 from benchmark.errors import ExitCode
-from benchmark.records.leaderboard import export
+from benchmark.records.export import export
 from benchmark.records.record_files import read_records
 
 

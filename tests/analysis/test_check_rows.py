@@ -19,7 +19,7 @@ from sample_cells import (
 )
 
 from benchmark.errors import ExitCode
-from benchmark.records.leaderboard import export
+from benchmark.records.export import export
 from benchmark.records.record import CHECKPOINT, RECORD
 from benchmark.records.record_files import read_records
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import Bench
 from sample_cells import AET, IMAGES, ROTATION, Compare, cell_score, changed_cell, outcomes_of, write_cell
 
-from benchmark.records.leaderboard import export
+from benchmark.records.export import export
 from benchmark.records.record import PREDICTIONS
 from benchmark.records.record_files import read_records
 

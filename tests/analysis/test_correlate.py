@@ -19,7 +19,7 @@ from benchmark.api.catalog import load_catalog
 from benchmark.api.evaluators import EvaluatorSpec, Metric
 from benchmark.errors import UsageError
 from benchmark.records.columns import columns_of
-from benchmark.records.leaderboard import export
+from benchmark.records.export import export
 from benchmark.records.record import PREDICTIONS, Record
 from benchmark.records.record_files import read_records, write_record
 

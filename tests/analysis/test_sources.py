@@ -8,7 +8,7 @@ import pytest
 from conftest import Bench
 from sample_cells import AET, ROTATION, Compare, commit_all, write_cell
 
-from benchmark.records.leaderboard import export
+from benchmark.records.export import export
 from benchmark.records.record_files import read_records
 
 

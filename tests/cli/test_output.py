@@ -65,7 +65,7 @@ def hostile_record(label: str, seed: int) -> Record:
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run of hostile records, and its leaderboard in base/."""
-    from benchmark.records.leaderboard import export
+    from benchmark.records.export import export
     from benchmark.records.record_files import read_records
 
     folder = tmp_path_factory.mktemp("hostile")

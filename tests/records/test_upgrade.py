@@ -14,7 +14,8 @@ from conftest import Bench
 from benchmark.records import index
 from benchmark.records.dataframe import to_frame
 from benchmark.records.earlier_folders import EarlierFolders
-from benchmark.records.leaderboard import export, outcomes_path, read_leaderboard
+from benchmark.records.export import export
+from benchmark.records.leaderboard import outcomes_path, read_leaderboard
 from benchmark.records.outcomes import read_outcomes, read_predictions
 from benchmark.records.output_folder import OutputFolder
 from benchmark.records.record import RECORD

@@ -16,7 +16,8 @@ from benchmark.api.catalog import Catalog
 from benchmark.errors import UnknownNameError, UsageError
 from benchmark.records.csv_columns import NAMES
 from benchmark.records.dataframe import records_csv
-from benchmark.records.leaderboard import export, read_leaderboard
+from benchmark.records.export import export
+from benchmark.records.leaderboard import read_leaderboard
 from benchmark.records.record import PREDICTIONS, Record
 from benchmark.records.record_files import read_record, write_record
 from benchmark.reports import leaderboard_formats

@@ -12,7 +12,8 @@ from sample_records import sample_record, sample_score
 
 from benchmark.records import index
 from benchmark.records.columns import RecordSummary, ScoreKey
-from benchmark.records.leaderboard import export, read_leaderboard
+from benchmark.records.export import export
+from benchmark.records.leaderboard import read_leaderboard
 from benchmark.records.record import PREDICTIONS, Record
 from benchmark.records.record_files import read_record, write_record
 from benchmark.reports.ranks import Ranker, RankLimits, TieMode, outcomes_of_index, ranker
