@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ import msgspec
 from benchmark.errors import RecordError
 from benchmark.records.record import MODEL, PREDICTIONS, RECORD
 from benchmark.records.stored_file import open_regular, read_regular
+
+BLOCK = 2**20
+"""Bytes that are read at once."""
 
 
 class _File(msgspec.Struct):
@@ -46,7 +50,9 @@ def _problem(path: Path, recorded: _File) -> str:
         with open_regular(path, 2**40) as file:
             if os.fstat(file.fileno()).st_size != recorded.bytes:
                 return f"it does not have the {recorded.bytes} bytes that were written"
-            same = hashlib.file_digest(file, "sha256").hexdigest() == recorded.sha256
+            digest = hashlib.sha256()
+            for block in iter(functools.partial(file.read, BLOCK), b""):
+                digest.update(block)
     except (OSError, RecordError) as error:
         return str(error)
-    return "" if same else "its checksum is not that in the record"
+    return "" if digest.hexdigest() == recorded.sha256 else "its checksum is not that in the record"

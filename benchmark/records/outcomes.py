@@ -288,15 +288,21 @@ class LeaderboardOutcomes:
         try:
             member = self._members_of(record).get(record.outcomes_key(score))
             if member is None:
-                return self._left_out(record, score, ABSENT) if _is_expected(record, score) else None
+                if _is_expected(record, score):
+                    self._leave_out(record, score, ABSENT)
+                return None
             stored = self._file.read(member)
             outcomes = _unpack(member.name, stored)
         except DAMAGE as error:
             if self._strict:
                 raise RecordError(f"cannot read {self._path} ({error}); {RESTORE}") from error
-            return self._left_out(record, score, str(error))
+            self._leave_out(record, score, str(error))
+            return None
         problem = problem_with(record, score, outcomes, stored)
-        return self._left_out(record, score, problem) if problem else outcomes
+        if problem:
+            self._leave_out(record, score, problem)
+            return None
+        return outcomes
 
     def _members_of(self, record: Record) -> dict[str, Member]:
         """The outcomes of a record by `Record.outcomes_key`; those of the last records are kept."""
@@ -308,7 +314,7 @@ class LeaderboardOutcomes:
             self._members[group] = {each.name.rpartition("|")[0]: each for each in members}
         return self._members[group]
 
-    def _left_out(self, record: Record, score: Score, problem: str) -> None:
+    def _leave_out(self, record: Record, score: Score, problem: str) -> None:
         LOG.warning("left out: %s", _text(self._path, record, score, problem, RESTORE))
 
 

@@ -205,12 +205,11 @@ def test_change_within_one_clock_tick_is_seen(tmp_path: Path) -> None:
 def test_record_rewritten_with_the_same_size_and_time_is_seen(tmp_path: Path, parsed: list[str]) -> None:
     folder = put(tmp_path, sample_record(scores=(sample_score(0.25),)))
     assert index.read(tmp_path)[0].value.tolist() == [0.25]
-    text = (folder / RECORD).read_bytes()
-    (folder / RECORD).write_bytes(
-        text.replace(b'"value": 0.25', b'"value": 0.75').replace(b'"ci_high": 0.375', b'"ci_high": 0.875')
-    )
-    os.utime(folder / RECORD, ns=(LONG_AGO, LONG_AGO))
+    other = put(tmp_path / "other", sample_record(scores=(sample_score(0.75),)))
+    text = (other / RECORD).read_bytes()
     assert (folder / RECORD).stat().st_size == len(text)
+    (folder / RECORD).write_bytes(text)
+    os.utime(folder / RECORD, ns=(LONG_AGO, LONG_AGO))
     known = index.read_index(tmp_path)
     assert known.position(folder.name) is None
     assert index.read(tmp_path)[0].value.tolist() == [0.75]
