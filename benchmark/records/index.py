@@ -46,7 +46,7 @@ from benchmark.records.record_text import log_altered
 INDEX = ".index.npz"
 CHECKSUM = "checksum"
 """Name of the array that holds the checksum of the others."""
-VERSION = 7
+VERSION = 8
 """Version of the index, increased whenever equal records give another index. The CSV's columns are part of the version."""
 TICK = 2 * 10**9
 """Nanoseconds within which a file may change twice with the same modification time."""
