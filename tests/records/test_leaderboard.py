@@ -272,7 +272,7 @@ def test_damaged_predictions_are_named_and_nothing_changes(length: int | None, t
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(RecordError, match=r"cannot read .*predictions\.npz .*--rerun all"):
+    with pytest.raises(RecordError, match=r"cannot read .*predictions\.npz.*--rerun all"):
         export([_cell(tmp_path, seed=1, dataset="cifar10"), record], tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
