@@ -87,6 +87,11 @@ def read_frozen_cell(
     except KeyError as error:
         raise UsageError(str(error.args[0])) from None
     data = _load_dataset(record, data_dir, dataset)
+    shape = tuple(data.train.images.shape[1:])
+    if shape != tuple(record.cell["image_shape"]):
+        raise UsageError(
+            f"{_title(record)}: the record says images of {record.cell['image_shape']}, but the dataset has {list(shape)}"
+        )
     splits = {"train": data.train, "test": data.test}
     return FrozenCell(
         title=_title(record),

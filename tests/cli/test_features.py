@@ -9,6 +9,7 @@ import pytest
 from command_line import assert_refused
 from conftest import Bench
 from flipped_bits import flip_bit
+from verified_runs import change_records
 
 from benchmark.records.record_files import read_records
 
@@ -76,6 +77,11 @@ def test_weights_with_a_flipped_bit_are_refused(
     flip_bit(cell / "model.safetensors")
     assert_refused(bench(*words), f"cannot load runs/{cell.name}/model.safetensors (SHA-256", "restore the file")
     assert not list(tmp_path.glob("made*"))
+
+
+def test_record_with_another_image_shape_is_refused(finished: Bench, bench: Bench, tmp_path: Path) -> None:
+    change_records(tmp_path / "runs", lambda body: body["cell"].update(image_shape=[3, 16, 16]))
+    assert_refused(bench("features", RECORD, "-o", "v.npz"), "images of [3, 16, 16], but the dataset has [3, 8, 8]")
 
 
 @pytest.mark.parametrize(

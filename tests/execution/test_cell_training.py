@@ -90,3 +90,13 @@ def test_dataset_that_changed_after_planning_is_not_trained_on(job: JobMaker) ->
     other = dataclasses.replace(planned, cell=dataclasses.replace(planned.cell, fingerprint="stripes of old"))
     reason = run_failed(other).reason
     assert "'stripes' has changed since this cell was planned: fingerprint stripes of o then, " in reason
+
+
+def test_training_that_resumes_with_changed_code_keeps_the_first_fingerprint(
+    interrupted: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = read_record(folder_of(interrupted)).provenance["sources"]
+    monkeypatch.setattr("benchmark.execution.cell.training_sources", lambda cell, catalog: {"benchmark": "0" * 16})
+    assert epochs_of(interrupted) == [3, 4]
+    assert read_record(folder_of(interrupted)).provenance["sources"].items() >= before.items()
+    assert run_done(dataclasses.replace(interrupted, rerun=True)).provenance["sources"]["benchmark"] == "0" * 16
