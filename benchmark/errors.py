@@ -21,6 +21,8 @@ import difflib
 import enum
 from collections.abc import Iterable, Iterator
 
+from benchmark.plain_text import visible
+
 
 class ExitCode(enum.IntEnum):
     """Exit codes of `bench`."""
@@ -62,6 +64,10 @@ class BenchError(Exception):
     """An error with a message for users. The command line prints it without a traceback."""
 
     exit_code = ExitCode.USAGE
+
+    def __str__(self) -> str:
+        """The message, with escapes instead of hidden characters: it may quote names of files and texts of plugins."""
+        return visible(super().__str__(), keep="\n\t")
 
 
 class UsageError(BenchError):

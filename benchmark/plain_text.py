@@ -14,8 +14,13 @@ HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 zero width), surrogates, private use, line and paragraph separators."""
 BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that change the direction of the text after them."""
-WORKFLOW_COMMAND = re.compile(r"(?<!\S):(?=:)|#(?=#\[)")
-"""The first character of what GitHub and Azure run as a command if it is in a log: `::add-mask::` and `##[error]`."""
+WORKFLOW_COMMAND = re.compile(
+    r"(?<!\S):(?=:)|#(?=#\[)|:(?=:(?:set|add|remove|stop|save)-|:(?:error|warning|notice|debug|group|endgroup|echo|internal))"
+)
+"""The first character of what GitHub and Azure run as a command if a line of a log starts with it: `::add-mask::`, `##[error]`.
+
+Known commands are escaped within words too, since a narrow table may break a line there.
+"""
 FORMULA = re.compile(r"'*(?:[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]|::)")
 """Starts of a text that a spreadsheet computes, or a CI log runs."""
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 from benchmark.api.cells import Accelerate, Outcome
 from benchmark.api.limits import checked_argument, checked_path, checked_source
 from benchmark.errors import UsageError, contained
+from benchmark.plain_text import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -328,9 +329,9 @@ class Results:
     def __str__(self) -> str:
         from benchmark.reports.terminal import terminal_text
 
-        return terminal_text(self.tables(), None) + "\n".join(self.summary)
+        return terminal_text(self.tables(), None) + "\n".join(map(visible, self.summary))
 
     def _repr_html_(self) -> str:
         from benchmark.reports.html import html_text
 
-        return html_text(self.tables()) + "".join(f"<p>{html.escape(line)}</p>" for line in self.summary)
+        return html_text(self.tables()) + "".join(f"<p>{html.escape(visible(line))}</p>" for line in self.summary)

@@ -35,13 +35,13 @@ import benchmark
 from benchmark.api import cells, hookspecs, identity, methods, recipes
 from benchmark.api.catalog import PLUGIN_KINDS, load_catalog
 
-LEAVES = {"cores", "errors", "plain_text", "seeding", "progress", "stats"}
+LEAVES = {"cores", "errors", "plain_text", "seeding", "progress", "stats", "working_directory"}
 RECORDS = LEAVES | {"api", "records"}
 TENSORS = {"images", "warp", "encoder"}
 CELLS = RECORDS | TENSORS | {"training", "evaluation"}
 ALLOWED: dict[str, set[str]] = {
     **{leaf: set() for leaf in LEAVES},
-    "progress": {"plain_text"},
+    **dict.fromkeys(("errors", "progress"), {"plain_text"}),
     "api": LEAVES,
     "records": LEAVES | {"api"},
     "reports": RECORDS,

@@ -64,12 +64,14 @@ def test_text_with_a_shape_is_unchanged(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["::set-output name=a::b", "a\n::stop-commands::x", " ::debug::x", "##[error]x", "a##[group]b"]
+    "text",
+    ["::set-output name=a::b", "a\n::stop-commands::x", " ::debug::x", "##[error]x", "a##[group]b", "x::error::y"],
 )
 def test_workflow_commands_are_shown_as_escapes(text: str) -> None:
     shown = visible(text, keep="\n")
     assert "##[" not in shown
     assert not any(line.strip().startswith("::") for line in shown.splitlines())
+    assert "::error" not in shown
 
 
 @pytest.mark.parametrize("text", ["aten::addmm", "a::b::c", "# [x]", "12:30"])

@@ -79,7 +79,7 @@ def test_python_m_benchmark_is_bench(site: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "benchmark"]
     version = subprocess.run([*words, "--version"], capture_output=True, text=True, cwd=tmp_path, check=True).stdout
     assert version.startswith("repbench, version ")
-    environment = {**os.environ, "PYTHONPATH": str(site), "BENCH_PLUGINS": "third_party"}
+    environment = {**os.environ, "PYTHONPATH": str(site), "BENCH_PLUGINS": "third_party,executors"}
     refused = subprocess.run(
         [*words, "plan", "--methods", "mean_colour"], capture_output=True, text=True, cwd=tmp_path, env=environment
     )
