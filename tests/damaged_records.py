@@ -117,6 +117,7 @@ DAMAGED_RECORDS: dict[str, tuple[Damage, str]] = {
     "zeros": (edited(lambda body: bytes(len(body))), "is damaged"),
     "cut": (edited(lambda body: body[: len(body) // 2]), "is damaged"),
     "no UTF-8": (edited(lambda body: body.replace(b'"value"', b'"val\xff"', 1)), "is damaged"),
+    "UTF-16": (edited(lambda body: body.decode().encode("utf-16")), "is damaged"),
     "list": (edited(lambda body: b"[]"), "is not a record"),
     "two objects": (edited(lambda body: body + body), "is damaged"),
     "schema version true": (with_field("schema_version", value=True), "schema version True"),

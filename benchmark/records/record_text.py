@@ -150,7 +150,7 @@ def _decode_slowly(text: bytes, path: Path, remedy: str) -> Record:
     wrong.
     """
     try:
-        body = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        body = json.loads(text.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{path} is damaged ({error}); {remedy}") from error
     if not isinstance(body, dict) or "schema_version" not in body:
