@@ -17,7 +17,7 @@ import click
 from benchmark.errors import OutputError
 from benchmark.plain_text import one_line, visible
 from benchmark.records.atomic import reason
-from benchmark.reports.render import Format, render_report
+from benchmark.reports.render import Format, report_parts
 
 if TYPE_CHECKING:
     from benchmark.reports.table import Report
@@ -68,7 +68,17 @@ def print_report(report: Report, form: Format) -> None:
         with _written(sys.stdout):
             print_tables(report.tables(), Console())
     else:
-        print_text(render_report(report, form))
+        with _written(sys.stdout):
+            for part in _with_end_of_line(report_parts(report, form)):
+                click.echo(part, nl=False)
+
+
+def _with_end_of_line(parts: Iterable[str]) -> Iterator[str]:
+    last = ""
+    for last in parts:
+        yield last
+    if not last.endswith("\n"):
+        yield "\n"
 
 
 def print_left_out(problems: Iterable[str]) -> None:

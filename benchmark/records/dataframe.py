@@ -35,21 +35,30 @@ CHUNK = 20_000
 
 def to_frame(records: Sequence[Record] | Columns) -> pd.DataFrame:
     """One row per score, raw fractions, sorted so that a diff is readable."""
+    columns = columns_of(records)
+    (frame,) = frame_chunks(columns, max(1, len(columns.value)))
+    return frame
+
+
+def frame_chunks(columns: Columns, size: int = CHUNK // 10) -> Iterator[pd.DataFrame]:
+    """The rows of `to_frame` in frames of at most `size` rows, at least one: all of 10,000 records take a gigabyte."""
     import pandas as pd  # slow to import, and tables for people do not need it
 
-    columns = columns_of(records).with_scores()
+    columns = columns.with_scores()
     rows = _record_rows(columns)
     order = _order(columns, rows)
     of_record = pd.DataFrame(rows, columns=[column.name for column in (*OF_SETTING, *OF_RECORD)])
     of_record["seed"] = [pd.NA if row["seed"] is None else row["seed"] for row in rows]
     of_key = pd.DataFrame([vars(key) for key in columns.score_keys], columns=list(ScoreKey.__dataclass_fields__))
-    records_of, keys_of = columns.record_index[order], columns.score_key[order]
-    series = {
-        **{name: of_record[name].array.take(records_of) for name in of_record.columns},
-        **{column.name: of_key[column.name].array.take(keys_of) for column in columns_of_scope("score key")},
-        **{column.name: getattr(columns, column.name)[order] for column in columns_of_scope("score")},
-    }
-    return pd.DataFrame(series, columns=list(NAMES))
+    for start in range(0, max(1, len(order)), size):
+        chosen = order[start : start + size]
+        records_of, keys_of = columns.record_index[chosen], columns.score_key[chosen]
+        series = {
+            **{name: of_record[name].array.take(records_of) for name in of_record.columns},
+            **{column.name: of_key[column.name].array.take(keys_of) for column in columns_of_scope("score key")},
+            **{column.name: getattr(columns, column.name)[chosen] for column in columns_of_scope("score")},
+        }
+        yield pd.DataFrame(series, columns=list(NAMES))
 
 
 def frame_csv(frame: pd.DataFrame) -> str:

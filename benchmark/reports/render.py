@@ -6,7 +6,7 @@ import html
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from benchmark.plain_text import visible
@@ -34,14 +34,24 @@ def render_report(report: Report, form: Format, width: int | None = None) -> str
         form: `table`, `md`, `latex` for people; `csv`, `json` for machines: raw values, one row per result.
         width: columns of the terminal, for `table`; None: 200.
     """
-    if form == "csv":
+    return "".join(report_parts(report, form, width))
+
+
+def report_parts(report: Report, form: Format, width: int | None = None) -> Iterator[str]:
+    """The text of `render_report` in parts, so that a report of 10,000 records is never in memory at once."""
+    if form == "csv" and report.csv is not None:
+        yield from report.csv()
+    elif form == "csv":
         from benchmark.records.dataframe import frame_csv  # numpy is slow to import, and --help needs FORMATS
 
-        return frame_csv(report.frame())
-    if form == "json":
+        yield frame_csv(report.frame())
+    elif form == "json" and report.frames is not None:
+        yield from _json_parts(report.frames())
+    elif form == "json":
         rows = _json_rows(report.frame())
-        return json.dumps({**report.facts, "rows": rows} if report.facts else rows, indent=1) + "\n"
-    return render_tables(report.tables(), form, width)
+        yield json.dumps({**report.facts, "rows": rows} if report.facts else rows, indent=1) + "\n"
+    else:
+        yield render_tables(report.tables(), form, width)
 
 
 def render_tables(tables: Sequence[Table], form: Format, width: int | None = None) -> str:
@@ -52,6 +62,16 @@ def render_tables(tables: Sequence[Table], form: Format, width: int | None = Non
         return terminal_text(tables, width)
     write = _markdown if form == "md" else _latex
     return "\n\n".join(map(write, tables)) + "\n"
+
+
+def _json_parts(frames: Iterable[pd.DataFrame]) -> Iterator[str]:
+    """The text of one list with the rows of all frames."""
+    start = "["
+    for rows in map(_json_rows, frames):
+        if rows:
+            yield start + json.dumps(rows, indent=1)[1:-2]  # without brackets and the last end of line
+            start = ","
+    yield "[]\n" if start == "[" else "\n]\n"
 
 
 def _json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

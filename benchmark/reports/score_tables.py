@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.records.columns import Columns, RecordSummary, columns_of
-from benchmark.records.dataframe import to_frame
+from benchmark.records.dataframe import csv_chunks, frame_chunks, to_frame
 from benchmark.records.record import Record
 from benchmark.reports.aggregate import AggregatedRow, AggregatedScores, aggregate, sorted_rows
 from benchmark.reports.row_text import Remarks, failure_text, remarks_of, seeds_text, table_title, value_text
@@ -30,7 +30,12 @@ def score_report(
     records: Sequence[Record] | Columns, missing: Sequence[MissingCell] = (), ranker: Ranker | None = None
 ) -> Report:
     """The scores of records: tables for people; for machines one row per score with the leaderboard's columns."""
-    return Report(tables=lambda: score_tables(records, missing, ranker), frame=lambda: to_frame(records))
+    return Report(
+        tables=lambda: score_tables(records, missing, ranker),
+        frame=lambda: to_frame(records),
+        csv=lambda: csv_chunks(columns_of(records)),
+        frames=lambda: frame_chunks(columns_of(records)),
+    )
 
 
 def score_tables(

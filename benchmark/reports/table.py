@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -73,6 +73,10 @@ class Report:
 
     Floats of a float column are rounded: 6 significant digits in csv, 15 decimals in json. Those of an object column keep every
     digit."""
+    csv: Callable[[], Iterator[str]] | None = None
+    """The text of `csv` in parts, if it is known without the frame."""
+    frames: Callable[[], Iterator[pd.DataFrame]] | None = None
+    """The rows of the frame in several, for reports whose frame is large and that have no facts."""
     facts: Mapping[str, object] = field(default_factory=dict)
     """Facts that `json` states beside the rows, such as a verdict. Empty: `json` is the list of rows."""
 
