@@ -24,7 +24,7 @@ def options(**changes: Any) -> RunOptions:
 
 def test_resolve_binds_the_executors_parameters_and_converts_minutes(catalog: Catalog) -> None:
     config = resolve(options(executor="local[patience=2]", checkpoint_minutes=0.5, per_device="3"), catalog)
-    assert (config.executor.name, config.executor.params) == ("local", {"patience": 2.0})
+    assert (config.executor.name, config.executor.params) == ("local", {"patience": 2.0, "grace": 10.0})
     assert (config.devices, config.slots, config.checkpoint_seconds) == (("cpu",), 3, 30.0)
     assert config.memory["cpu"] > 0
 
@@ -34,7 +34,7 @@ def test_resolve_binds_the_executors_parameters_and_converts_minutes(catalog: Ca
     [
         ({"executor": "local,inline"}, "name exactly one executor"),
         ({"executor": "loca"}, "no executor called 'loca'.*did you mean 'local'"),
-        ({"executor": "local[patience=-1]"}, "patience=-1.0 is negative"),
+        ({"executor": "local[patience=-1]"}, "patience=-1.0 is not possible"),
         ({"per_device": "0"}, "--per-device 0: write the number of cells at once"),
         ({"per_device": "1025"}, "--per-device 1025: .* 1 to 1024"),
         ({"per_device": "9" * 5000}, "--per-device 9+ "),
