@@ -2,7 +2,7 @@
 
 How to add a command:
 
-1. Write a function with `@click.command(name=...)` in the file of its group, or in a new file. The first sentence of its
+1. Write a function with `@command(NAME)` in the file of its group, or in a new file. The first sentence of its
    docstring is the line in `bench --help`: at most 60 characters. Import what the command needs inside the function, so
    that `bench --help` stays fast. Turn its result into a `Report` and print it with `output.print_report`;
    `options.format_option` adds `--format` with every output format.

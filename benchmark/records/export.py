@@ -57,6 +57,8 @@ def export(records: Sequence[Record] | RecordStore, to: Path, left_out: list[str
     for position, summary in enumerate(source.columns.summaries):
         if summary.state == "done":
             boards.setdefault(names.of(summary), {})[summary.id] = position
+    for name in boards:
+        _check_records_of_csv(to / name)
     counts: dict[str, int] = {}
     with _removed_if_empty(to), ExitStack() as opened:  # when it closes, the files are replaced
         for name, positions in boards.items():
@@ -64,6 +66,15 @@ def export(records: Sequence[Record] | RecordStore, to: Path, left_out: list[str
                 counts[name] = _Export(to / name, source, positions).write(of_board)
                 opened.push(of_board.pop_all())
     return counts
+
+
+def _check_records_of_csv(path: Path) -> None:
+    """Raises a RecordError if a leaderboard is only a CSV: it is rebuilt from records, so its rows would be lost."""
+    table, records = (path.with_name(path.name + suffix) for suffix in (CSV, JSONL))
+    if table.exists() and not records.exists():
+        raise RecordError(
+            f"{table} has no {records.name} beside it, so its rows would be lost; restore that file, or rename {table.name}"
+        )
 
 
 @contextlib.contextmanager

@@ -289,3 +289,12 @@ def test_name_of_a_leaderboard_is_short_and_not_that_of_the_speed_file(label: st
     assert len(name) < 120
     assert re.fullmatch(r"(?i)(speed|x+)-[0-9a-f]{6}", name)
     assert not (tmp_path / "speed.csv").exists()
+
+
+def test_csv_without_its_records_is_not_overwritten(tmp_path: Path) -> None:
+    export([sample_record()], tmp_path)
+    (tmp_path / "digits.jsonl").unlink()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(RecordError, match="so its rows would be lost"):
+        export([sample_record(seed=1), sample_record(dataset="other")], tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
