@@ -33,6 +33,16 @@ def test_second_load_decodes_nothing(tree: Path, tmp_path: Path, monkeypatch: py
     assert np.array_equal(first.train.images, second.train.images)
 
 
+def test_zeroed_cache_is_decoded_again(tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = folder.load(params_for(tree), tmp_path).train.images.copy()
+    (path,) = (tmp_path / "folder").glob("*/images.npy")
+    content = path.read_bytes()
+    path.write_bytes(content[:128] + bytes(first.nbytes) + content[128 + first.nbytes :])
+    assert np.array_equal(folder.load(params_for(tree), tmp_path).train.images, first)
+    assert "is damaged or has no valid checksum: it is computed again" in caplog.text
+    assert path.read_bytes() == content
+
+
 def test_second_description_reads_no_image(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = folder.describe(params_for(tree), tmp_path)
 
