@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import functools
 import os
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from importlib.metadata import EntryPoint
 from typing import Generic, TypeVar
 
 import pluggy
 
-from benchmark.api import hookspecs
+from benchmark.api import hookspecs, plugin_imports
 from benchmark.api.datasets import DatasetSpec
 from benchmark.api.encoders import EncoderSpec
 from benchmark.api.evaluators import EvaluatorSpec
@@ -26,7 +27,9 @@ from benchmark.api.executors import ExecutorSpec
 from benchmark.api.hookspecs import Spec
 from benchmark.api.methods import MethodSpec
 from benchmark.api.validation import check_names, checked_specs
-from benchmark.errors import PLUGIN_ERRORS, UnknownNameError, UsageError
+from benchmark.errors import PluginError, UnknownNameError, UsageError
+from benchmark.plain_text import shortened
+from benchmark.working_directory import working_directory_kept
 
 SpecT = TypeVar("SpecT", bound=Spec)
 PLUGIN_KINDS = ("methods", "encoders", "datasets", "evaluators", "executors")
@@ -42,7 +45,7 @@ class Provider:
     """Name of the installed distribution."""
     version: str
     """Version of the distribution."""
-    module: str = ""
+    module: str = field(default="", compare=False)
     """Module that the entry point names; empty if the plugin is not installed."""
 
     @property
@@ -203,20 +206,26 @@ def _selector(selection: str, names: Sequence[str]) -> dict[str, bool]:
     return {name: (not included or matches(name, included)) and not matches(name, excluded) for name in names}
 
 
-def _load(points: Iterable[EntryPoint], blocked: tuple[str, ...], providers: Mapping[EntryPoint, Provider]) -> Catalog:
+def _load(points: Sequence[EntryPoint], blocked: tuple[str, ...], providers: Mapping[EntryPoint, Provider]) -> Catalog:
     entries: dict[str, list[Entry[Spec]]] = {kind: [] for kind in PLUGIN_KINDS}
     plugins: list[Provider] = []
     broken: list[BrokenPlugin] = []
-    for point in points:
-        provider = providers[point]
-        try:
-            specs = _specs(point)
-        except PLUGIN_ERRORS as error:  # code of a plugin: any error is kept and shown
-            broken.append(BrokenPlugin(provider=provider, reason=_one_line(error), traceback=traceback.format_exc()))
-            continue
-        plugins.append(provider)
-        for hook, spec in specs:
-            entries[hook.removeprefix("bench_")].append(Entry(spec=spec, provider=provider))
+    names = {point: f"{providers[point].full_name}={providers[point].module}" for point in points}
+    loaders = {name: functools.partial(_specs, point) for point, name in names.items()}
+    modules = {name: providers[point].module for point, name in names.items()}
+    with plugin_imports.examined(loaders, modules) as left_out, working_directory_kept():
+        for point, name in names.items():
+            provider = providers[point]
+            try:
+                specs = _specs(point, left_out.get(name, ""))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # code of a plugin: any error is kept and shown
+                broken.append(_broken(provider, error))
+                continue
+            plugins.append(provider)
+            for hook, spec in specs:
+                entries[hook.removeprefix("bench_")].append(Entry(spec=spec, provider=provider))
     ordered = {kind: tuple(sorted(each, key=lambda entry: entry.spec.name)) for kind, each in entries.items()}
     return dataclasses.replace(
         Catalog(plugins=tuple(plugins), broken=tuple(broken), blocked=blocked),
@@ -224,11 +233,23 @@ def _load(points: Iterable[EntryPoint], blocked: tuple[str, ...], providers: Map
     )
 
 
-def _specs(point: EntryPoint) -> list[tuple[str, Spec]]:
+def _broken(provider: Provider, error: BaseException) -> BrokenPlugin:
+    return BrokenPlugin(
+        provider=provider, reason=_one_line(error), traceback="".join(traceback.format_exception(error))
+    )
+
+
+def _specs(point: EntryPoint, harm: str = "") -> list[tuple[str, Spec]]:
     """(hook, spec) of everything that one plugin provides.
 
     Each plugin has its own pluggy manager, so that a broken plugin leaves nothing behind.
+
+    Args:
+        point: the plugin's entry point.
+        harm: why the plugin must not be imported.
     """
+    if harm:
+        raise PluginError(harm)
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     manager.register(point.load(), name=point.name)
@@ -270,11 +291,14 @@ def _providers(points: Iterable[EntryPoint]) -> dict[EntryPoint, Provider]:
             versions[key] = ("unknown", "unknown") if headers is None else (headers["Name"], headers["Version"])
         distribution, version = versions[key]
         providers[point] = Provider(
-            plugin=point.name, distribution=distribution, version=version, module=getattr(point, "module", "")
+            plugin=point.name,
+            distribution=distribution,
+            version=version,
+            module=getattr(point, "module", ""),  # an invalid entry point has none
         )
     return providers
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = shortened(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -12,6 +12,7 @@ import click
 from benchmark import __version__
 from benchmark.cli.command import PrintedHelp, exit_code_of
 from benchmark.cli.output import escape_unencodable, print_line, print_message, printed_warnings
+from benchmark.cli.process_end import end_threads
 from benchmark.cli.streams import open_missing_streams
 from benchmark.errors import ExitCode
 
@@ -55,6 +56,8 @@ class _Commands(PrintedHelp, click.Group):
         try:
             code = self._run(*args, **settings)
         finally:
+            if not args and not settings:  # the program, not a test in the process of others
+                end_threads(code)
             sys.exit(code)
 
     def _run(self, *args: Any, **settings: Any) -> int:

@@ -19,7 +19,7 @@ from bench_executors.parameters import RayParams
 from benchmark.cores import available_cores
 from benchmark.progress import Event, Reporter
 
-FORWARDED = ("BENCH_PLUGINS", "BENCH_DATA", "PYTHONPATH")
+FORWARDED = ("BENCH_PLUGINS", "BENCH_LEFT_OUT", "BENCH_DATA", "PYTHONPATH")
 """Environment variables of the head that nodes get, so that cells find the same plugins and data."""
 GPU_UNIT = 10_000
 """Ray counts GPUs in ten-thousandths."""
