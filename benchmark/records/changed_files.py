@@ -7,6 +7,7 @@ all files. A file that is missing has not changed: weights may be deleted to sav
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from pathlib import Path
 
 from benchmark.errors import RecordError
 from benchmark.records.record import RECORD
-from benchmark.records.weights_file import Checksum, read_verified
+from benchmark.records.weights_file import REMEDY, Checksum, read_verified
 
+LOG = logging.getLogger("benchmark")
 CHECKED_BYTES = 2**30
 """Most bytes that one command compares: it takes about a second."""
 
@@ -33,7 +35,7 @@ class StoredFiles:
 
 
 def changed_files(cells: Iterable[StoredFiles], out: Path) -> dict[str, list[str]]:
-    """Folder -> names of the files that have changed; folders without any are left out.
+    """Folder -> names of the files that have changed; folders without any are left out. Each file is logged.
 
     Args:
         cells: with the checksums in their records.
@@ -56,6 +58,9 @@ def changed_files(cells: Iterable[StoredFiles], out: Path) -> dict[str, list[str
         left -= size
         if left >= 0 and not _is_intact(out / folder / name, checksum):
             changed.setdefault(folder, []).append(name)
+    for folder, names in changed.items():
+        for name in names:
+            LOG.warning("changed: %s is not the file that its record describes; %s", out / folder / name, REMEDY)
     return changed
 
 
