@@ -49,7 +49,7 @@ def report_parts(report: Report, form: Format, width: int | None = None) -> Iter
         yield from _json_parts(report.frames())
     elif form == "json":
         rows = _json_rows(report.frame())
-        yield json.dumps({**report.facts, "rows": rows} if report.facts else rows, indent=1) + "\n"
+        yield _json_text({**report.facts, "rows": rows} if report.facts else rows) + "\n"
     else:
         yield render_tables(report.tables(), form, width)
 
@@ -69,9 +69,14 @@ def _json_parts(frames: Iterable[pd.DataFrame]) -> Iterator[str]:
     start = "["
     for rows in map(_json_rows, frames):
         if rows:
-            yield start + json.dumps(rows, indent=1)[1:-2]  # without brackets and the last end of line
+            yield start + _json_text(rows)[1:-2]  # without brackets and the last end of line
             start = ","
     yield "[]\n" if start == "[" else "\n]\n"
+
+
+def _json_text(value: Any) -> str:
+    """JSON without `##[`, which CI servers run as a command; the texts in it are the same."""
+    return json.dumps(value, indent=1).replace("##[", "\\u0023#[")
 
 
 def _json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -115,6 +115,15 @@ def test_csv_of_a_table_holds_labels_as_text(hostile: Path, bench: Bench, monkey
     assert (hostile / "base" / "digits.csv").read_text() == text
 
 
+def test_json_of_a_table_holds_the_labels_themselves(
+    hostile: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(hostile)
+    text = bench("table", "runs", "--format", "json").stdout
+    assert_harmless(text)
+    assert {row["method"] for row in json.loads(text)} == set(HOSTILE)
+
+
 def test_junit_and_job_summary_hold_labels_as_text(
     hostile: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
