@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from benchmark.analysis.check import CheckReport
     from benchmark.records.columns import Columns
     from benchmark.records.record import Record
+    from benchmark.records.store import RecordStore
     from benchmark.reports.ranks import TieMode
     from benchmark.reports.table import MissingCell, Report, Table
 
@@ -114,7 +115,7 @@ def run(
         failed=result.failed,
         summary=result.summary,
         problems=(result.problem,) if result.problem else (),
-        scores=result.records,
+        scores=result.scores,
     )
 
 
@@ -138,13 +139,12 @@ def read_results(path: str | Path) -> Results:
 
 
 def _read_leaderboard(source: Path) -> Results:
-    from benchmark.records.leaderboard import read_leaderboard
+    from benchmark.records.leaderboard_records import Leaderboard
 
-    problems: list[str] = []
-    records = read_leaderboard(source, problems)
-    if not records:
+    store = Leaderboard(source)
+    if not len(store.columns):
         raise UsageError(f"no record in {source}; `bench export --to {source.parent}` writes leaderboards")
-    return Results(source=source, problems=tuple(problems), scores=tuple(records))
+    return Results(source=source, problems=store.problems, scores=store.columns, store=store)
 
 
 def _read_folder(source: Path) -> Results:
@@ -184,16 +184,20 @@ class Results:
     """Records that cannot be read, and files that cannot be written."""
     scores: Sequence[Record] | Columns = field(default=())
     """The data of the tables, as read."""
+    store: RecordStore | None = None
+    """The leaderboard of the records; None for those of a folder."""
 
     @functools.cached_property
     def records(self) -> tuple[Record, ...]:
         """All records: settings, scores, cost, versions and checks of each cell."""
         from benchmark.records.columns import Columns
-        from benchmark.records.record_files import read_records
+        from benchmark.records.record_files import read_each
 
+        if self.store is not None:
+            return tuple(self.store.records())
         if not isinstance(self.scores, Columns):
             return tuple(self.scores)
-        return tuple(read_records(self.source)[0])
+        return tuple(read_each(self.source, [summary.folder for summary in self.scores.summaries])[0])
 
     @functools.cached_property
     def columns(self) -> Columns:
@@ -254,7 +258,7 @@ class Results:
         from benchmark.reports.score_tables import score_report
 
         source = self.source if isinstance(self.scores, Columns) or self.source.is_file() else None
-        return score_report(self.columns, self.missing, ranker(self.scores, ties, source))
+        return score_report(self.columns, self.missing, ranker(self.scores, ties, self.store or source))
 
     @contained()
     def compare(

@@ -334,4 +334,4 @@ def test_paths_and_names_that_mean_nothing_are_usage_errors(value: Any) -> None:
 def test_unknown_device_of_an_encoder_is_a_usage_error(run: Run) -> None:
     results = run("mean_color")
     with pytest.raises(benchmark.UsageError, match="device=nosuch cannot be used"):
-        benchmark.load_encoder(results.scores[0].folder, device="nosuch")
+        benchmark.load_encoder(results.records[0].folder, device="nosuch")

@@ -14,8 +14,8 @@ from benchmark.analysis.frames import exact_frame
 from benchmark.api.catalog import Catalog
 from benchmark.errors import UsageError
 from benchmark.records import index
-from benchmark.records.columns import Columns, ScoreKey, columns_of
-from benchmark.records.leaderboard import read_leaderboard
+from benchmark.records.columns import Columns, ScoreKey
+from benchmark.records.leaderboard_records import Leaderboard
 from benchmark.reports.table import DIGITS, Report, Table
 from benchmark.stats.rank_correlation import FEWEST_CLUSTERS, rank_correlations
 
@@ -99,9 +99,9 @@ def read_scores(out: Path) -> tuple[Columns, list[str]]:
     Raises:
         UsageError: there is no record.
     """
-    problems: list[str] = []
     if out.is_file():
-        columns = columns_of(read_leaderboard(out, problems))
+        store = Leaderboard(out)
+        columns, problems = store.columns, list(store.problems)
     else:
         columns, problems = index.read(out)
     if not columns:

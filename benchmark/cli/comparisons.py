@@ -10,6 +10,7 @@ import click
 from benchmark.api.limits import LIMITS
 from benchmark.cli import values
 from benchmark.cli.command import command, finish
+from benchmark.cli.interrupts import interruptible
 from benchmark.cli.options import (
     combined,
     data_dir_option,
@@ -158,6 +159,7 @@ def verify_command(out: Path, count: int, seed: int, files: bool, form: Format, 
     from benchmark.api.catalog import load_catalog
     from benchmark.execution import verify
     from benchmark.execution.verify_report import verify_report
+    from benchmark.records.output_folder import OutputFolder
 
     results = benchmark.read_results(out)
     print_left_out(results.problems)
@@ -168,9 +170,11 @@ def verify_command(out: Path, count: int, seed: int, files: bool, form: Format, 
         finish(ExitCode.REGRESSED if damaged else ExitCode.OK)
     verify_options = verify.VerifyOptions(**{**options, "data_dir": options["data_dir"].expanduser()})
     cells = []
-    for cell in verify.verify(verify.sample(results.records, count, seed), verify_options, load_catalog()):
-        print_message(f"{cell.verdict}: {cell.record.short_id}")
-        cells.append(cell)
+    sample = verify.sample(results.store or OutputFolder(results.source), count, seed)
+    with interruptible():
+        for cell in verify.verify(sample, verify_options, load_catalog()):
+            print_message(f"{cell.verdict}: {cell.record.short_id}")
+            cells.append(cell)
     print_report(verify_report(cells), form)
     run = [cell for cell in cells if cell.verdict != "not run"]
     if not run:

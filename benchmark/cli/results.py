@@ -81,7 +81,7 @@ def _report(results: Results, view: str, ties: Any) -> Report:
     if view == "tap":
         from benchmark.reports.by_tap import tap_report
 
-        return tap_report(results.columns, load_catalog(), results.source)
+        return tap_report(results.columns, load_catalog(), results.store or results.source)
     if view == "cost":
         from benchmark.reports.pareto import cost_report
 
@@ -151,9 +151,9 @@ def export_command(out: Path, to: Path, form: str) -> None:
     left_out: list[str] = []
     exported = export(folder, to, left_out)
     print_left_out(left_out)
+    files = {name: leaderboard_formats.write(to, name, formats, catalog) for name in exported}
     for name, count in exported.items():
-        files = leaderboard_formats.write(to, name, formats, catalog)
-        print_line(f"{', '.join(map(str, files))}: {count} cells added or replaced")
+        print_line(f"{', '.join(map(str, files[name]))}: {count} cells added or replaced")
 
 
 @command("merge")

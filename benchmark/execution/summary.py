@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.api.cells import Outcome
-from benchmark.errors import RecordError
 from benchmark.execution.cell_state import PendingCell
 from benchmark.execution.request import Plan, Skip
 from benchmark.execution.runner import BY_ANOTHER
+from benchmark.records import index
+from benchmark.records.columns import Columns
 from benchmark.records.record import Record
 from benchmark.records.record_files import read_record
 from benchmark.reports.table import MissingCell
@@ -20,8 +21,10 @@ from benchmark.reports.table import MissingCell
 class RunResult:
     """The result of a run."""
 
-    records: tuple[Record, ...]
-    """The request's cells that have scores."""
+    out: Path
+    """The output folder."""
+    scores: Columns
+    """The request's cells that have scores, in their order."""
     missing: tuple[MissingCell, ...]
     """The request's cells that have none, and skipped combinations, each with the reason."""
     failed: tuple[Outcome, ...]
@@ -31,11 +34,16 @@ class RunResult:
     problem: str = ""
     """Why scores.csv could not be written; the record of every finished cell is complete."""
 
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The whole records of these cells."""
+        return tuple(read_record(self.out / summary.folder) for summary in self.scores.summaries)
+
 
 def result_of(
     plan: Plan, cells: Sequence[PendingCell], run: Sequence[PendingCell], outcomes: Sequence[Outcome], scores: Path
 ) -> RunResult:
-    """Reads the records back after a run.
+    """Reads the scores back after a run.
 
     Args:
         plan: the plan of the request.
@@ -44,15 +52,13 @@ def result_of(
         outcomes: how they ended.
         scores: path of scores.csv, which lies in the output folder.
     """
-    records, missing = [], []
+    out = scores.parent
+    columns, _ = index.read(out)
+    positions = {summary.folder: at for at, summary in enumerate(columns.summaries) if columns.score_counts[at]}
     failed = {outcome.cell_id: outcome for outcome in outcomes if outcome.state == "failed"}
-    for cell in cells:
-        record = _read(scores.parent / cell.folder)
-        if record is not None and record.scores:
-            records.append(record)
-        else:
-            missing.append(_missing(cell, failed.get(cell.cell.id)))
+    missing = [_missing(cell, failed.get(cell.cell.id)) for cell in cells if cell.folder not in positions]
     missing += [_skipped(skip) for skip in plan.skips]
+    scored = columns.take([positions[cell.folder] for cell in cells if cell.folder in positions])
     summary = (
         _counts(plan, cells, run, outcomes, scores),
         *_other_runs(outcomes),
@@ -60,16 +66,9 @@ def result_of(
         *_kept(cells, run),
         *(f"skipped: {skip.title}: {skip.reason}" for skip in plan.skips),
         *(f"skipped: {note}" for note in dict.fromkeys(note for each in plan.cells for note in each.notes)),
-        *_not_applicable(records),
+        *_not_applicable(scored, out),
     )
-    return RunResult(records=tuple(records), missing=tuple(missing), failed=tuple(failed.values()), summary=summary)
-
-
-def _read(folder: Path) -> Record | None:
-    try:
-        return read_record(folder)
-    except RecordError:
-        return None
+    return RunResult(out=out, scores=scored, missing=tuple(missing), failed=tuple(failed.values()), summary=summary)
 
 
 def _missing(pending: PendingCell, outcome: Outcome | None) -> MissingCell:
@@ -111,8 +110,10 @@ def _kept(cells: Sequence[PendingCell], run: Sequence[PendingCell]) -> Iterator[
             yield f"{cell.state}, kept (--rerun {cell.state} runs it again): {cell.folder}: {cell.detail}"
 
 
-def _not_applicable(records: Sequence[Record]) -> Iterator[str]:
-    for record in records:
-        for each in record.checks.get("not_applicable", ()):
-            method, encoder, _ = record.labels
+def _not_applicable(columns: Columns, out: Path) -> Iterator[str]:
+    """The requests that do not apply to a cell; the reasons are read from the records that have one."""
+    for summary in columns.summaries:
+        checks = read_record(out / summary.folder).checks if summary.not_applicable else {}
+        for each in checks.get("not_applicable", ()):
+            method, encoder, _ = summary.labels
             yield f"not applicable: {each['evaluator']} of {method} / {encoder} at {each['tap']}: {each['reason']}"

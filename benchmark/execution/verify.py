@@ -24,10 +24,12 @@ from benchmark.execution.devices import resolve_devices
 from benchmark.execution.plan import cell_folder
 from benchmark.execution.replan import replan
 from benchmark.execution.request import PlannedCell
+from benchmark.records.columns import columns_of
 from benchmark.records.outcomes import verified_predictions
 from benchmark.records.record import KINDS, MODEL, RECORD, Record, Score, by_score_key
 from benchmark.records.record_files import read_record
 from benchmark.records.record_text import ALTERED
+from benchmark.records.store import RecordStore
 from benchmark.records.weights_file import read_weights, recorded_checksum
 
 Verdict = Literal[
@@ -80,16 +82,19 @@ class VerifiedCell:
         return self.verdict in HOLDS
 
 
-def sample(records: Sequence[Record], count: int, seed: int) -> list[Record]:
+def sample(records: Sequence[Record] | RecordStore, count: int, seed: int) -> list[Record]:
     """Finished cells drawn at random; the same records and seed give the same sample.
 
     Raises:
         UsageError: no cell is finished.
     """
-    finished = sorted((each for each in records if each.state == "done" and each.scores), key=lambda each: each.id)
+    columns = columns_of(records) if isinstance(records, Sequence) else records.columns
+    finished = [at for at, each in enumerate(columns.summaries) if each.state == "done" and columns.score_counts[at]]
     if not finished:
         raise UsageError("no finished cell to verify; bench run trains and scores cells")
-    return random.Random(seed).sample(finished, min(count, len(finished)))
+    finished.sort(key=lambda position: columns.summaries[position].id)
+    chosen = random.Random(seed).sample(finished, min(count, len(finished)))
+    return [records[each] if isinstance(records, Sequence) else records.read(each) for each in chosen]
 
 
 def verify(records: Sequence[Record], options: VerifyOptions, catalog: Catalog) -> Iterator[VerifiedCell]:

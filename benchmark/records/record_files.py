@@ -62,11 +62,14 @@ def read_records(out: Path) -> tuple[list[Record], list[str]]:
     Raises:
         RecordError: the folder cannot be read.
     """
+    return read_each(out, (name for name in folder_names(out) if has_record(f"{out}/{name}")))
+
+
+def read_each(out: Path, names: Iterable[str]) -> tuple[list[Record], list[str]]:
+    """The records in folders of an output folder, and one message for each that cannot be read."""
     records: list[Record] = []
     problems: list[str] = []
-    for name in folder_names(out):
-        if not has_record(f"{out}/{name}"):
-            continue
+    for name in names:
         try:
             records.append(read_record(out / name))
         except RecordError as error:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -45,6 +46,18 @@ class RecordStore(ABC):
     @abstractmethod
     def outcomes(self) -> OutcomeReader:
         """Reads the outcomes of scores, and keeps them as long as the reader is kept."""
+
+    def read_id(self, record_id: str) -> Record:
+        """The whole record with an id, which is in the columns.
+
+        Raises:
+            RecordError: see `read`.
+        """
+        return self.read(self._positions[record_id])
+
+    @functools.cached_property
+    def _positions(self) -> dict[str, int]:
+        return {summary.id: position for position, summary in enumerate(self.columns.summaries)}
 
     def records(self, positions: Iterable[int] | None = None) -> Iterator[Record]:
         """Whole records, read one by one; None: all."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from benchmark.errors import RecordError
 from benchmark.records.columns import Columns, RecordSummary, columns_of
 from benchmark.records.record import KINDS, Record
 from benchmark.records.record_files import read_record
+from benchmark.records.store import RecordStore
 from benchmark.reports.aggregate import AggregatedRow, AggregatedScores, aggregate
 from benchmark.reports.row_text import remarks_of, seeds_text, table_title, value_text
 from benchmark.reports.table import HEADLINE, Report, Table
@@ -33,16 +34,23 @@ Taps = dict[str, AggregatedRow]
 """One method on one encoder: tap -> its row."""
 
 
-def tap_report(records: Sequence[Record] | Columns, catalog: Catalog, out: Path) -> Report:
+def tap_report(records: Sequence[Record] | Columns, catalog: Catalog, source: Path | RecordStore) -> Report:
     """Headline scores by tap. For machines: one row per method, encoder and tap.
 
     Args:
         records: with scores at several taps, from `bench run --taps all`.
         catalog: source of the order of taps.
-        out: the output folder of columns; not needed for records, which have their folders.
+        source: the output folder or the store of columns; not needed for records.
     """
     columns = columns_of(records)
-    order = _TapOrder(catalog, out, {} if isinstance(records, Columns) else {record.id: record for record in records})
+    known = {} if isinstance(records, Columns) else {record.id: record for record in records}
+
+    def read(summary: RecordSummary) -> Record:
+        if isinstance(source, RecordStore):
+            return source.read_id(summary.id)
+        return known.get(summary.id) or read_record(source / summary.folder)
+
+    order = _TapOrder(catalog, read)
     return Report(
         tables=lambda: [table for scores in aggregate(columns) for table in _tables(scores, order)],
         frame=lambda: _frame(columns, order),
@@ -158,10 +166,9 @@ def _frame_row(scores: AggregatedScores, row: AggregatedRow, depth: int) -> dict
 class _TapOrder:
     """Sorts taps by depth. Each encoder's layout is computed once."""
 
-    def __init__(self, catalog: Catalog, out: Path, records: dict[str, Record]) -> None:
+    def __init__(self, catalog: Catalog, read: Callable[[RecordSummary], Record]) -> None:
         self._catalog = catalog
-        self._out = out
-        self._records = records
+        self._read = read
         self._known: dict[tuple[str, str], dict[str, int]] = {}
 
     def sort(self, summary: RecordSummary, taps: Iterable[str]) -> tuple[str, ...]:
@@ -174,7 +181,7 @@ class _TapOrder:
 
     def _layout(self, summary: RecordSummary) -> list[str]:
         try:
-            record = self._records.get(summary.id) or read_record(self._out / summary.folder)
+            record = self._read(summary)
         except RecordError:
             return []
         cell: Any = record.cell

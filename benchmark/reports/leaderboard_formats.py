@@ -11,10 +11,12 @@ from typing import Literal
 from benchmark.api.catalog import Catalog
 from benchmark.errors import UnknownNameError, UsageError
 from benchmark.records.atomic import replaced
+from benchmark.records.columns import Columns
 from benchmark.records.csv_columns import CSV_COLUMNS
 from benchmark.records.dataframe import to_frame
-from benchmark.records.leaderboard import CSV, JSONL, read_leaderboard
-from benchmark.records.record import Record
+from benchmark.records.leaderboard import CSV, JSONL
+from benchmark.records.leaderboard_records import Leaderboard
+from benchmark.records.store import RecordStore
 from benchmark.reports.bibtex import bibtex
 from benchmark.reports.ranks import ranker
 from benchmark.reports.render import render_report
@@ -59,27 +61,28 @@ def write(to: Path, name: str, formats: Sequence[LeaderboardFormat], catalog: Ca
     """
     leaderboard = to / f"{name}{JSONL}"
     others = [form for form in formats if form != "csv"]
-    records = read_leaderboard(leaderboard) if others else []
+    store = Leaderboard(leaderboard, strict=True) if others else None
     paths = [to / f"{name}{CSV}"]
-    for form in others:
+    for form in others if store is not None else ():
         paths.append(to / f"{name}{SUFFIXES[form]}")
         with replaced(paths[-1]) as file:
-            file.write(_contents(form, records, leaderboard, catalog))
+            file.write(_contents(form, store, catalog))
     return paths
 
 
-def _contents(form: LeaderboardFormat, records: Sequence[Record], leaderboard: Path, catalog: Catalog) -> bytes:
+def _contents(form: LeaderboardFormat, store: RecordStore, catalog: Catalog) -> bytes:
+    columns = store.columns
     if form == "latex":
-        return render_report(score_report(records, (), ranker(records, "auto", leaderboard)), "latex").encode()
+        return render_report(score_report(columns, (), ranker(columns, "auto", store)), "latex").encode()
     if form == "bibtex":
-        return bibtex(records, catalog).encode()
-    return _parquet(records)
+        return bibtex(tuple(store.records()), catalog).encode()
+    return _parquet(columns)
 
 
-def _parquet(records: Sequence[Record]) -> bytes:
+def _parquet(columns: Columns) -> bytes:
     """The rows and columns of the CSV with all digits; missing values are null."""
     types = {"integer": "Int64", "number": "float64"}
-    frame = to_frame(records)
+    frame = to_frame(columns)
     frame = frame.astype({column.name: types[column.type] for column in CSV_COLUMNS if column.type in types})
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False)

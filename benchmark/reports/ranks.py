@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from benchmark.errors import RecordError
 from benchmark.records.columns import Columns, RecordSummary, ScoreKey, columns_of
-from benchmark.records.leaderboard import outcomes_path
-from benchmark.records.outcomes import LeaderboardOutcomes, read_outcome
+from benchmark.records.outcomes import read_outcome
 from benchmark.records.record import Record, Score, ScoreId, by_score_key
 from benchmark.records.record_files import read_record
+from benchmark.records.store import RecordStore
 from benchmark.reports.aggregate import AggregatedRow, AggregatedScores, GroupMembers
 from benchmark.reports.score_tables import Ranks
 from benchmark.stats import multiple_testing
@@ -57,19 +57,24 @@ ReadOutcomes = Callable[[RecordSummary, ScoreKey], Outcomes | None]
 """Reads the outcomes (images,) whose mean is a score of a record; None if it has none."""
 
 
-def ranker(records: Sequence[Record] | Columns, ties: TieMode, source: Path | None = None) -> Ranker | None:
+def ranker(
+    records: Sequence[Record] | Columns, ties: TieMode, source: Path | RecordStore | None = None
+) -> Ranker | None:
     """A function that ranks the rows of score tables; None for `off`.
 
     Args:
         records: those of the tables.
         ties: `on` ranks all tables, `auto` those that take a second or two together.
-        source: the output folder or leaderboard of the records; None if the records know their folders.
+        source: the output folder or the store of the records; None if the records know their folders.
     """
     if ties == "off":
         return None
-    if isinstance(records, Columns):
-        return Ranker(records, outcomes_of_index(source or Path()), ties)
-    outcomes = outcomes_of_records(records) if source is None else outcomes_of_leaderboard(source, records)
+    if isinstance(source, RecordStore):
+        outcomes = outcomes_of_store(source)
+    elif isinstance(records, Columns):
+        outcomes = outcomes_of_index(source or Path())
+    else:
+        outcomes = outcomes_of_records(records)
     return Ranker(columns_of(records), outcomes, ties)
 
 
@@ -95,20 +100,21 @@ def outcomes_of_records(records: Sequence[Record]) -> ReadOutcomes:
     return read
 
 
-def outcomes_of_leaderboard(leaderboard: Path, records: Sequence[Record]) -> ReadOutcomes:
-    """Outcomes of a leaderboard's records, from the .outcomes.npz beside it."""
-    by_id = {record.id: (record, by_score_key(record.scores)) for record in records}
+def outcomes_of_store(store: RecordStore) -> ReadOutcomes:
+    """Outcomes of the records of a store."""
+    outcomes = store.outcomes()
 
-    @functools.cache
-    def stored() -> LeaderboardOutcomes:
-        return LeaderboardOutcomes(outcomes_path(leaderboard))
+    @functools.lru_cache(maxsize=RankLimits.files)
+    def read(record_id: str) -> tuple[Record, dict[ScoreId, Score]]:
+        record = store.read_id(record_id)
+        return record, by_score_key(record.scores)
 
-    def read(summary: RecordSummary, key: ScoreKey) -> Outcomes | None:
-        record, scores = by_id[summary.id]
+    def read_one(summary: RecordSummary, key: ScoreKey) -> Outcomes | None:
+        record, scores = read(summary.id)
         score = scores.get(_score_id(key))
-        return None if score is None else stored()(record, score)
+        return None if score is None else outcomes(record, score)
 
-    return read
+    return read_one
 
 
 def _read_one(record: Record, scores: Mapping[ScoreId, Score], key: ScoreKey) -> Outcomes | None:

@@ -13,7 +13,7 @@ from sample_records import sample_record, sample_score
 from benchmark.records import index
 from benchmark.records.columns import RecordSummary, ScoreKey
 from benchmark.records.export import export
-from benchmark.records.leaderboard import read_leaderboard
+from benchmark.records.leaderboard_records import Leaderboard
 from benchmark.records.record import PREDICTIONS, Record
 from benchmark.records.record_files import read_record, write_record
 from benchmark.reports.ranks import Ranker, RankLimits, TieMode, outcomes_of_index, ranker
@@ -96,8 +96,8 @@ def test_leaderboard_and_run_folders_give_the_same_ranks(out: Path, tmp_path: Pa
     assert _ranks(table) == EXPECTED
     export(records, tmp_path / "results")
     board = tmp_path / "results" / "digits.jsonl"
-    records = read_leaderboard(board)
-    (table,) = score_tables(records, (), ranker(records, "auto", board))
+    store = Leaderboard(board)
+    (table,) = score_tables(store.columns, (), ranker(store.columns, "auto", store))
     assert _ranks(table) == EXPECTED
 
 
