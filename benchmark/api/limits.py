@@ -130,7 +130,7 @@ def checked_path(value: object) -> Path:
         raise ValueError(
             f"a path of {len(text)} characters is not valid; write at most {MAX_PATH}, {MAX_PART} in each part"
         )
-    hidden = hidden_character(text.encode("utf-8", "ignore").decode("utf-8"))
+    hidden = hidden_character(_without_bytes(text))
     if hidden:
         raise ValueError(f"{shown(text)} is not valid; a path must not contain {hidden}")
     try:
@@ -145,12 +145,20 @@ def checked_source(value: object) -> str:
     Raises:
         ValueError: as of `checked_text`, or it is longer than any path.
     """
-    text = checked_text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+    if not isinstance(value, str | os.PathLike):
+        raise ValueError(f"{shown(value)} is not valid; write a text")
+    text = os.fsdecode(value)
+    checked_text(_without_bytes(text))
     if _is_long(text):
         raise ValueError(
             f"a name of {len(text)} characters is not valid; write at most {MAX_PATH}, {MAX_PART} in each part"
         )
     return text
+
+
+def _without_bytes(path: str) -> str:
+    """A path without its bytes that are not UTF-8, which are valid in paths."""
+    return path.encode("utf-8", "ignore").decode("utf-8")
 
 
 def _is_long(text: str) -> bool:

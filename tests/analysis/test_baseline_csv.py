@@ -181,6 +181,16 @@ def test_file_without_one_meaning_is_refused(data: bytes, message: str) -> None:
         read_baseline_csv(data)
 
 
+@pytest.mark.parametrize(
+    "label", ["=1+1", "+x", "-x", "@x", "'=x", "'x", "::error::x", "a,b;c", 'a"b', "\u4e2d\u6587", "-", "a b"]
+)
+def test_label_that_a_spreadsheet_would_compute_is_read_back(label: str) -> None:
+    text = records_csv([sample_record(label, dataset=label)])
+    assert not re.search(r"(^|,)[=+@]", text)
+    (record,) = read_baseline_csv(text.encode()).records
+    assert record.labels == (label, "resnet18", label)
+
+
 # --- rows of one cell -------------------------------------------------------------------------------------------------
 
 
