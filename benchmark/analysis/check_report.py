@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import BinaryIO
 from xml.etree import ElementTree
 
 from benchmark.analysis.check import CheckReport
 from benchmark.analysis.check_rows import CheckRow, Verdict
 from benchmark.analysis.compare_report import DETECTABLE, comparison_values, fraction, interval_text
 from benchmark.analysis.frames import exact_frame
-from benchmark.errors import ExitCode, UsageError
+from benchmark.errors import ExitCode, RecordError, UsageError
 from benchmark.plain_text import visible
+from benchmark.records.atomic import reason, replaced
 from benchmark.reports.render import markdown_text, render_tables
 from benchmark.reports.table import DIGITS, Report, Table
 
@@ -104,14 +108,28 @@ def write_files(check: CheckReport, junit: Path | None = None, summary: Path | N
     Raises:
         UsageError: a file cannot be written.
     """
+    if junit is not None:
+        with _writable(junit), _replaced(junit) as file:
+            file.write(junit_xml(check).encode())
+    if summary is not None:
+        with _writable(summary), summary.open("a", encoding="utf-8", errors="replace") as text:
+            text.write(("\n\n" if text.tell() else "") + job_summary(check) + "\n")
+
+
+@contextlib.contextmanager
+def _writable(path: Path) -> Iterator[None]:
     try:
-        if junit is not None:
-            junit.write_text(junit_xml(check), encoding="utf-8")
-        if summary is not None:
-            with summary.open("a", encoding="utf-8", errors="replace") as file:
-                file.write(("\n\n" if file.tell() else "") + job_summary(check) + "\n")
+        yield
     except OSError as error:
-        raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
+        raise UsageError(f"cannot write {path}: {reason(error)}") from error
+    except RecordError as error:
+        raise UsageError(f"cannot write {path}: {error}") from error
+
+
+def _replaced(path: Path) -> AbstractContextManager[BinaryIO]:
+    """A file that is complete or absent; a device or pipe, such as /dev/stdout, is written directly."""
+    is_new = path.parent.is_dir() and not path.exists()
+    return replaced(path) if is_new or path.is_file() else path.open("wb")
 
 
 def junit_xml(check: CheckReport) -> str:

@@ -211,7 +211,9 @@ def _print_run(results: Results, form: Format, verbose: bool) -> None:
     if verbose:
         for outcome in results.failed:
             print_message(outcome.traceback or outcome.reason)
-    if results.scores or results.missing:
-        print_report(results.report(), form)
-    for line in (*results.summary, *(f"bench: {problem}" for problem in results.problems)):
-        print_message(line)
+    try:
+        if results.scores or results.missing:
+            print_report(results.report(), form)
+    finally:  # also if the report cannot be printed
+        for line in (*results.summary, *(f"bench: {problem}" for problem in results.problems)):
+            print_message(line)

@@ -10,6 +10,7 @@ import click
 from benchmark.api.limits import Number
 from benchmark.cli import values
 from benchmark.cli.command import command
+from benchmark.cli.interrupts import interruptible
 from benchmark.cli.options import ITEMS, combined, data_dir_option, format_option, path_option
 from benchmark.cli.output import print_message, print_report
 
@@ -121,6 +122,8 @@ def speed_command(form: Format, to: Path, **options: Any) -> None:
     from benchmark.speed.measure import SpeedOptions, measure_speed
     from benchmark.speed.report import append_csv, speed_report
 
-    results = measure_speed(SpeedOptions(**options))
+    with interruptible():
+        results = measure_speed(SpeedOptions(**options))
+    written = append_csv(results, to)
+    print_message(f"{written}: {len(results.measurements)} rows added")
     print_report(speed_report(results), form)
-    print_message(f"{append_csv(results, to)}: {len(results.measurements)} rows added")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
 import threading
+import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import benchmark
@@ -16,6 +20,9 @@ from benchmark.progress import Event
 
 if TYPE_CHECKING:
     from benchmark.executors import StopRequest
+
+TOGETHER_SECONDS = 2.0
+"""Signals within this time are one request to stop."""
 
 
 def run_in_child(job: benchmark.Job, device: str, pipe: Connection) -> None:
@@ -33,10 +40,23 @@ def run_in_child(job: benchmark.Job, device: str, pipe: Connection) -> None:
     adopt_orphans()
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
-        signal.signal(signal.SIGTERM, lambda *_: stop.request())
+        signal.signal(signal.SIGTERM, _requests(stop))
         _run(job, device, pipe, stop)
     except KeyboardInterrupt:  # it may arrive while the process starts, runs the cell or ends
         output_path(job, os.getpid()).unlink(missing_ok=True)
+
+
+def _requests(stop: StopRequest) -> Callable[[int, FrameType | None], None]:
+    """A handler that requests the stop, once for signals that come together: one to the group, one from the parent."""
+    last = -math.inf
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        before, last = last, time.monotonic()
+        if last - before > TOGETHER_SECONDS:
+            stop.request()
+
+    return handle
 
 
 def _run(job: benchmark.Job, device: str, pipe: Connection, stop: StopRequest) -> None:
