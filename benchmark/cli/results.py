@@ -75,9 +75,12 @@ def _report(results: Results, view: str, ties: Any) -> Report:
     from benchmark.api.catalog import load_catalog
 
     if view == "published":
+        from benchmark.records.output_folder import OutputFolder
+        from benchmark.reports.published import records_with_figures
         from benchmark.reports.published_tables import published_report
 
-        return published_report(results.records, load_catalog())
+        catalog = load_catalog()
+        return published_report(records_with_figures(results.store or OutputFolder(results.source), catalog), catalog)
     if view == "tap":
         from benchmark.reports.by_tap import tap_report
 

@@ -14,6 +14,7 @@ from benchmark.api.catalog import Catalog
 from benchmark.api.methods import Published
 from benchmark.api.parameters import label
 from benchmark.records.record import Record, Score, ScoreId, group_by_seed
+from benchmark.records.store import RecordStore
 from benchmark.reports.setting_differences import (
     data_differences,
     dataset_name,
@@ -75,6 +76,16 @@ def comparisons(records: Sequence[Record], catalog: Catalog) -> list[PublishedCo
         comparison
         for group in scored_groups(records)
         for comparison in _group_comparisons(group, figures_for(group[0], catalog), catalog)
+    ]
+
+
+def records_with_figures(store: RecordStore, catalog: Catalog) -> list[Record]:
+    """The finished records of a store for whose method, encoder and dataset there are figures; no others are kept."""
+    return [
+        record
+        for positions in store.seed_groups()
+        if figures_for(store.read(positions[0]), catalog)
+        for record in store.records(positions)
     ]
 
 
