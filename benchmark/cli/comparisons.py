@@ -72,8 +72,8 @@ def compare_command(first: str, second: str, out: Path, form: Format, **options:
     help="Smallest drop that counts as a regression, as a fraction.",
 )
 @click.option("--update", is_flag=True, help="Write the finished cells of OUT into the baseline, and stop.")
-@click.option("--junit", type=values.OUTPUT_FILE, help="Also write a JUnit XML file.")
-@click.option("--summary", type=values.OUTPUT_FILE, help="Also append Markdown to a file.")
+@click.option("--junit", type=values.OUTPUT_STREAM, help="Also write a JUnit XML file.")
+@click.option("--summary", type=values.OUTPUT_STREAM, help="Also append Markdown to a file.")
 @format_option
 def check_command(out: Path, baseline: str, margin: float, update: bool, form: Format, **files: Path | None) -> None:
     """Check a run against a baseline, for CI.

@@ -83,8 +83,13 @@ def _output_file(value: object) -> Path:
     if path.is_dir() or str(value).endswith(("/", os.sep)):
         raise ValueError(f"{shown(path)} is a folder; write the name of a file")
     checked_folder(path.parent)
-    if path.exists() and not (path.is_file() or path.is_char_device() or path.is_fifo()):
-        raise ValueError(f"{shown(path)} is no file")
+    return path
+
+
+def _regular_file(value: object) -> Path:
+    path = _output_file(value)
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{shown(path)} is a device or a pipe, which a file would replace; write the name of a file")
     return path
 
 
@@ -146,5 +151,7 @@ RECORDS = Value("path", _safe(_records))
 SOURCE = Value("path", _safe(_source))
 """A folder of records that may not exist, or a leaderboard."""
 INPUT_FILE = Value("file", _safe(_input_file))
-OUTPUT_FILE = Value("file", _safe(_output_file))
+OUTPUT_FILE = Value("file", _safe(_regular_file))
 """A file to write; its folder may not exist yet."""
+OUTPUT_STREAM = Value("file", _safe(_output_file))
+"""A file, a device or a pipe to write to."""

@@ -121,3 +121,8 @@ def test_config_file_of_a_windows_editor_is_read(third_party: Path, bench: Bench
     result = bench("plan", "--config", "bench.toml", *STRIPES)
     assert result.exit_code == 0, result.output
     assert "2 cells" in result.stdout.replace("3 cells", "2 cells")
+
+
+def test_device_is_not_replaced_by_a_file(bench: Bench) -> None:
+    assert_refused(bench("features", "a", "-o", "/dev/null"), "--output", "'/dev/null' is a device or a pipe")
+    assert Path("/dev/null").is_char_device()
