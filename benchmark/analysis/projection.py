@@ -28,6 +28,9 @@ Projection = Literal["umap", "pca"]
 FEWEST_FOR_UMAP = 16
 """Minimum number of images: the 15 neighbors of UMAP (its default) and the image itself."""
 
+COORDINATES = b"index,label,class,x,y\n"
+"""Header of the table beside a map."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectedPoints:
@@ -91,6 +94,17 @@ def project(
     points, remark = _by_umap(features, seed) if method == "umap" else _by_pca(features, seed)
     conditions = f"{method} of {len(index)} {split} images at {cell.tap} ({pool}), seed {seed}{remark}"
     return ProjectedPoints(index=index, labels=labels.numpy()[index], points=points, conditions=conditions)
+
+
+def check_coordinates(output: Path) -> None:
+    """Checks that the .csv beside a map is not another table, before the map is computed.
+
+    Raises:
+        UsageError: it is.
+    """
+    path = output.with_suffix(".csv")
+    if path.exists() and not (path.is_file() and path.read_bytes().startswith(COORDINATES)):
+        raise UsageError(f"-o {output}: {path} would be replaced, which is not the table of a map; choose another -o")
 
 
 def write_map(projected: ProjectedPoints, cell: FrozenCell, output: Path) -> Path:

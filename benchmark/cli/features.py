@@ -126,6 +126,7 @@ def map_command(
     from benchmark.analysis import drawing, projection
 
     drawing.check_target(output)
+    projection.check_coordinates(output)
     projection.check_installed(method)
     cell = _frozen_cell(options)
     projected = projection.project(cell, method=method, seed=seed, split=split, pool=pool, sample=sample)

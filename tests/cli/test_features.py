@@ -98,3 +98,11 @@ def test_invalid_request_is_refused(
 ) -> None:
     assert_refused(bench("features", "-o", "v.npz", *words), *messages)
     assert not (tmp_path / "v.npz").exists()
+
+
+def test_map_does_not_replace_another_table(finished: Bench, bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "digits.csv").write_text("method,encoder\n")
+    words = ("map", RECORD, "--method", "pca", "-o")
+    assert_refused(bench(*words, "digits.png"), "digits.csv would be replaced", "choose another -o")
+    assert (tmp_path / "digits.csv").read_text() == "method,encoder\n"
+    assert [bench(*words, "map.png").exit_code for _ in range(2)] == [0, 0]
