@@ -103,7 +103,7 @@ def check_coordinates(output: Path) -> None:
         UsageError: it is.
     """
     path = output.with_suffix(".csv")
-    if path.exists() and not (path.is_file() and path.read_bytes().startswith(COORDINATES)):
+    if path.is_file() and not path.read_bytes().startswith(COORDINATES):
         raise UsageError(f"-o {output}: {path} would be replaced, which is not the table of a map; choose another -o")
 
 
