@@ -170,7 +170,7 @@ def test_neighbors_of_raw_pixels_match_numpy(runs: Path, bench: Bench) -> None:
         (("--k", "360"), ("--k 360", "between 1 and 359")),
         (("--tap", "layer9"), ("no tap called 'layer9'", "available:")),
         (("-o", "picture.gif"), ("use -o picture.png",)),
-        (("-o", "."), ("-o . is a folder",)),
+        (("-o", "."), ("--output", "is a folder")),
     ],
 )
 def test_command_reports_invalid_arguments(
