@@ -1,8 +1,9 @@
 """Finds cells whose weights or outcomes are not the files that their records describe, as far as that is quick.
 
-The size of each file is compared. The content is compared if the file is newer than its record, or if the record's last failure
-names it: newest first, up to `CHECKED_BYTES` in all, since a copied folder may have new times. `bench verify --files` compares
-all files. A file that is missing has not changed: weights may be deleted to save space.
+The size of each file is compared. The content is compared if the file changed later than its record, or if the record's last
+failure names it: the latest first, up to `CHECKED_BYTES` in all, since a copied folder has new times. A program can set the
+modification time of a file back, but not the time of its last status change. A fault of a disk changes neither: `bench verify
+--files` compares all files. A file that is missing has not changed: weights may be deleted to save space.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ def changed_files(cells: Iterable[StoredFiles], out: Path) -> dict[str, list[str
                 continue
             if status.st_size != checksum[0]:
                 changed.setdefault(cell.folder, []).append(name)
-            elif status.st_mtime_ns > written.st_mtime_ns or name in cell.failure:
-                suspects.append((status.st_mtime_ns, status.st_size, cell.folder, name, checksum))
+            elif _changed(status) > _changed(written) or name in cell.failure:
+                suspects.append((_changed(status), status.st_size, cell.folder, name, checksum))
     left = CHECKED_BYTES
     for _, size, folder, name, checksum in sorted(suspects, reverse=True):
         left -= size
@@ -69,6 +70,10 @@ def _status(path: str) -> os.stat_result | None:
         return os.stat(path)  # noqa: PTH116  # thousands of files
     except (OSError, ValueError):
         return None
+
+
+def _changed(status: os.stat_result) -> int:
+    return max(status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _is_intact(path: Path, checksum: Checksum) -> bool:

@@ -201,7 +201,7 @@ def test_record_of_an_earlier_version_is_unverified(run: Callable[..., list[Reco
 # --- weights ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("damage", ["flipped bit", "size", "flipped bit that a run has met"])
+@pytest.mark.parametrize("damage", ["flipped bit", "flipped bit, time kept", "size", "flipped bit that a run has met"])
 def test_changed_weights_are_a_mark_and_trained_again_on_request(
     run: Callable[..., list[Record]], bench: Bench, damage: str
 ) -> None:
@@ -212,7 +212,10 @@ def test_changed_weights_are_a_mark_and_trained_again_on_request(
         weights.write_bytes(intact + b" ")
         os.utime(weights, (0, 0))
     else:
+        before_flip = weights.stat().st_mtime_ns
         flip_bit(weights)
+    if damage == "flipped bit, time kept":
+        os.utime(weights, ns=(before_flip, before_flip))
     if damage == "flipped bit that a run has met":
         assert bench("run", *CELL, *BOTH, *INLINE, "--quiet").exit_code == 3
     assert planned(bench, "--evaluators", "centroid")["own_method"] == ("keep", "stale", "weights changed")
