@@ -26,6 +26,14 @@ EVALUATED = ("--evaluators", "centroid,knn")
 FIRST, SECOND = (f"{method}/tiny/photos" for method in METHODS)
 INLINE = ("--executor", "inline", "--quiet")
 
+MARK = re.compile(r"\b(outcomes|weights) changed\b|\bweights have changed since\b")
+"""In the remarks of a table and in the status of a folder."""
+IGNORED = re.compile(r"In the baseline but not in the run, ignored: .*", re.DOTALL)
+"""In a check: the scores of the baseline that the run has not."""
+CELL_FOLDER = re.compile(r"\bmean_color[a-z-]*-photos-s\d-[0-9a-f]{10}\b")
+
+NUMBERS = (*("method", "encoder", "seed", "tap", "evaluator", "metric"), *("value", "ci_low", "ci_high", "n"))
+
 CELLS = {
     "record": "runs/*/record.json",
     "weights": "runs/*/model.safetensors",
@@ -37,6 +45,8 @@ OTHERS = {
     "pixels": "data/**/images*",
     "leaderboard": "boards/photos.jsonl",
     "leaderboard_outcomes": "boards/photos.outcomes.npz",
+    "leaderboard_csv": "table/photos.csv",
+    "checkpoint": "interrupted/*/checkpoint.pt",
 }
 
 FROM_CELLS: dict[str, tuple[str, ...]] = {
@@ -73,14 +83,28 @@ FROM_LEADERBOARD: dict[str, tuple[str, ...]] = {
     "check_leaderboard": ("check", "boards/photos.jsonl", "--baseline", "before/photos.csv"),
     "explain": ("explain", "--out", "boards/photos.jsonl", f"{FIRST}/0", f"{SECOND}/0"),
     "export_again": ("export", "runs", "--to", "boards"),
-    "verify": ("verify", "boards/photos.jsonl", "--sample", "4", "--device", "cpu"),
+    "verify": ("verify", "boards/photos.jsonl", "--sample", "4", "--device", "cpu", "--dataset", DATASET),
     "correlate": ("correlate", "boards/photos.jsonl", "--min-cells", "2"),
 }
 """Commands that read a leaderboard."""
 
 
+INTERRUPTED = ("--methods", "fault_waits", "--encoders", "tiny", "--datasets", DATASET, "--no-floors", "--epochs", "3")
+INTERRUPTED = (*INTERRUPTED, "--out", "interrupted", "--device", "cpu", "--evaluators", "centroid")
+FROM_CHECKPOINT: dict[str, tuple[str, ...]] = {
+    "status": ("status", "interrupted"),
+    "plan": ("plan", *INTERRUPTED),
+    "run": ("run", *INTERRUPTED, *INLINE),
+}
+"""Commands that read or continue an interrupted cell."""
+
+
 def commands_of(kind: str) -> dict[str, tuple[str, ...]]:
     """The commands that read a kind of file."""
+    if kind == "checkpoint":
+        return FROM_CHECKPOINT
+    if kind == "leaderboard_csv":
+        return {"check": ("check", "runs", "--baseline", "table/photos.csv")}
     return FROM_LEADERBOARD if kind.startswith("leaderboard") else FROM_CELLS
 
 
@@ -186,8 +210,9 @@ class Answer:
 
     @property
     def result(self) -> tuple[object, ...]:
-        """What must not be wrong. Times differ between two runs."""
-        return self.code, re.sub(r"\d+(\.\d+)? (s|min|h)\b", "TIME", self.out), self.files
+        """What must not be wrong. Times differ between two runs, and a record may lie in another cell's folder."""
+        text = re.sub(r"\d+(\.\d+)? (s|min|h)\b", "TIME", self.out)
+        return self.code, CELL_FOLDER.sub("FOLDER", text), self.files
 
 
 def run_command(words: tuple[str, ...], folder: Path) -> Answer:
@@ -207,11 +232,15 @@ def run_command(words: tuple[str, ...], folder: Path) -> Answer:
 
 def _written(words: tuple[str, ...], folder: Path) -> Iterator[tuple[str, object]]:
     """Name and content of what a command wrote."""
-    for path in sorted([*folder.glob("made/**/*"), *folder.glob("boards/*")]):
+    leaderboards = folder.glob("boards/*") if words[0] == "export" else ()
+    for path in sorted([*folder.glob("made/**/*"), *leaderboards]):
         if path.is_file() and not path.name.startswith("."):
             yield str(path.relative_to(folder)), path.read_bytes()
     if words[0] == "run":
-        yield "scores", _scores(folder / "runs" / "scores.csv")
+        out = folder / words[words.index("--out") + 1]
+        yield "scores", _scores(out / "scores.csv")
+        for path in sorted(out.glob("*/model.safetensors")):
+            yield str(path.relative_to(folder)), path.read_bytes()
 
 
 def _scores(path: Path) -> list[dict[str, str]]:
@@ -228,7 +257,7 @@ class Fault:
     command: str
     corruption: Corruption
     how: str
-    """`silent`: another result, and no word about the file. `traceback`: an internal error."""
+    """`silent`: another result, and no word about the file. `wrong`: another number. `traceback`: an internal error."""
     answer: Answer
 
     def __str__(self) -> str:
@@ -236,22 +265,34 @@ class Fault:
         return f"{self.how}: {self.command} after {self.corruption.path} ({self.corruption.what})\n{text[-1500:]}"
 
 
-def names_file(answer: Answer, corruption: Corruption) -> bool:
-    """Whether a command says which file or cell is damaged."""
-    text = answer.out + answer.err
+def names_file(answer: Answer, expected: Answer, corruption: Corruption) -> bool:
+    """Whether a command says which file or cell is damaged, or marks rows of a table, in lines that are not expected."""
+    usual = {*expected.out.splitlines(), *expected.err.splitlines()}
+    text = "\n".join(line for line in [*answer.out.splitlines(), *answer.err.splitlines()] if line not in usual)
     words = {corruption.path.name, corruption.path.parent.name}
     if corruption.path.parts[0] == "runs" and len(corruption.path.parts) == 3:
         words = {corruption.path.parent.name}
-    return any(word in text for word in words)
+    ignored, usually_ignored = (IGNORED.findall(each.out) for each in (answer, expected))
+    return any(word in text for word in words) or MARK.search(text) is not None or ignored != usually_ignored
 
 
 def fault(kind: str, command: str, expected: Answer, answer: Answer, corruption: Corruption) -> Fault | None:
     """The fault of a command's answer, if it has one."""
     if answer.traceback:
         return Fault(kind, command, corruption, "traceback", answer)
-    if answer.result != expected.result and not names_file(answer, corruption):
+    if answer.result != expected.result and not names_file(answer, expected, corruption):
         return Fault(kind, command, corruption, "silent", answer)
+    if not numbers(answer) <= numbers(expected):
+        return Fault(kind, command, corruption, "wrong", answer)
     return None
+
+
+def numbers(answer: Answer) -> set[tuple[str | None, ...]]:
+    """The scores in the CSV that a command printed or wrote, with their conditions."""
+    tables = [answer.out] if answer.out.startswith("method,") else []
+    tables += [bytes(body).decode() for name, body in answer.files.items() if name.endswith("photos.csv")]  # type: ignore[call-overload]
+    rows = [row for text in tables for row in csv.DictReader(io.StringIO(text))]
+    return {tuple(row.get(name) for name in NUMBERS) for row in rows}
 
 
 def expected_answers(kind: str, folder: Path, scratch: Path) -> dict[str, Answer]:

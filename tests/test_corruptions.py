@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from corruptions import EVALUATED, INLINE, PLAN, Fault, expected_answers, faults_of, run_command
+from corruptions import EVALUATED, INLINE, INTERRUPTED, PLAN, Fault, expected_answers, faults_of, run_command
+from launched import until
 from PIL import Image
 
-KINDS = ("record", "weights", "predictions", "index", "pixels", "leaderboard", "leaderboard_outcomes")
+KINDS = (
+    "record",
+    "weights",
+    "predictions",
+    "index",
+    "pixels",
+    "leaderboard",
+    "leaderboard_outcomes",
+    "leaderboard_csv",
+    "checkpoint",
+)
 CORRUPTIONS = int(os.environ.get("CORRUPTIONS", "200"))
 """Of each kind of file in the slow test."""
 
@@ -42,8 +56,33 @@ def finished(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ):
             answer = run_command(words, folder)
             assert answer.code == 0, answer
+        (folder / "table").mkdir()
+        shutil.copy(
+            folder / "boards" / "photos.csv", folder / "table"
+        )  # without the .jsonl, which would be read instead
+        interrupt(folder, site)
     (folder / "made").rmdir()
     return folder
+
+
+def interrupt(folder: Path, site: Path) -> None:
+    """Starts a cell and interrupts it in its first step, which leaves a checkpoint."""
+    gate = folder / "gate"
+    gate.touch()
+
+    def stop() -> None:
+        until(gate.with_name("gate.reached").exists, "the first step")
+        os.kill(os.getpid(), signal.SIGINT)  # the run passes it on to the process of the cell
+        gate.unlink()
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor() as pool:
+        patch.setenv("THIRD_PARTY_GATE", str(gate))
+        patch.setenv("PYTHONPATH", str(site))
+        stopped = pool.submit(stop)
+        answer = run_command(("run", *INTERRUPTED, "--quiet"), folder)
+        stopped.result()
+    assert answer.code == 130, answer
+    assert list(folder.glob("interrupted/*/checkpoint.pt"))
 
 
 def faults(kind: str, folder: Path, scratch: Path, count: int) -> list[Fault]:
