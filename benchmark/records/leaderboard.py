@@ -7,6 +7,7 @@ show which outcomes are not those of their scores: they are not used, and the ne
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import re
@@ -57,10 +58,16 @@ class BoardNames:
         """The name of a record's leaderboard."""
         name, label = leaderboard_name(record), _label(record)
         if name not in self._owners:
-            path = self._to / f"{name}{JSONL}"
-            first = next(lines(open_lines(path), path), None)
-            self._owners[name] = label if first is None else _label(parse_line(first[1], 1, path))
+            self._owners[name] = self._stored_label(self._to / f"{name}{JSONL}") or label
         return name if self._owners[name] == label else f"{name}-{_digits(label)}"
+
+    @staticmethod
+    def _stored_label(path: Path) -> str:
+        """The label of a leaderboard's dataset, from its first record that can be read; empty if there is none."""
+        for number, (_, line) in enumerate(lines(open_lines(path), path), start=1):
+            with contextlib.suppress(RecordError):  # the export of the record may replace it
+                return _label(parse_line(line, number, path))
+        return ""
 
 
 def _label(record: Named) -> str:
