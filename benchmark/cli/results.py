@@ -121,7 +121,7 @@ def correlate_command(out: Path, min_cells: int, form: Format) -> None:
 
 
 @command("export")
-@records_argument
+@click.argument("out", type=values.EXISTING_FOLDER, default=Path("runs"))
 @path_option("--to", default="results", kind=values.FOLDER, help="Folder of the leaderboards.")
 @click.option(
     "--format",
@@ -154,6 +154,8 @@ def export_command(out: Path, to: Path, form: str) -> None:
     left_out: list[str] = []
     exported = export(folder, to, left_out)
     print_left_out(left_out)
+    if not exported:
+        raise UsageError(f"no finished cell in {out}; `bench run --out {out}` trains and scores cells")
     files = {name: leaderboard_formats.write(to, name, formats, catalog) for name in exported}
     for name, count in exported.items():
         print_line(f"{', '.join(map(str, files[name]))}: {count} cells added or replaced")

@@ -111,14 +111,25 @@ def _existing(value: object) -> Path:
 
 def _records(value: object) -> Path:
     path = _existing(value)
-    if not path.is_dir() and path.suffix not in (".jsonl", ".csv"):
+    if path.is_dir():
+        return path
+    if path.suffix not in (".jsonl", ".csv"):
         raise ValueError(f"{shown(path)} is neither a folder of records nor a leaderboard's .jsonl")
-    return path
+    return _leaderboard(path)
+
+
+def _leaderboard(path: Path) -> Path:
+    """The records of a leaderboard whose .jsonl or .csv is named."""
+    records = path.with_suffix(".jsonl")
+    if path.suffix == ".csv" and not records.exists():
+        raise ValueError(f"{shown(path)} holds no records; they are in {records.name}, which is not beside it")
+    return records
 
 
 def _source(value: object) -> Path:
     path = checked_path(value)
-    return path if path.suffix == ".jsonl" else checked_folder(path)
+    is_file = path.suffix == ".jsonl" or (path.suffix == ".csv" and not path.is_dir())
+    return _leaderboard(path) if is_file else checked_folder(path)
 
 
 def _existing_folder(value: object) -> Path:

@@ -10,8 +10,10 @@ import pytest
 from click.testing import CliRunner
 from command_line import INLINE, STRIPES, assert_refused
 from conftest import Bench
+from sample_records import sample_record
 
 from benchmark.cli.main import COMMANDS, main
+from benchmark.records.export import export
 
 LONG = "x" * 200_000
 HIDDEN = ("a\0b", "a\x1b[31mb", "a\u202eb")
@@ -126,3 +128,20 @@ def test_config_file_of_a_windows_editor_is_read(third_party: Path, bench: Bench
 def test_device_is_not_replaced_by_a_file(bench: Bench) -> None:
     assert_refused(bench("features", "a", "-o", "/dev/null"), "--output", "'/dev/null' is a device or a pipe")
     assert Path("/dev/null").is_char_device()
+
+
+def test_csv_of_a_leaderboard_means_its_records(bench: Bench, tmp_path: Path) -> None:
+    export([sample_record()], tmp_path)
+    table = bench("table", "digits.jsonl").stdout
+    assert bench("table", "digits.csv").stdout == table
+    assert bench("check", "digits.csv", "--baseline", "digits.csv").exit_code == 0
+    (tmp_path / "digits.jsonl").unlink()
+    for words in (("table",), ("check", "--baseline", "digits.csv"), ("correlate",), ("verify",)):
+        assert_refused(bench(*words, "digits.csv"), "OUT", "'digits.csv' holds no records; they are in digits.jsonl")
+
+
+def test_export_without_a_finished_cell_is_refused(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    assert_refused(bench("export", "runs"), "no finished cell in runs")
+    assert_refused(bench("export", "digits.jsonl"), "OUT", "does not exist")
+    assert not (tmp_path / "results").exists()
