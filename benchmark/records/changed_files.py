@@ -1,16 +1,17 @@
 """Finds cells whose weights or outcomes are not the files that their records describe, as far as that is quick.
 
-The size of each file is compared. The content is compared if the file changed later than its record, or if the record's last
-failure names it: the latest first, up to `CHECKED_BYTES` in all, since a copied folder has new times. A program can set the
-modification time of a file back, but not the time of its last status change. A fault of a disk changes neither: `bench verify
---files` compares all files. A file that is missing has not changed: weights may be deleted to save space.
+The size of each file is compared. The content is compared of files that changed later than their record, or that the record's
+last failure names: up to `SUSPECT_BYTES` in all, since a copied folder may have new times. A program can set the modification
+time of a file back, but not the time of its last status change. A fault of a disk changes neither, so other files are compared
+too, up to `OTHER_BYTES`; `bench verify --files` compares all. A file that is missing has not changed: weights may be deleted to
+save space.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from benchmark.records.record import RECORD
 from benchmark.records.weights_file import REMEDY, Checksum, read_verified
 
 LOG = logging.getLogger("benchmark")
-CHECKED_BYTES = 2**30
-"""Most bytes that one command compares: it takes about a second."""
+SUSPECT_BYTES = 2**30
+"""Most bytes of suspect files that one command compares: it takes about a second."""
+OTHER_BYTES = 2**26
+"""Most bytes of other files that one command compares: it takes less than a tenth of a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,26 +46,42 @@ def changed_files(cells: Iterable[StoredFiles], out: Path) -> dict[str, list[str
         out: the output folder.
     """
     changed: dict[str, list[str]] = {}
-    suspects: list[tuple[int, int, str, str, Checksum]] = []
+    files = []
     for cell in cells:
         written = _status(f"{out}/{cell.folder}/{RECORD}") if cell.folder else None
         for name, checksum in cell.checksums.items() if written is not None else ():
             status = _status(f"{out}/{cell.folder}/{name}") if checksum is not None else None
-            if checksum is None or status is None:
+            if written is None or checksum is None or status is None:
                 continue
             if status.st_size != checksum[0]:
                 changed.setdefault(cell.folder, []).append(name)
-            elif _changed(status) > _changed(written) or name in cell.failure:
-                suspects.append((_changed(status), status.st_size, cell.folder, name, checksum))
-    left = CHECKED_BYTES
-    for _, size, folder, name, checksum in sorted(suspects, reverse=True):
-        left -= size
-        if left >= 0 and not _is_intact(out / folder / name, checksum):
-            changed.setdefault(folder, []).append(name)
+            else:
+                suspect = _is_later(status, written) or name in cell.failure
+                files.append((suspect, status.st_mtime_ns, cell.folder, name, checksum))
+    for folder, name in _with_other_content(files, out):
+        changed.setdefault(folder, []).append(name)
     for folder, names in changed.items():
         for name in names:
             LOG.warning("changed: %s is not the file that its record describes; %s", out / folder / name, REMEDY)
     return changed
+
+
+def _with_other_content(files: Iterable[tuple[bool, int, str, str, Checksum]], out: Path) -> Iterator[tuple[str, str]]:
+    """(folder, name) of the files with another checksum, of those that can be compared quickly.
+
+    Args:
+        files: whether it is suspect, time of its modification, folder, name and checksum of each.
+        out: the output folder.
+    """
+    left = {True: SUSPECT_BYTES, False: OTHER_BYTES}
+    for suspect, _, folder, name, checksum in sorted(files, reverse=True):
+        left[suspect] -= checksum[0]
+        if left[suspect] < 0:
+            continue
+        try:
+            read_verified(out / folder / name, checksum)
+        except RecordError:
+            yield folder, name
 
 
 def _status(path: str) -> os.stat_result | None:
@@ -72,13 +91,5 @@ def _status(path: str) -> os.stat_result | None:
         return None
 
 
-def _changed(status: os.stat_result) -> int:
-    return max(status.st_mtime_ns, status.st_ctime_ns)
-
-
-def _is_intact(path: Path, checksum: Checksum) -> bool:
-    try:
-        read_verified(path, checksum)
-    except RecordError:
-        return False
-    return True
+def _is_later(file: os.stat_result, record: os.stat_result) -> bool:
+    return file.st_mtime_ns > record.st_mtime_ns or file.st_ctime_ns > record.st_ctime_ns
