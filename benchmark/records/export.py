@@ -25,6 +25,7 @@ from benchmark.records.columns import ColumnsBuilder, columns_of, concatenate
 from benchmark.records.dataframe import csv_chunks
 from benchmark.records.export_outcomes import NewOutcomes, StoredOutcomes
 from benchmark.records.leaderboard import CSV, JSONL, OUTCOMES, BoardNames, lines, open_lines, parse_line
+from benchmark.records.npz_writer import HashedStream
 from benchmark.records.outcomes import DIGESTS, pack_outcomes, packed_digests
 from benchmark.records.record import RECORD, SCHEMA_VERSION, Named, Record
 from benchmark.records.record_text import as_json, has_own_checksum, parse_record, record_text
@@ -216,7 +217,7 @@ class _Export:
         self._rows: dict[str, int] = {}  # id -> index into these columns
         self._file = open_lines(self._jsonl)
         self._stored, self._count = self._read_stored()
-        self._outcomes = StoredOutcomes(self._npz)
+        self._outcomes = StoredOutcomes(self._npz, self._file)
         self._unchanged = [cell for cell in positions if self._is_unchanged(cell)]
         self._lines: list[_Line] = []
 
@@ -311,9 +312,10 @@ class _Export:
                     self._keep(cell, new_lines, outcomes)
             if not count:
                 raise _NothingToExport
-            outcomes.close()
+            board = HashedStream(jsonl)
             for line in sorted(self._lines, key=lambda line: line.order):
-                jsonl.write(line.read())
+                board.write(line.read())
+            outcomes.close(board.digest())
         return count
 
     def _add(self, cell: str, new_lines: BinaryIO, outcomes: NewOutcomes) -> bool:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from benchmark.errors import RecordError
 from benchmark.records.leaderboard import RESTORE
-from benchmark.records.npz_reader import DAMAGE, FILE_BYTES, SUFFIX, Member, NpzReader, unpacked
+from benchmark.records.npz_reader import DAMAGE, END, FILE_BYTES, SUFFIX, Member, NpzReader, unpacked
 from benchmark.records.npz_writer import NpzWriter
-from benchmark.records.number_arrays import Arrays
+from benchmark.records.number_arrays import Arrays, digest_of
 from benchmark.records.outcomes import NO_ARRAYS
 from benchmark.records.stored_file import open_kept
+
+SEAL_BYTES = 64
+BLOCK = 2**20
+"""Bytes that are read at once."""
 
 
 class StoredOutcomes:
@@ -22,29 +27,59 @@ class StoredOutcomes:
 
     Args:
         path: of the .outcomes.npz; without one there are no arrays.
-
-    Raises:
-        RecordError: the file is damaged. This holds for all methods.
+        jsonl: the .jsonl beside it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, jsonl: BinaryIO) -> None:
         self._path = path
-        exists = path.exists() or path.is_symlink()
-        with self._reported():
-            self._reader = NpzReader(open_kept(path, FILE_BYTES) if exists else io.BytesIO(NO_ARRAYS))
+        self._damage: RecordError | None = None
+        self._is_sealed = False
+        self._reader = NpzReader(io.BytesIO(NO_ARRAYS))
+        if path.exists() or path.is_symlink():
+            try:
+                with self._reported():
+                    file = open_kept(path, FILE_BYTES)
+                    self._reader = NpzReader(file)
+                    self._is_sealed = _seal_of(file) == seal(
+                        *(_sha256(each, end) for each, end in _bodies(file, jsonl))
+                    )
+            except RecordError as error:
+                self._damage = error
 
     @property
     def groups(self) -> list[str]:
         """All groups, in the order of the file."""
         return self._reader.groups
 
-    def has(self, group: str, names: Collection[str]) -> bool:
-        """Whether a group holds exactly the arrays with these names, which lack the group and the encoding."""
-        with self._reported():
-            return {name.rpartition("|")[0][len(group) :] for name in self._reader.names(group)} == set(names)
+    def has(self, group: str, digests: Mapping[str, str]) -> bool:
+        """Whether a group holds exactly the arrays with these checksums. They do if both files are as an export left them.
+
+        Args:
+            group: the record's.
+            digests: name, without the group and the encoding -> checksum.
+        """
+        if self._is_sealed:
+            return True
+        names = [name.rpartition("|")[0][len(group) :] for name in self._reader.names(group)]
+        if sorted(names) != sorted(digests):
+            return False
+        try:
+            members = self._reader.members(group)
+            return all(
+                digest_of(self._reader.read(member)) == digests[name]
+                for name, member in zip(names, members, strict=True)
+            )
+        except DAMAGE:
+            return False  # the group is written again
 
     def packed(self, group: str) -> Iterator[tuple[Member, bytes]]:
-        """The arrays of a group as they are stored, each compared with its checksum."""
+        """The arrays of a group as they are stored, each compared with its checksum.
+
+        Raises:
+            RecordError: the file or an array is damaged.
+        """
+        if self._damage is not None:
+            raise self._damage
         with self._reported():
             for member in self._reader.members(group):
                 packed = self._reader.packed(member)
@@ -89,6 +124,43 @@ class NewOutcomes:
         for name in sorted(arrays):
             self._writer.write(name, arrays[name])
 
-    def close(self) -> None:
-        """Completes the file."""
-        self._writer.close()
+    def close(self, jsonl: bytes) -> None:
+        """Completes the file.
+
+        Args:
+            jsonl: SHA-256 of the .jsonl beside it.
+        """
+        self._writer.close(lambda body: seal(body, jsonl))
+
+
+# --- the seal of a leaderboard ----------------------------------------------------------------------------------------
+
+
+def seal(body: bytes, jsonl: bytes) -> bytes:
+    """The comment at the end of an .outcomes.npz: it shows that the file and the .jsonl are as one export left them.
+
+    Args:
+        body: SHA-256 of the file up to its end record.
+        jsonl: SHA-256 of the .jsonl.
+    """
+    return hashlib.sha256(body + jsonl).hexdigest().encode()
+
+
+def _seal_of(file: BinaryIO) -> bytes:
+    file.seek(-SEAL_BYTES, io.SEEK_END)
+    return file.read()
+
+
+def _bodies(npz: BinaryIO, jsonl: BinaryIO) -> Iterator[tuple[BinaryIO, int]]:
+    """What a seal covers: each file, and the number of bytes."""
+    yield npz, npz.seek(0, io.SEEK_END) - END.size - SEAL_BYTES
+    yield jsonl, jsonl.seek(0, io.SEEK_END)
+
+
+def _sha256(file: BinaryIO, size: int) -> bytes:
+    digest, left = hashlib.sha256(), size
+    file.seek(0)
+    while left > 0 and (block := file.read(min(left, BLOCK))):
+        digest.update(block)
+        left -= len(block)
+    return digest.digest()

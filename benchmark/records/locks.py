@@ -167,6 +167,8 @@ def readable_lock(folder: Path) -> LockInfo | None:
         if folder.is_dir():
             return None
         raise RecordError(f"the folder {folder} does not exist any more: it was removed or renamed") from None
+    except RecordError as error:
+        raise RecordError(str(error).replace("cannot read", "cannot read the lock", 1)) from error
     except (ValueError, RecursionError):
         return None
     known = body.keys() <= LockInfo.__dataclass_fields__.keys()

@@ -243,7 +243,9 @@ def _read_directory(stream: BinaryIO) -> tuple[bytes, int]:
     end_start = tail.rfind(END_SIGNATURE)
     if end_start < 0:
         raise ValueError("it is not an .npz file")
-    count, size, offset = END.unpack_from(tail, end_start)[4:7]
+    count, size, offset, comment = END.unpack_from(tail, end_start)[4:]
+    if tail_start + end_start + END.size + comment != length:
+        raise ValueError("it is cut off, or something was appended")
     if end_start >= LOCATOR_64.size and tail[end_start - LOCATOR_64.size :].startswith(LOCATOR_64_SIGNATURE):
         stream.seek(LOCATOR_64.unpack_from(tail, end_start - LOCATOR_64.size)[2])
         end = END_64.unpack(stream.read(END_64.size))

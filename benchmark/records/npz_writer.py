@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -48,7 +50,7 @@ class NpzWriter:
     """
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+        self._stream = HashedStream(stream)
         self._offset = 0
         self._directory = bytearray()
         self._count = 0
@@ -96,8 +98,12 @@ class NpzWriter:
         self._directory += encoded + extra
         self._count += 1
 
-    def close(self) -> None:
-        """Writes the directory. The file is not closed."""
+    def close(self, seal: Callable[[bytes], bytes] | None = None) -> None:
+        """Writes the directory. The file is not closed.
+
+        Args:
+            seal: (SHA-256 of all that was written) -> comment at the end of the file; None: no comment.
+        """
         start, size, count = self._offset, len(self._directory), self._count
         self._stream.write(self._directory)
         if count > MAX_16 or start > LIMIT_32 or size > LIMIT_32:
@@ -105,7 +111,29 @@ class NpzWriter:
             self._stream.write(END_64.pack(END_64_SIGNATURE, *end))
             self._stream.write(LOCATOR_64.pack(LOCATOR_64_SIGNATURE, 0, start + size, 1))
             count, size, start = min(count, MAX_16), min(size, MAX_32), min(start, MAX_32)
-        self._stream.write(END.pack(END_SIGNATURE, 0, 0, count, count, size, start, 0))
+        comment = seal(self._stream.digest()) if seal else b""
+        self._stream.write(END.pack(END_SIGNATURE, 0, 0, count, count, size, start, len(comment)) + comment)
+
+
+class HashedStream:
+    """Writes to a file, and computes the SHA-256 of what was written.
+
+    Args:
+        stream: the file.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._sha256 = hashlib.sha256()
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Writes and counts bytes."""
+        self._stream.write(data)
+        self._sha256.update(data)
+
+    def digest(self) -> bytes:
+        """SHA-256 of what was written so far."""
+        return self._sha256.digest()
 
 
 def _npy_header(array: NDArray[Any]) -> bytes:
