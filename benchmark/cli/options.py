@@ -75,7 +75,7 @@ def read_config(ctx: click.Context, param: click.Parameter, value: Path | None) 
         if option is None:
             raise UnknownNameError("key", key, options, f"in {value}")
         try:
-            defaults[str(option.name)] = _as_option(str(option.name), setting, bool(getattr(option, "multiple", False)))
+            defaults[str(option.name)] = _as_option(option, setting)
         except ValueError:
             raise UsageError(
                 f"--config {value}: {key} = {setting!r} is not valid; write the value as for --{key}"
@@ -102,7 +102,7 @@ def _options(command: click.Command) -> Mapping[str, click.Parameter]:
     }
 
 
-def _as_option(name: str, setting: Any, multiple: bool) -> Any:
+def _as_option(option: click.Parameter, setting: Any) -> Any:
     """A TOML value as the command line would pass it.
 
     Raises:
@@ -110,9 +110,14 @@ def _as_option(name: str, setting: Any, multiple: bool) -> Any:
     """
     from benchmark.execution.arguments import value_text
 
+    name = option.name
+    if getattr(option, "is_flag", False):
+        if not isinstance(setting, bool):
+            raise ValueError
+        return setting
     if name == "settings" and isinstance(setting, dict):
         return [f"{key}={value_text(value)}" for key, value in setting.items()]
-    if multiple:
+    if getattr(option, "multiple", False):
         return [value_text(each) for each in (setting if isinstance(setting, list) else [setting])]
     if name == "seeds" and isinstance(setting, list):
         return ",".join(map(value_text, setting)) + ","

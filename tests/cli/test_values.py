@@ -82,6 +82,11 @@ def test_invalid_value_of_an_option_is_a_usage_error(
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        *(
+            ("smoke = 1", "smoke = 1 is not valid"),
+            ('quiet = "x"', "quiet = 'x'"),
+            ("no-floors = 2024-01-01", "no-floors"),
+        ),
         *(("epochs = 1.5", "--epochs"), ("epochs = true", "--epochs"), ("timeout = nan", "--timeout")),
         *(("timeout = true", "--timeout"), ("threads-per-cell = 0", "--threads-per-cell"), ("out = true", "--out")),
         *(
