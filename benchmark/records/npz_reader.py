@@ -7,6 +7,7 @@ Here, an array is named `group|rest`, and of each group only the place in the fi
 from __future__ import annotations
 
 import io
+import os
 import struct
 import tokenize
 import zlib
@@ -24,6 +25,8 @@ FILE_BYTES = 2**36
 """Largest .npz file that is read: 64 GiB."""
 ARRAY_BYTES = 2**30
 """Largest array that is read: 1 GiB. A few compressed kilobytes may claim more than the memory holds."""
+SMALL = 2**24
+"""Bytes of a file that is read with one call instead of one for each array."""
 SUFFIX = ".npy"
 DAMAGE = (
     *(OSError, ValueError, EOFError, KeyError, IndexError, TypeError, SyntaxError, RuntimeError, MemoryError),
@@ -67,7 +70,8 @@ def read_arrays(path: Path, remedy: str, names: Collection[str] | None = None) -
     """
     try:
         with open_regular(path, FILE_BYTES) as stream:
-            reader = NpzReader(stream)
+            small = os.fstat(stream.fileno()).st_size <= SMALL
+            reader = NpzReader(io.BytesIO(stream.read()) if small else stream)
             members = [member for group in reader.groups for member in reader.members(group)]
             return {each.name: reader.read(each) for each in members if names is None or each.name in names}
     except RecordError as error:
