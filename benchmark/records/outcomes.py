@@ -62,8 +62,8 @@ def mismatch(score: Score | Measurement, outcomes: NDArray[Any]) -> str:
     if outcomes.ndim != 1 or outcomes.dtype.kind not in "biuf":
         return f"an array of {outcomes.dtype} with shape {outcomes.shape} instead of one number for each image"
     if outcomes.dtype == bool and score.n == len(outcomes) > 0:  # most of them: a fifth of the time
-        mean = np.count_nonzero(outcomes) / score.n
-        return "" if abs(mean - score.value) <= ROUNDING else _mean_text(mean)
+        share = np.count_nonzero(outcomes) / score.n
+        return "" if abs(share - score.value) <= ROUNDING else _mean_text(share)
     values = outcomes.astype(np.float64)
     defined = values[~np.isnan(values)]
     if score.n not in (len(values), len(defined)) or not len(defined):

@@ -61,9 +61,11 @@ def write(to: Path, name: str, formats: Sequence[LeaderboardFormat], catalog: Ca
     """
     leaderboard = to / f"{name}{JSONL}"
     others = [form for form in formats if form != "csv"]
-    store = Leaderboard(leaderboard, strict=True) if others else None
     paths = [to / f"{name}{CSV}"]
-    for form in others if store is not None else ():
+    if not others:
+        return paths
+    store = Leaderboard(leaderboard, strict=True)
+    for form in others:
         paths.append(to / f"{name}{SUFFIXES[form]}")
         with replaced(paths[-1]) as file:
             file.write(_contents(form, store, catalog))
