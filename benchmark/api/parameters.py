@@ -16,6 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from benchmark.api.grammar import parse_value
 from benchmark.errors import UnknownNameError, UsageError
 
+LARGEST = 10**18
 WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "text", types.NoneType: "none"}
 EXAMPLES = {int: "3", float: "0.5", bool: "true", str: "text"}
 
@@ -120,13 +121,22 @@ def _converted(value: object, hint: Any) -> object:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if hint is float and is_number and math.isfinite(number := float(value)):  # type: ignore[arg-type]  # a number
         return number
-    if hint is int and isinstance(value, float) and value.is_integer():
-        return int(value)
+    if hint is int and is_number:
+        return _integer(value)
     if hint is str and is_number:
         return str(value)
-    if hint in (int, bool, str, types.NoneType) and type(value) is hint:
+    if hint in (bool, str, types.NoneType) and type(value) is hint:
         return value
     raise ValueError
+
+
+def _integer(value: Any) -> int:
+    """A number as an integer that every reader of JSON holds exactly in 64 bits."""
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError
+    if abs(value) > LARGEST:
+        raise ValueError
+    return int(value)
 
 
 def _choice(value: object, choices: tuple[object, ...]) -> object:

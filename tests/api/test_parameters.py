@@ -15,6 +15,13 @@ from benchmark.api.recipes import Recipe
 from benchmark.errors import UnknownNameError, UsageError
 
 
+@dataclass(frozen=True)
+class Whole:
+    """An integer."""
+
+    count: int = 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Params:
     """One field of each kind."""
@@ -192,3 +199,9 @@ def test_label_can_be_typed_again(params: str) -> None:
 def test_label_quotes_text_that_looks_like_a_number() -> None:
     assert label("m", {"x": "3"}, {}) == "m[x='3']"
     assert label("m", {"x": 3}, {}) == "m[x=3]"
+
+
+@pytest.mark.parametrize("value", [10**19, -(10**19), 1e30, float("inf"), float("nan"), True])
+def test_integer_that_does_not_fit_64_bits_is_refused(value: object) -> None:
+    with pytest.raises(UsageError, match="is an integer"):
+        bind(Whole, {"count": value}, "method 'one'")
