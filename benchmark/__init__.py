@@ -68,7 +68,7 @@ def load_encoder(record: str | Path, device: str = "cpu") -> NormalizedEncoder:
         `encoder(images, ["layer4"])` returns a dictionary of layers; `encoder.vector(images)` returns the output, (N, D).
 
     Raises:
-        RecordError: the folder has no finished record, or its weights do not fit the encoder.
+        RecordError: the folder has no finished record, or its weights are damaged or not those that were trained.
     """
     from benchmark.evaluation.trained_encoder import load_encoder as load
 
