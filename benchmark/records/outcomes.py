@@ -64,6 +64,8 @@ def mismatch(score: Score | Measurement, outcomes: NDArray[Any]) -> str:
     if outcomes.dtype == bool and score.n == len(outcomes) > 0:  # most of them: a fifth of the time
         share = np.count_nonzero(outcomes) / score.n
         return "" if abs(share - score.value) <= ROUNDING else _mean_text(share)
+    if len(outcomes) == score.n > 0 and abs(_mean(outcomes) - score.value) <= ROUNDING:
+        return ""  # the usual case; never true with NaN
     values = outcomes.astype(np.float64)
     defined = values[~np.isnan(values)]
     if score.n not in (len(values), len(defined)) or not len(defined):
@@ -78,6 +80,12 @@ def mismatch(score: Score | Measurement, outcomes: NDArray[Any]) -> str:
 
 def _mean_text(mean: float) -> str:
     return f"the mean of its outcomes is {mean:.6g}"
+
+
+def _mean(outcomes: NDArray[Any]) -> float:
+    if outcomes.dtype == bool:
+        return np.count_nonzero(outcomes) / len(outcomes)
+    return float(outcomes.sum(dtype=np.float64)) / len(outcomes)
 
 
 def problem_with(record: Record, score: Score, outcomes: NDArray[Any] | None, stored: NDArray[Any] | None) -> str:
