@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from benchmark.plain_text import visible
+from benchmark.plain_text import one_line
 from benchmark.reports.table import Report, Table
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 """Every output format; the choices of `--format`."""
 MARKDOWN = re.compile(r"[\\`*~|]|(?<![^\W_])_|_(?![^\W_])|(?<=\])[(\[]")
 """Characters that Markdown reads: escapes, code, emphasis, cells, the address of a link. `_` within a word is not one."""
-MARKDOWN_START = re.compile(r"^(?:#|[-+](?= )|\[(?=[^\]]*\S[^\]]*\]:)|=+$|-+$)|(?<=^\d)[.)](?= )|(?<=^\d\d)[.)](?= )")
+MARKDOWN_START = re.compile(
+    r"^(?:#|[-+](?= |$)|\[(?=[^\]]*\S[^\]]*\]:)|=+$|-+$)|(?<=^\d)[.)](?= |$)|(?<=^\d\d)[.)](?= |$)"
+)
 """Starts of a line that make it a heading, a list, a rule or the definition of a link."""
 BOLD, NOT_BOLD = "\ue000", "\ue001"
 """Private-use characters that mark bold text while tabulate escapes LaTeX's braces."""
@@ -100,7 +102,7 @@ def _markdown(table: Table) -> str:
 
 def markdown_text(text: str) -> str:
     """A text that Markdown shows as it is, on one line: no HTML, no link, no emphasis, no new cell of a table."""
-    text = html.escape(" ".join(visible(text).split()), quote=False)
+    text = html.escape(one_line(text), quote=False)
     return MARKDOWN_START.sub(r"\\\g<0>", MARKDOWN.sub(r"\\\g<0>", text))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from sample_records import awkward_tables
 
-from benchmark.reports.render import render_tables
+from benchmark.reports.render import markdown_text, render_tables
 from benchmark.reports.table import Table
 
 
@@ -43,3 +44,24 @@ def test_line_break_in_a_title_or_note_does_not_end_a_latex_comment() -> None:
     lines = render_tables([table], "latex").splitlines()
     assert lines[0] == "% knn on my photos"
     assert lines[-1] == "% first \\input{evil}"
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("aet[transform=affine] dim_local accuracy@k=20", "aet[transform=affine] dim_local accuracy@k=20"),
+        ("[ ]: 95 % interval", "[ ]: 95 % interval"),
+        ("<b>x</b> & y", "&lt;b&gt;x&lt;/b&gt; &amp; y"),
+        ("a|b *c* _d_ `e` ~f~ g\\h", "a\\|b \\*c\\* \\_d\\_ \\`e\\` \\~f\\~ g\\\\h"),
+        ("[x](http://y) ![x](z) [x][y]", "[x]\\(http://y) ![x]\\(z) [x]\\[y]"),
+        ("# a", "\\# a"),
+        ("- a", "\\- a"),
+        ("1. a", "1\\. a"),
+        ("12)", "12\\)"),
+        ("---", "\\---"),
+        ("[x]: y", "\\[x]: y"),
+        ("a\nb", "a b"),
+    ],
+)
+def test_markdown_shows_a_text_as_it_is(text: str, escaped: str) -> None:
+    assert markdown_text(text) == escaped
