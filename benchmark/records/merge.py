@@ -21,10 +21,10 @@ from benchmark.errors import RecordError, UsageError
 from benchmark.records import index, locks
 from benchmark.records.archive import NAMES
 from benchmark.records.columns import Columns, RecordSummary, columns_of, concatenate
-from benchmark.records.damaged_files import damaged_files
 from benchmark.records.record import CHECKPOINT, MODEL, PREDICTIONS, ScoreId
 from benchmark.records.record_files import read_record
 from benchmark.records.record_text import LOG
+from benchmark.records.weights_file import read_verified
 
 NEWEST = "newest"
 LINKED = (MODEL, CHECKPOINT, PREDICTIONS)
@@ -282,12 +282,21 @@ def _copy(copies: Sequence[_Copy], to: Path) -> None:
                 folder.mkdir(parents=True)
                 for file in _files(copy.folder):
                     _copy_file(file, f"{folder}/{file.name}")
-                for problem in damaged_files(folder):
-                    LOG.warning("copied as it is: %s", problem.replace(str(folder), str(copy.folder)))
+                _name_changed_files(copy)
             for folder in sorted(new.iterdir()):
                 _move(folder, to / folder.name, old / folder.name)
     except OSError as error:
         raise RecordError(f"{to} cannot be written: {error.strerror or error}; choose another --to") from error
+
+
+def _name_changed_files(copy: _Copy) -> None:
+    """Logs the files of a cell that are missing, or not those that its record describes."""
+    for name, checksum in copy.summary.files.items():
+        try:
+            if checksum is not None:
+                read_verified(copy.folder / name, checksum)
+        except RecordError:
+            LOG.warning("copied as it is: %s is not the file that its record describes", copy.folder / name)
 
 
 def _size(file: os.DirEntry[str], device: int) -> int:

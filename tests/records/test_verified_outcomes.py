@@ -292,5 +292,5 @@ def test_merge_names_predictions_that_do_not_match_their_record(tmp_path: Path, 
     (tmp_path / "runs" / "cell" / PREDICTIONS).write_bytes(b"abc")
     result = bench("merge", "runs", "--to", "merged")
     assert result.exit_code == 0
-    assert f"bench: copied as it is: runs/cell/{PREDICTIONS} is damaged" in result.stderr
+    assert f"bench: copied as it is: runs/cell/{PREDICTIONS} is not the file that its record describes" in result.stderr
     assert (tmp_path / "merged" / "cell" / RECORD).is_file()
