@@ -72,7 +72,7 @@ def interrupt(folder: Path, site: Path) -> None:
 
     def stop() -> None:
         until(gate.with_name("gate.reached").exists, "the first step")
-        os.kill(os.getpid(), signal.SIGINT)  # the run passes it on to the process of the cell
+        os.kill(os.getpid(), signal.SIGTERM)  # the run passes it on to the process of the cell
         gate.unlink()
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor() as pool:
