@@ -16,13 +16,16 @@ import click
 from click.exceptions import Exit
 
 from benchmark.cli.output import print_message, print_text
-from benchmark.errors import BenchError, ExitCode
+from benchmark.errors import BenchError, ExitCode, UsageError
 from benchmark.plain_text import message_text, one_line, shortened
+from benchmark.working_directory import working_directory
 
 VERBOSE = f"{__name__}.verbose"
 """Key of `-v` in the context's `meta`."""
 MAX_LINE = 300
 """Length of the text of an unexpected error."""
+WITH_TORCH = {"run", "verify", "features", "neighbors", "map", "speed", "compare"}
+"""Commands that may import torch, whose libraries end the process if the working directory does not exist."""
 OF_ERRORS = {ExitCode.USAGE, ExitCode.FAILED_CELLS, ExitCode.NOT_COMPARABLE, ExitCode.INTERNAL}
 """Exit codes that an error may choose, also one that a plugin defines."""
 INTERRUPTED = "interrupted; finished cells are kept. Run the same command again to resume."
@@ -70,6 +73,8 @@ class BenchCommand(PrintedHelp):
         """
         verbose = bool(ctx.params.get("verbose") or ctx.meta.get(VERBOSE))
         try:
+            if self.name in WITH_TORCH and working_directory() is None:
+                raise UsageError("the working directory was deleted; change to another folder")
             return super().invoke(ctx)
         except Finished:
             raise

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmark.errors import UsageError
 from benchmark.records.atomic import reason
+from benchmark.working_directory import working_directory
 
 
 def check_writable(out: Path) -> None:
@@ -47,21 +48,12 @@ def _existing(folder: Path) -> Path:
             return folder
 
 
-def working_directory_exists() -> bool:
-    """Whether the working directory was not deleted since the process started."""
-    try:
-        Path.cwd()
-    except OSError:
-        return False
-    return True
-
-
 def absolute(path: Path) -> str:
     """A path that means the same after a plugin has changed the working directory."""
-    return str(path.absolute() if working_directory_exists() else path)
+    return str(path.absolute() if working_directory() is not None else path)
 
 
 def _not_writable(out: Path, error: OSError | ValueError) -> UsageError:
     why = reason(error) if isinstance(error, OSError) else str(error)
-    problem = why if working_directory_exists() else "the working directory was deleted"
+    problem = why if working_directory() is not None else "the working directory was deleted"
     return UsageError(f"cannot write to --out {out} ({problem}); choose another folder")
