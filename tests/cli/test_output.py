@@ -152,12 +152,11 @@ def test_files_for_papers_hold_labels_as_text(hostile: Path, bench: Bench, monke
 # --- streams ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_tables_are_printed_in_every_encoding(hostile: Path, launch: Launch, encoding: str) -> None:
-    process = launch(["table", "runs"], hostile, PYTHONIOENCODING=encoding)
+def test_tables_are_printed_in_an_encoding_without_their_characters(hostile: Path, launch: Launch) -> None:
+    process = launch(["table", "runs"], hostile, PYTHONIOENCODING="ascii")
     shown, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
-    assert "red" in shown
+    assert "\\u2500" in shown
 
 
 def test_reader_that_has_gone_does_not_change_the_exit_code(bench: Bench, tmp_path: Path) -> None:
