@@ -156,7 +156,7 @@ def test_tables_are_printed_in_an_encoding_without_their_characters(hostile: Pat
     process = launch(["table", "runs"], hostile, PYTHONIOENCODING="ascii")
     shown, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
-    assert "\\u2500" in shown
+    assert "\\x1b[31mred" in shown
 
 
 def test_reader_that_has_gone_does_not_change_the_exit_code(bench: Bench, tmp_path: Path) -> None:
