@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmark.errors import RecordError, UsageError
 from benchmark.plain_text import one_line, shortened
-from benchmark.records.atomic import replaced
+from benchmark.records.atomic import reason, replaced
 
 Color = tuple[int, int, int]
 Picture = Image.Image
@@ -174,7 +174,8 @@ def write(picture: Picture, path: Path) -> None:
         with replaced(path) as file:
             picture.save(file, format="PNG")
     except RecordError as error:
-        raise UsageError(f"cannot write -o {path} ({error.__cause__}); choose another -o") from error
+        why = reason(error.__cause__) if isinstance(error.__cause__, OSError) else error
+        raise UsageError(f"cannot write -o {path} ({why}); choose another -o") from error
 
 
 def _font(size: int) -> Font:

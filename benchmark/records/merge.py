@@ -20,6 +20,7 @@ from pathlib import Path
 from benchmark.errors import RecordError, UsageError
 from benchmark.records import index, locks
 from benchmark.records.archive import NAMES
+from benchmark.records.atomic import reason
 from benchmark.records.columns import Columns, RecordSummary, columns_of, concatenate
 from benchmark.records.record import CHECKPOINT, MODEL, PREDICTIONS, ScoreId
 from benchmark.records.record_files import read_record
@@ -272,7 +273,7 @@ def _copy(copies: Sequence[_Copy], to: Path) -> None:
         needed = sum(_size(file, device) for copy in copies for file in _files(copy.folder))
         if needed > free:
             raise RecordError(
-                f"nothing was merged. {needed / 1e6:.0f} MB are needed, {to} has {free / 1e6:.0f} MB free"
+                f"nothing was merged. The disk is full: {needed / 1e6:.1f} MB are needed, {to} has {free / 1e6:.1f} MB free"
             )
         with tempfile.TemporaryDirectory(dir=to, prefix=".merge-") as name:
             new, old = Path(name) / "new", Path(name) / "old"
@@ -286,7 +287,7 @@ def _copy(copies: Sequence[_Copy], to: Path) -> None:
             for folder in sorted(new.iterdir()):
                 _move(folder, to / folder.name, old / folder.name)
     except OSError as error:
-        raise RecordError(f"{to} cannot be written: {error.strerror or error}; choose another --to") from error
+        raise RecordError(f"{to} cannot be written: {reason(error)}; choose another --to") from error
 
 
 def _name_changed_files(copy: _Copy) -> None:
