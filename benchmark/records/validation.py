@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from math import inf, isfinite
+from math import inf
 from typing import Annotated, Any
 
 import msgspec
 
 from benchmark.api.cells import Json
 from benchmark.records.metric_ranges import ROUNDING, range_of, range_text
-from benchmark.records.record import Record, Score, ScoreId
+from benchmark.records.record import Record, Score
 
 MAX_DEPTH = 32
 """Deepest nesting of JSON that is read. A record has 8 levels, of which plugins choose some."""
@@ -155,21 +155,17 @@ def _type_problem(name: str, value: Json, kind: type[msgspec.Struct]) -> str:
 
 
 def _score_problems(scores: tuple[Score, ...]) -> Iterator[str]:
-    keys: set[ScoreId] = set()
     for score in scores:
-        low, high = range_of(score.protocol, score.metric, score.unit)
-        value = score.value
-        if not low <= value <= high or not isfinite(value):
+        value, low, high = score.value, score.ci_low, score.ci_high
+        lowest, highest = range_of(score.protocol, score.metric, score.unit)
+        if not lowest <= value <= highest or not -inf < value < inf:
             yield f"{_name(score)} is {value!r}, but must be {range_text(score.protocol, score.metric, score.unit)}"
         if not 0 <= score.n <= MAX_IMAGES:
             yield f"{_name(score)} is of {score.n} images"
-        if score.ci_low is not None or score.ci_high is not None:
-            margin = ROUNDING * (1 + abs(value))
-            lower, upper = (score.ci_low, -inf)[score.ci_low is None], (score.ci_high, inf)[score.ci_high is None]
-            if not lower - margin <= value <= upper + margin:  # type: ignore[operator]  # not None
-                yield f"{_name(score)} is {value!r}, outside of its interval from {score.ci_low} to {score.ci_high}"
-        keys.add(score.key())
-    if len(keys) < len(scores):
+        margin = ROUNDING * (1 + abs(value))
+        if (low is not None and low > value + margin) or (high is not None and high < value - margin):
+            yield f"{_name(score)} is {value!r}, outside of its interval from {low} to {high}"
+    if len({score.key() for score in scores}) < len(scores):
         yield "it holds a score twice"
 
 
