@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable
-from typing import cast, get_args
+from typing import cast, get_args, get_type_hints
 
 from benchmark.api.encoders import Pool
 from benchmark.api.evaluators import EvaluatorSpec
@@ -57,22 +57,38 @@ def _check_spec(hook: str, spec: Spec) -> None:
             f"{hook} yielded the name {shown(name)}; a name consists of letters, digits, _, - and ., "
             "starts with neither - nor ., and has at most 100 characters"
         )
-    for field in ("summary", "paper"):
-        text = getattr(spec, field)
-        if not isinstance(text, str) or hidden_character(text):
-            raise PluginError(f"{hook}: {field} of '{name}' is {shown(text)}; write it as text on one line")
-    if not (isinstance(spec.params, type) and dataclasses.is_dataclass(spec.params)):
-        raise PluginError(f"{hook}: params of '{name}' must be a dataclass, not {spec.params!r}")
-    try:
-        spec.params()
-    except TypeError as error:
-        raise PluginError(f"{hook}: every parameter of '{name}' needs a default ({error})") from error
+    _check_texts(hook, spec)
+    _check_params(hook, spec)
     if isinstance(spec, MethodSpec):
         _check_published(hook, spec)
     if isinstance(spec, EvaluatorSpec) and not (spec.pools and set(spec.pools) <= set(get_args(Pool))):
         raise PluginError(
             f"{hook}: pools of '{name}' are {spec.pools!r}; valid are one or more of {', '.join(get_args(Pool))}"
         )
+
+
+def _check_texts(hook: str, spec: Spec) -> None:
+    """Texts and the version of a spec are part of listings and records."""
+    for field in ("summary", "paper"):
+        text = getattr(spec, field)
+        if not isinstance(text, str) or hidden_character(text):
+            raise PluginError(f"{hook}: {field} of '{spec.name}' is {shown(text)}; write it as text on one line")
+    version = getattr(spec, "version", 1)
+    if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version < 1000:
+        raise PluginError(f"{hook}: version of '{spec.name}' is {shown(version)}; write an integer from 0 to 999")
+
+
+def _check_params(hook: str, spec: Spec) -> None:
+    if not (isinstance(spec.params, type) and dataclasses.is_dataclass(spec.params)):
+        raise PluginError(f"{hook}: params of '{spec.name}' must be a dataclass, not {spec.params!r}")
+    try:
+        spec.params()
+    except TypeError as error:
+        raise PluginError(f"{hook}: every parameter of '{spec.name}' needs a default ({error})") from error
+    try:
+        get_type_hints(spec.params)
+    except Exception as error:  # code of a plugin
+        raise PluginError(f"{hook}: the annotations of params of '{spec.name}' have no meaning ({error})") from error
 
 
 def _check_published(hook: str, spec: MethodSpec) -> None:

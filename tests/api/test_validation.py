@@ -43,6 +43,9 @@ def evaluator(pools: str) -> str:
         (method("", name="a" * 101), ["at most 100 characters"]),
         (method("", name="a\u202eb"), ["'a\\u202eb'", "letters, digits"]),
         (method("paper='a\\x1b[2Jb'"), ["paper of 'one'", "\\x1b"]),
+        (method("version='1'"), ["version of 'one' is '1'", "an integer"]),
+        (method("version=True"), ["version of 'one' is True", "an integer"]),
+        (PARAMS.replace("width: int", "width: 'Nowhere' = 1") + method("params=Params"), ["'one'", "Nowhere"]),
         (method("params=dict"), ["'one'", "dataclass"]),
         (PARAMS + method("params=Params"), ["'one'", "needs a default", "width"]),
         (evaluator("()"), ["pools of 'one'", "average, flat, none"]),
@@ -64,7 +67,8 @@ def evaluator(pools: str) -> str:
             "direction",
             "escape",
         ),
-        *("params dict", "no default", "no pool", "unknown pool", "argument", "raises", "syntax"),
+        *("text as version", "bool as version", "annotation", "params dict", "no default", "no pool", "unknown pool"),
+        *("argument", "raises", "syntax"),
     ],
 )
 def test_invalid_hook_breaks_its_plugin(make_plugin: PluginMaker, code: str, words: list[str]) -> None:
