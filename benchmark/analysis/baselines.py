@@ -7,6 +7,7 @@ A leaderboard is read from its .jsonl with the outcomes next to it, else from it
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,11 +18,15 @@ from benchmark.analysis.baseline_csv import read_baseline_csv
 from benchmark.analysis.seed_groups import AnyGroup, SeedGroup, cell_mismatch, epochs_of, label_of, seed_groups
 from benchmark.errors import RecordError, UsageError
 from benchmark.records.csv_text import CsvError
+from benchmark.records.dataframe import csv_chunks
 from benchmark.records.export import export
 from benchmark.records.leaderboard import CSV, JSONL, leaderboard_name
 from benchmark.records.output_folder import OutputFolder
 from benchmark.records.record import KINDS, Record
+from benchmark.records.store import RecordStore
 
+LARGEST_COMPARED = 50_000_000
+"""Bytes of a CSV that is compared with the records beside it."""
 SHOWN_SETTINGS = 4
 """Differing settings that a reason lists."""
 
@@ -105,7 +110,8 @@ def _read_leaderboard(argument: str) -> Baseline:
     try:
         board = argument.removesuffix(CSV) + JSONL if argument.endswith(CSV) else argument
         leaderboard = sources.read_leaderboard(board, strict=True)
-        return Baseline(groups=tuple(sources.leaderboard_groups(leaderboard)))
+        notes = _notes_on_csv(Path(argument), leaderboard) if argument.endswith(CSV) else ()
+        return Baseline(groups=tuple(sources.leaderboard_groups(leaderboard)), notes=notes)
     except UsageError as error:
         data = _read_csv(argument) if argument.endswith(CSV) else None
         if data is None:
@@ -116,6 +122,24 @@ def _read_leaderboard(argument: str) -> Baseline:
         for group in groups:
             _check_values(group, argument)
         return Baseline(groups=tuple(groups), notes=table.notes)
+
+
+def _notes_on_csv(path: Path, leaderboard: RecordStore) -> tuple[str, ...]:
+    """A note if a CSV is not the table of the records beside it, which are read instead: it may have been edited by hand.
+
+    Nothing is said of a table with the columns of another version.
+    """
+    if not path.is_file() or path.stat().st_size > LARGEST_COMPARED:
+        return ()
+    stored = path.read_bytes().decode("utf-8", "replace").splitlines()
+    rebuilt = "".join(csv_chunks(leaderboard.columns)).splitlines()
+    if stored == rebuilt or stored[:1] != rebuilt[:1]:
+        return ()
+    pairs = enumerate(itertools.zip_longest(stored, rebuilt), start=1)
+    row = next(number for number, (ours, theirs) in pairs if ours != theirs)
+    return (
+        f"{path} was not read: from row {row} on it is not the table of {path.stem}{JSONL} beside it, which was read.",
+    )
 
 
 def _read_csv(argument: str) -> bytes | None:

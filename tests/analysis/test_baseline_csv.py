@@ -249,3 +249,17 @@ def test_check_names_file_row_and_column_of_an_invalid_baseline(bench: Bench, ba
     result = bench("check", "runs", "--baseline", BASELINE)
     assert result.exit_code == 2
     assert f"{BASELINE} cannot be read: row 2, column value: '80." in result.stderr
+
+
+def test_edited_csv_with_its_records_beside_it_is_noted(check: Check, baseline: Path, runs: Path) -> None:
+    write_seeds(runs, "aet", 0.80)
+    assert check()[1]["notes"] == []
+    path = baseline / "digits.csv"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert check()[1]["notes"] == []
+    path.write_text(path.read_text().replace(",0.8,", ",0.9,"))
+    code, body = check()
+    assert code == 0
+    assert body["notes"] == [
+        "results/digits.csv was not read: from row 2 on it is not the table of digits.jsonl beside it, which was read."
+    ]
