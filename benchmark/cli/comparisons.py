@@ -19,7 +19,7 @@ from benchmark.cli.options import (
     path_option,
     records_argument,
 )
-from benchmark.cli.output import print_left_out, print_line, print_message, print_report
+from benchmark.cli.output import print_left_out, print_line, print_message, print_report, without_cycle_search
 from benchmark.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ two_sides = combined(
 @data_dir_option
 @dataset_option
 @format_option
+@without_cycle_search()
 def compare_command(first: str, second: str, out: Path, form: Format, **options: Any) -> None:
     """Compare two cells, methods or leaderboards.
 
@@ -75,6 +76,7 @@ def compare_command(first: str, second: str, out: Path, form: Format, **options:
 @click.option("--junit", type=values.OUTPUT_STREAM, help="Also write a JUnit XML file.")
 @click.option("--summary", type=values.OUTPUT_STREAM, help="Also append Markdown to a file.")
 @format_option
+@without_cycle_search()
 def check_command(out: Path, baseline: str, margin: float, update: bool, form: Format, **files: Path | None) -> None:
     """Check a run against a baseline, for CI.
 

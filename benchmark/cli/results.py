@@ -131,6 +131,7 @@ def correlate_command(out: Path, min_cells: int, form: Format) -> None:
     show_default=True,
     help="Extra files, separated by commas: parquet, latex, bibtex.",
 )
+@without_cycle_search()
 def export_command(out: Path, to: Path, form: str) -> None:
     """Add finished cells to leaderboards.
 
@@ -176,6 +177,7 @@ def export_command(out: Path, to: Path, form: str) -> None:
     help="Record to keep if two folders hold a cell with different scores: that of a folder, or newest.",
 )
 @format_option
+@without_cycle_search()
 def merge_command(sources: tuple[Path, ...], to: Path, prefer: str | None, form: Format) -> None:
     """Merge run folders of several machines.
 

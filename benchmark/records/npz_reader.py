@@ -72,8 +72,9 @@ def read_arrays(path: Path, remedy: str, names: Collection[str] | None = None) -
         with open_regular(path, FILE_BYTES) as stream:
             small = os.fstat(stream.fileno()).st_size <= SMALL
             reader = NpzReader(io.BytesIO(stream.read()) if small else stream)
-            members = [member for group in reader.groups for member in reader.members(group)]
-            return {each.name: reader.read(each) for each in members if names is None or each.name in names}
+            positions = {name: at for group in reader.groups for name, at in reader.positions(group).items()}
+            chosen = positions if names is None else [name for name in positions if name in names]
+            return {name: reader.read(reader.member(positions[name])) for name in chosen}
     except RecordError as error:
         raise RecordError(f"{error}; {remedy}") from error
     except FileNotFoundError:
@@ -130,17 +131,28 @@ class NpzReader:
         """All groups, in the order in which they occur first."""
         return list(self._runs)
 
-    def names(self, group: str) -> list[str]:
-        """The names of the arrays of a group."""
-        names = []
+    def positions(self, group: str) -> dict[str, int]:
+        """The names of the arrays of a group, with the positions of their entries; empty if there is no such group.
+
+        Raises:
+            ValueError: an array occurs twice.
+        """
+        positions: dict[str, int] = {}
         for position, end in self._runs.get(group, ()):
             while position < end:
                 flags, name_size, extra_size, comment_size = NAME.unpack_from(self._directory, position)
                 start = position + ENTRY.size
-                position = start + name_size + extra_size + comment_size
                 encoded = self._directory[start : start + name_size]
-                names.append(encoded.decode("utf-8" if flags & UTF_8 else "cp437").removesuffix(SUFFIX))
-        return names
+                name = encoded.decode("utf-8" if flags & UTF_8 else "cp437").removesuffix(SUFFIX)
+                if name in positions:
+                    raise ValueError(f"it holds the array '{name}' twice")
+                positions[name] = position
+                position = start + name_size + extra_size + comment_size
+        return positions
+
+    def names(self, group: str) -> list[str]:
+        """The names of the arrays of a group."""
+        return list(self.positions(group))
 
     def members(self, group: str) -> list[Member]:
         """The arrays of a group; empty if there is no such group.
@@ -148,10 +160,25 @@ class NpzReader:
         Raises:
             ValueError: an array occurs twice or is too large.
         """
-        members = [member for start, end in self._runs.get(group, ()) for member, _ in self._entries(start, end)]
-        if len({member.name for member in members}) < len(members):
-            raise ValueError(f"it holds an array of '{group}' twice")
-        return members
+        return [self.member(position) for position in self.positions(group).values()]
+
+    def member(self, position: int) -> Member:
+        """The array with an entry at a position.
+
+        Raises:
+            ValueError: the array is too large.
+        """
+        entry = ENTRY.unpack_from(self._directory, position)
+        flags, method, _, _, crc, stored, size, name_size, extra_size, _ = entry[5:15]
+        name_start = position + ENTRY.size
+        extra_start = name_start + name_size
+        encoded = self._directory[name_start:extra_start]
+        name = encoded.decode("utf-8" if flags & UTF_8 else "cp437")
+        offset = entry[18]
+        if MAX_32 in (size, stored, offset):
+            extra = self._directory[extra_start : extra_start + extra_size]
+            size, stored, offset = _sizes_64(extra, size, stored, offset)
+        return _member(encoded, name, crc, stored, size, offset, method)
 
     def packed(self, member: Member) -> bytes:
         """An array as it is stored."""
@@ -192,20 +219,6 @@ class NpzReader:
         if group is not None:
             runs.setdefault(group.decode(), []).append((start, position))
         return runs
-
-    def _entries(self, position: int, end: int) -> Iterator[tuple[Member, int]]:
-        """The entries of a part of the directory, each with the start of the next."""
-        while position < end:
-            entry = ENTRY.unpack_from(self._directory, position)
-            flags, method, _, _, crc, stored, size, name_size, extra_size, comment_size = entry[5:15]
-            name_start = position + ENTRY.size
-            extra_start = name_start + name_size
-            encoded = self._directory[name_start:extra_start]
-            name = encoded.decode("utf-8" if flags & UTF_8 else "cp437")
-            extra = self._directory[extra_start : extra_start + extra_size]
-            size, stored, offset = _sizes_64(extra, size, stored, entry[18])
-            position = extra_start + extra_size + comment_size
-            yield _member(encoded, name, crc, stored, size, offset, method), position
 
 
 def _member(encoded: bytes, name: str, crc: int, stored: int, size: int, offset: int, method: int) -> Member:

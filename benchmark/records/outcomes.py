@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmark.api.evaluators import Measurement
 from benchmark.errors import RecordError
-from benchmark.records.npz_reader import DAMAGE, FILE_BYTES, Member, NpzReader, read_arrays
+from benchmark.records.npz_reader import DAMAGE, FILE_BYTES, NpzReader, read_arrays
 from benchmark.records.number_arrays import Arrays, digest_of
 from benchmark.records.record import PREDICTIONS, Record, Score
 from benchmark.records.stored_file import open_kept
@@ -34,7 +34,7 @@ RERUN = "run the cell again with --rerun all"
 RESTORE = "restore the file from git, or export the cell again"
 ROUNDING = 1e-5
 """Largest difference of a value and the mean of its outcomes, which evaluators compute in float32; relative above 1."""
-KEPT_RECORDS = 1000
+KEPT_RECORDS = 100
 """Records of a leaderboard whose outcomes stay located."""
 NO_ARRAYS = b"PK\x05\x06" + bytes(18)
 """An .npz file without arrays."""
@@ -284,7 +284,7 @@ class LeaderboardOutcomes:
     def __init__(self, path: Path, name: str = "", *, strict: bool = False) -> None:
         self._path = Path(name or path)
         self._strict = strict
-        self._members: dict[str, dict[str, Member]] = {}
+        self._positions: dict[str, dict[str, tuple[str, int]]] = {}  # group -> key -> name, position
         try:
             self._file = NpzReader(open_kept(path, FILE_BYTES))
         except FileNotFoundError:
@@ -301,13 +301,13 @@ class LeaderboardOutcomes:
         if score.outcomes is None:
             return None
         try:
-            member = self._members_of(record).get(record.outcomes_key(score))
-            if member is None:
+            name, position = self._positions_of(record).get(record.outcomes_key(score), ("", -1))
+            if position < 0:
                 if _is_expected(record, score):
                     self._leave_out(record, score, ABSENT)
                 return None
-            stored = self._file.read(member)
-            outcomes = _unpack(member.name, stored)
+            stored = self._file.read(self._file.member(position))
+            outcomes = _unpack(name, stored)
         except DAMAGE as error:
             if self._strict:
                 raise RecordError(f"cannot read {self._path} ({error}); {RESTORE}") from error
@@ -319,15 +319,15 @@ class LeaderboardOutcomes:
             return None
         return outcomes
 
-    def _members_of(self, record: Record) -> dict[str, Member]:
+    def _positions_of(self, record: Record) -> dict[str, tuple[str, int]]:
         """The outcomes of a record by `Record.outcomes_key`; those of the last records are kept."""
         group = record.outcomes_group
-        if group not in self._members:
-            if len(self._members) >= KEPT_RECORDS:
-                self._members.clear()
-            members = self._file.members(group)
-            self._members[group] = {each.name.rpartition("|")[0]: each for each in members}
-        return self._members[group]
+        if group not in self._positions:
+            if len(self._positions) >= KEPT_RECORDS:
+                self._positions.clear()
+            positions = self._file.positions(group)
+            self._positions[group] = {name.rpartition("|")[0]: (name, at) for name, at in positions.items()}
+        return self._positions[group]
 
     def _leave_out(self, record: Record, score: Score, problem: str) -> None:
         LOG.warning("left out: %s", _text(self._path, record, score, problem, RESTORE))
