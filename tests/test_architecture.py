@@ -41,7 +41,7 @@ TENSORS = {"images", "warp", "encoder"}
 CELLS = RECORDS | TENSORS | {"training", "evaluation"}
 ALLOWED: dict[str, set[str]] = {
     **{leaf: set() for leaf in LEAVES},
-    **dict.fromkeys(("errors", "progress"), {"plain_text"}),
+    **{leaf: {"plain_text"} for leaf in ("errors", "progress")},
     "api": LEAVES,
     "records": LEAVES | {"api"},
     "reports": RECORDS,
