@@ -17,6 +17,7 @@ from benchmark.analysis.seed_groups import stored_groups
 from benchmark.analysis.sources import read_leaderboard
 from benchmark.api.limits import LIMITS
 from benchmark.errors import ExitCode, UsageError
+from benchmark.records.leaderboard import JSONL
 from benchmark.records.output_folder import OutputFolder
 from benchmark.stats.comparison import Comparison
 from benchmark.stats.multiple_testing import MARGIN, adjust, gate
@@ -103,7 +104,7 @@ def check_records(out: Path, baseline: str, margin: float = MARGIN) -> CheckRepo
         LIMITS["margin"].check(margin)
     except ValueError as error:
         raise UsageError(f"--margin {error}, a fraction such as 0.005 for half a point") from None
-    store = read_leaderboard(str(out)) if out.is_file() else OutputFolder(out)
+    store = read_leaderboard(str(out)) if out.is_file() or out.name.endswith(JSONL) else OutputFolder(out)
     unreadable = unreadable_cells(out, store.problems)
     states = [summary.state for summary in store.columns.summaries]
     if set(states) <= {"smoke"} and not unreadable:

@@ -15,6 +15,7 @@ from benchmark.api.catalog import Catalog
 from benchmark.errors import UsageError
 from benchmark.records import index
 from benchmark.records.columns import Columns, ScoreKey
+from benchmark.records.leaderboard import JSONL
 from benchmark.records.leaderboard_records import Leaderboard
 from benchmark.reports.table import DIGITS, Report, Table
 from benchmark.stats.rank_correlation import FEWEST_CLUSTERS, rank_correlations
@@ -99,7 +100,7 @@ def read_scores(out: Path) -> tuple[Columns, list[str]]:
     Raises:
         UsageError: there is no record.
     """
-    if out.is_file():
+    if out.is_file() or out.name.endswith(JSONL):
         store = Leaderboard(out)
         columns, problems = store.columns, list(store.problems)
     else:

@@ -20,8 +20,8 @@ from benchmark.records.leaderboard import JSONL, outcomes_path
 from benchmark.records.leaderboard_records import Leaderboard
 from benchmark.records.outcomes import FolderOutcomes
 from benchmark.records.output_folder import OutputFolder, listed
-from benchmark.records.record import RECORD, Record
-from benchmark.records.record_files import read_record
+from benchmark.records.record import Record
+from benchmark.records.record_files import has_record, read_record
 from benchmark.records.store import RecordStore
 
 
@@ -60,7 +60,7 @@ class SideReader:
         if file.endswith(JSONL):
             leaderboard = self._leaderboard(file)
             return [_named_group(cell, leaderboard)] if separator else leaderboard_groups(leaderboard)
-        if (Path(argument) / RECORD).is_file():
+        if argument and has_record(argument):
             return [SeedGroup(records=(read_record(Path(argument)),), outcomes=FolderOutcomes())]
         return [_named_group(argument, self._searched)]
 

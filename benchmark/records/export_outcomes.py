@@ -60,14 +60,10 @@ class StoredOutcomes:
         """
         if self._is_sealed:
             return True
-        names = [name.rpartition("|")[0][len(group) :] for name in self._reader.names(group)]
-        if sorted(names) != sorted(digests):
-            return False
         try:
-            members = self._reader.members(group)
-            return all(
-                digest_of(self._reader.read(member)) == digests[name]
-                for name, member in zip(names, members, strict=True)
+            members = {member.name.rpartition("|")[0][len(group) :]: member for member in self._reader.members(group)}
+            return members.keys() == digests.keys() and all(
+                digest_of(self._reader.read(member)) == digests[name] for name, member in members.items()
             )
         except DAMAGE:
             return False  # the group is written again

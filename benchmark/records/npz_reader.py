@@ -150,10 +150,6 @@ class NpzReader:
                 position = start + name_size + extra_size + comment_size
         return positions
 
-    def names(self, group: str) -> list[str]:
-        """The names of the arrays of a group."""
-        return list(self.positions(group))
-
     def members(self, group: str) -> list[Member]:
         """The arrays of a group; empty if there is no such group.
 

@@ -10,8 +10,8 @@ from benchmark.errors import RecordError
 from benchmark.records import index
 from benchmark.records.columns import Columns
 from benchmark.records.outcomes import FolderOutcomes
-from benchmark.records.record import RECORD, Record
-from benchmark.records.record_files import read_record
+from benchmark.records.record import Record
+from benchmark.records.record_files import has_record, read_record
 from benchmark.records.store import OutcomeReader, RecordStore
 
 SHOWN = 8
@@ -60,7 +60,7 @@ class OutputFolder(RecordStore):
         Raises:
             RecordError: no record or several match.
         """
-        if (Path(argument) / RECORD).is_file():
+        if argument and has_record(argument):
             return read_record(Path(argument))
         matching = self.matches(argument)
         if len(matching) == 1:

@@ -109,7 +109,7 @@ def has_record(folder: str) -> bool:
     except (NotADirectoryError, ValueError):
         return False
     except OSError:
-        return True
+        return not Path(folder).name.startswith(".")  # such as an index that is a link in a circle
     return True
 
 
