@@ -20,7 +20,7 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 
 from benchmark.errors import RecordError
-from benchmark.records.atomic import replaced
+from benchmark.records.atomic import remove_abandoned, replaced
 from benchmark.records.columns import ColumnsBuilder, columns_of, concatenate
 from benchmark.records.dataframe import csv_chunks
 from benchmark.records.export_outcomes import NewOutcomes, StoredOutcomes
@@ -61,6 +61,7 @@ def export(records: Sequence[Record] | RecordStore, to: Path, left_out: list[str
     for name in boards:
         _check_records_of_csv(to / name)
     counts: dict[str, int] = {}
+    remove_abandoned(to)
     with _removed_if_empty(to), ExitStack() as opened:  # when it closes, the files are replaced
         for name, positions in boards.items():
             with contextlib.suppress(_NothingToExport), ExitStack() as of_board:
