@@ -54,7 +54,7 @@ class EarlierFolders:
             folder: the name that version 2 gives to the cell's folder.
             cell_id: its version 2 id.
         """
-        names = self._by_stem.get(_stem(folder), ())
+        names = self._by_stem.get(_stem(folder), ()) if self._by_stem else ()  # most plans start in an empty folder
         return next((name for name in names if name != folder and self._id(name) == cell_id), None)
 
     def _read_id(self, name: str) -> str | None:
