@@ -105,16 +105,18 @@ def _dataset_label(known: index.Index, out: Path, folder: str) -> str | None:
 
 def cells_to_run(cells: Sequence[PendingCell], rerun: Rerun) -> list[PendingCell]:
     """The cells that have to run under a value of --rerun, with what has to be done again."""
-    states, again = ALWAYS_RUN | RERUN[rerun], rerun in ("stale", "all")
-    return [
-        replace(
-            cell,
-            retrain=cell.retrain or (again and cell.outdated) or (rerun == "all" and cell.state in TRAINED_AGAIN),
-            rescore=cell.rescore if again else (),
-        )
-        for cell in cells
-        if cell.state in states
-    ]
+    states = ALWAYS_RUN | RERUN[rerun]
+    return [_under(rerun, cell) for cell in cells if cell.state in states]
+
+
+def _under(rerun: Rerun, cell: PendingCell) -> PendingCell:
+    """A cell with what has to be done again under a value of --rerun."""
+    again = rerun in ("stale", "all")
+    retrain = cell.retrain or (again and cell.outdated) or (rerun == "all" and cell.state in TRAINED_AGAIN)
+    rescore = cell.rescore if again else ()
+    if (retrain, rescore) == (cell.retrain, cell.rescore):
+        return cell  # most cells of a large plan
+    return replace(cell, retrain=retrain, rescore=rescore)
 
 
 def _read(cell: PendingCell, folder: Path) -> tuple[PendingCell, Record | None]:
