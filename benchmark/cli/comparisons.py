@@ -95,7 +95,8 @@ def check_command(out: Path, baseline: str, margin: float, update: bool, form: F
     from benchmark.results import Results
 
     if update:
-        print_line(baselines.update_baseline(out, Path(baseline)))
+        for line in baselines.update_baseline(out, Path(baseline)).splitlines():
+            print_line(line)
         return
     check = Results(source=out).check(baseline, margin)
     check_report.write_files(check, **files)
