@@ -74,6 +74,7 @@ def mismatch(score: Score | Measurement, outcomes: NDArray[Any]) -> str:
     half = outcomes.dtype == np.float16
     if half and np.isinf(size):
         return ""  # beyond the range of float16
+    half = half or _is_half_precision(outcomes)
     tolerance = ROUNDING * max(1.0, size) + (HALF_ROUNDING * size + SMALLEST_HALF if half else 0.0)
     return "" if abs(mean - score.value) <= tolerance else _mean_text(mean)
 
@@ -86,6 +87,12 @@ def _mean(outcomes: NDArray[Any]) -> float:
     if outcomes.dtype == bool:
         return np.count_nonzero(outcomes) / len(outcomes)
     return float(outcomes.sum(dtype=np.float64)) / len(outcomes)
+
+
+def _is_half_precision(outcomes: NDArray[Any]) -> bool:
+    """Whether all values are float16 numbers, as after a leaderboard was unpacked."""
+    with np.errstate(over="ignore"):
+        return outcomes.dtype.kind == "f" and np.array_equal(outcomes.astype(np.float16), outcomes, equal_nan=True)
 
 
 def problem_with(record: Record, score: Score, outcomes: NDArray[Any] | None, stored: NDArray[Any] | None) -> str:

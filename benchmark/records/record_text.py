@@ -22,7 +22,14 @@ from benchmark.api.identity import id_of_settings
 from benchmark.errors import RecordError
 from benchmark.records.record import RECORD, SCHEMA_VERSION, Record, Score
 from benchmark.records.upgrade import upgrade
-from benchmark.records.validation import MAX_DEPTH, cell_problem, depth_of, is_nested_deeply, problem_of
+from benchmark.records.validation import (
+    MAX_DEPTH,
+    cell_problem,
+    depth_of,
+    is_nested_deeply,
+    is_outside_interval,
+    problem_of,
+)
 
 LOG = logging.getLogger("benchmark")
 RERUN = "run the cell again with bench run"
@@ -107,7 +114,7 @@ def parse_record(text: bytes, path: Path, remedy: str = RERUN) -> Record:
     problem = problem_of(record)
     if problem:
         raise RecordError(f"{path} is not valid: {problem}; {remedy}")
-    if _is_altered(record, text, path, remedy):
+    if _is_altered(record, text, path, remedy) or any(map(is_outside_interval, record.scores)):
         record.checks[ALTERED] = True
     record.checks.pop(CHECKSUM, None)
     if record.checks.get(ALTERED):
@@ -118,7 +125,7 @@ def parse_record(text: bytes, path: Path, remedy: str = RERUN) -> Record:
 def log_altered(name: object) -> None:
     """Logs that a record was changed after it was written. The command line prints it to standard error."""
     LOG.warning(
-        "altered: %s was edited or damaged after it was written: it does not match its checksum or its id; %s",
+        "altered: %s was edited or damaged after it was written: it does not match its checksum, its id or its intervals; %s",
         name,
         RERUN,
     )

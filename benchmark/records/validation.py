@@ -156,17 +156,21 @@ def _type_problem(name: str, value: Json, kind: type[msgspec.Struct]) -> str:
 
 def _score_problems(scores: tuple[Score, ...]) -> Iterator[str]:
     for score in scores:
-        value, low, high = score.value, score.ci_low, score.ci_high
-        lowest, highest = range_of(score.protocol, score.metric, score.unit)
-        if not lowest <= value <= highest or not -inf < value < inf:
+        value = score.value
+        low, high = range_of(score.protocol, score.metric, score.unit)
+        if not low <= value <= high or not -inf < value < inf:
             yield f"{_name(score)} is {value!r}, but must be {range_text(score.protocol, score.metric, score.unit)}"
         if not 0 <= score.n <= MAX_IMAGES:
             yield f"{_name(score)} is of {score.n} images"
-        margin = ROUNDING * (1 + abs(value))
-        if (low is not None and low > value + margin) or (high is not None and high < value - margin):
-            yield f"{_name(score)} is {value!r}, outside of its interval from {low} to {high}"
     if len({score.key() for score in scores}) < len(scores):
         yield "it holds a score twice"
+
+
+def is_outside_interval(score: Score) -> bool:
+    """Whether a value is not in its interval, by more than rounding: one of them was edited."""
+    value, low, high = score.value, score.ci_low, score.ci_high
+    margin = ROUNDING * (1 + abs(value))
+    return (low is not None and low > value + margin) or (high is not None and high < value - margin)
 
 
 def _name(score: Score) -> str:

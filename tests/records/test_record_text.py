@@ -121,6 +121,12 @@ def test_record_without_checksum_whose_settings_do_not_give_its_id_is_marked(fol
     assert read_record(folder).checks["altered"] is True
 
 
+@pytest.mark.parametrize(("end", "value"), [("ci_low", 0.9), ("ci_high", 0.1)])
+def test_record_with_a_value_outside_of_its_interval_is_marked(end: str, value: float, tmp_path: Path) -> None:
+    write_record(tmp_path, sample_record(scores=(sample_score(0.5, **{end: value}),)))
+    assert read_record(tmp_path).checks["altered"] is True
+
+
 @pytest.mark.parametrize("key", ["value", "seed", "state", "k", "epochs", "label"])
 def test_key_that_occurs_twice_is_damage(key: str, folder: Path) -> None:
     _without_checksum(folder)
