@@ -13,7 +13,10 @@ from benchmark.api.cells import Json
 Caveat = tuple[str, str]
 """Name, and detail: the label of an evaluator, `3+35/360`, or empty."""
 NOTES = {
-    "altered": "altered: the record was edited or damaged after it was written; it does not match its checksum, its id or its intervals.",
+    "altered": (
+        "altered: the record was edited or damaged after it was written; it does not match its checksum, its id or its "
+        "intervals."
+    ),
     "not frozen": "not frozen: the encoder changed while it was scored.",
     "saw labels": "saw labels: training labels reached a method that does not declare that it uses them.",
     "overlap": "overlap a+b/n: of n test images, a are copies of training images and b are near copies.",
