@@ -34,6 +34,11 @@ NUMBERS = tuple(column.name for column in CSV_COLUMNS if column.type == "number"
 VERSIONS = re.compile(r"(?:(?:0|[1-9]\d{0,2})?\.){2}(?:0|[1-9]\d{0,2})?", re.ASCII)
 """Versions of method, encoder and dataset: `1.1.10`. Years and leading zeros are those of a date."""
 SCIENTIFIC = re.compile(r"\d+[.,]?\d*[eE]\+?\d+", re.ASCII)
+SETTINGS = (
+    *("method", "encoder", "dataset", "seed", "epochs"),
+    *("cell", "method_params", "versions", "law", "fingerprint"),
+)
+"""Columns from which the record of a row is made."""
 MAX_NUMBER = 10**12
 """Largest seed, number of images and number of epochs."""
 SHOWN_NOTES = 3
@@ -50,7 +55,7 @@ class BaselineTable:
     """What was read differently from how it was written."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _ScoredRow:
     """A row as a record without scores, and a score."""
 
@@ -67,7 +72,8 @@ def read_baseline_csv(data: bytes) -> BaselineTable:
     """
     rows = read_rows(data, REQUIRED, (*NAMES, *VERSION_1))
     mark = decimal_mark(row.fields.get(name, "") for row in rows for name in NUMBERS)
-    scored = [_scored_row(row, mark) for row in rows if _state(row) in FINISHED]
+    records: dict[tuple[str, ...], Record] = {}
+    scored = [_scored_row(row, mark, records) for row in rows if _state(row) in FINISHED]
     unique, repeats = _unique(scored)
     return BaselineTable(records=tuple(_records(unique)), notes=tuple(_notes(repeats, rows)))
 
@@ -79,12 +85,21 @@ def _state(row: CsvRow) -> str:
     return state
 
 
-def _scored_row(row: CsvRow, mark: Mark | None) -> _ScoredRow:
+def _scored_row(row: CsvRow, mark: Mark | None, records: dict[tuple[str, ...], Record]) -> _ScoredRow:
+    """A row; rows with equal settings share the record, which is kept in `records`."""
     params = _params(row)  # before the upgrade, which needs it
     texts = {name: text_of_field(text) for name, text in upgrade_csv_row(row.fields).items()}
     for name in TEXTS:
         if not texts[name]:
             raise row.error(name, "is empty")
+    settings = tuple(row.fields.get(name, "") for name in SETTINGS)
+    if settings not in records:
+        records[settings] = _record(row, texts, params, mark)
+    return _ScoredRow(row=row, record=records[settings], score=_score(row, texts, mark))
+
+
+def _record(row: CsvRow, texts: Mapping[str, str], params: dict[str, Any], mark: Mark | None) -> Record:
+    """The cell of a row, without scores."""
     for name in ("fingerprint", "cell"):
         if SCIENTIFIC.fullmatch(texts[name]) and not texts[name].isalnum():
             raise row.error(name, "was rounded by a spreadsheet; import the column as text")
@@ -96,8 +111,7 @@ def _scored_row(row: CsvRow, mark: Mark | None) -> _ScoredRow:
         "seed": _number(row, "seed", mark, integer=True) if row.fields["seed"] else None,
         "recipe": {"epochs": float(epochs)},
     }
-    record = Record(id=texts["cell"], state="done", cell=cell, provenance={"versions": _versions(row)})
-    return _ScoredRow(row=row, record=record, score=_score(row, texts, mark))
+    return Record(id=texts["cell"], state="done", cell=cell, provenance={"versions": _versions(row)})
 
 
 def _score(row: CsvRow, texts: Mapping[str, str], mark: Mark | None) -> Score:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ class CsvError(ValueError):
     """A file, row or field without one meaning: `row 3, column value: '1,234' is ...`."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CsvRow:
     """A row that is not blank."""
 
@@ -137,6 +138,7 @@ def _row(number: int, cells: Sequence[str], header: Sequence[str], known: Collec
         raise CsvError(f"row {number} has {lengths}; {advice}")
     if len(cells) < len(header):
         raise CsvError(f"row {number} is cut off: it has {lengths}")
-    fields = {name: cell for name, cell in zip(header, cells, strict=False) if name in known}
+    # Most texts occur in many rows; each is kept once.
+    fields = {name: sys.intern(cell) for name, cell in zip(header, cells, strict=False) if name in known}
     remark = f" (the row has {lengths}; {advice})" if len(cells) > len(header) else ""
     return CsvRow(number=number, fields=fields, remark=remark)
