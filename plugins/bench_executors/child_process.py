@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 TOGETHER_SECONDS = 2.0
 """Signals within this time are one request to stop."""
+AT_ONCE: signal.Signals | None = getattr(signal, "SIGUSR1", None)
+"""What the parent sends to a cell that has not stopped in time. The cell ends without a checkpoint."""
 
 
 def run_in_child(job: benchmark.Job, device: str, pipe: Connection) -> None:
@@ -41,6 +43,8 @@ def run_in_child(job: benchmark.Job, device: str, pipe: Connection) -> None:
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
         signal.signal(signal.SIGTERM, _requests(stop))
+        if AT_ONCE is not None:
+            signal.signal(AT_ONCE, lambda *_: stop.request())
         _run(job, device, pipe, stop)
     except KeyboardInterrupt:  # it may arrive while the process starts, runs the cell or ends
         output_path(job, os.getpid()).unlink(missing_ok=True)

@@ -8,7 +8,7 @@ import signal
 import sys
 import warnings
 
-from bench_executors.process_start import SAFE_PATH
+from bench_executors.process_start import forget_safe_path
 from bench_executors.processes import adopt_orphans
 
 SERVER = os.getpid()
@@ -24,8 +24,7 @@ def prepare() -> None:
     if getattr(sys.modules["__main__"], "main", None) is not multiprocessing.forkserver.main:
         return
     adopt_orphans()
-    if os.environ.get("PYTHONSAFEPATH") == SAFE_PATH:
-        del os.environ["PYTHONSAFEPATH"]  # it was set for this process only
+    forget_safe_path()
     warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")
     for name in ("SIGTERM", "SIGHUP"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)

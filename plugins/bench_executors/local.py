@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from typing import Any
 
 import benchmark
 from bench_executors import outcomes, output, processes
-from bench_executors.child_process import run_in_child
+from bench_executors.child_process import AT_ONCE, run_in_child
 from bench_executors.parameters import LocalParams
 from bench_executors.process_start import surroundings
 from bench_executors.schedule import Schedule
@@ -114,10 +115,10 @@ class Local:
     def _stop(self, running: Sequence[_Running]) -> None:
         """Asks cells to write a checkpoint. Cells that take too long are killed; all are if the user interrupts again."""
         try:
-            for seconds in (self._params.patience, GRACE_SECONDS):
+            for number, seconds in enumerate((self._params.patience, GRACE_SECONDS)):
                 alive = [cell.process for cell in running if cell.process.is_alive()]
                 for process in alive:
-                    process.terminate()
+                    _interrupt(process, at_once=number > 0)
                 deadline = time.monotonic() + seconds
                 for process in alive:
                     process.join(timeout=max(0.0, deadline - time.monotonic()))
@@ -126,6 +127,15 @@ class Local:
                 _kill(cell)
                 output.finish_output(cell.job, cell.process.pid, keep=False)
                 clear_lock(Path(cell.job.out_dir) / cell.job.folder)
+
+
+def _interrupt(process: Any, *, at_once: bool) -> None:
+    """Asks a cell to write a checkpoint and stop, or to stop without one."""
+    if at_once and AT_ONCE is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, AT_ONCE)
+    else:
+        process.terminate()
 
 
 def _wait_for_ended(running: Sequence[_Running], reporter: Reporter) -> list[_Running]:

@@ -22,12 +22,19 @@ def surroundings(folder: str) -> Iterator[None]:
         folder: where processes start if the working directory was deleted.
     """
     _leave_deleted_working_directory(folder)
-    with _without_working_directory_in_path(), interrupts_delayed(), without_main_module():
+    with without_working_directory_in_path(), interrupts_delayed(), without_main_module():
         yield
 
 
+def forget_safe_path() -> None:
+    """In a process that was started in the block below: its own child processes are not concerned."""
+    if os.environ.get("PYTHONSAFEPATH") == SAFE_PATH:
+        del os.environ["PYTHONSAFEPATH"]
+
+
 @contextlib.contextmanager
-def _without_working_directory_in_path() -> Iterator[None]:
+def without_working_directory_in_path() -> Iterator[None]:
+    """Processes that start in the block do not import files of the working directory."""
     before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = before or SAFE_PATH
     try:

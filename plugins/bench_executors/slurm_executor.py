@@ -18,6 +18,7 @@ import benchmark
 from bench_executors import outcomes
 from bench_executors.output import kept_part, last_lines
 from bench_executors.parameters import SlurmParams
+from bench_executors.process_start import without_working_directory_in_path
 from bench_executors.slurm_job import HUNG, CellTask
 from benchmark.executors import outcome_from_json, read_lock, to_json
 from benchmark.progress import Event, EventKind, Reporter
@@ -112,7 +113,8 @@ class SlurmExecutor:
         device = "cuda:0" if self._params.gpus else "cpu"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            tasks = self.submitit_executor(folder).map_array(CellTask(device), texts)
+            with without_working_directory_in_path():
+                tasks = self.submitit_executor(folder).map_array(CellTask(device), texts)
         except (OSError, submitit.core.utils.FailedSubmissionError, submitit.core.utils.FailedJobError) as error:
             reason = " ".join(str(error).split())[-300:]
             raise benchmark.UsageError(

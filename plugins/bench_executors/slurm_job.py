@@ -14,6 +14,7 @@ from types import FrameType
 
 import submitit
 
+from bench_executors.process_start import forget_safe_path
 from benchmark.executors import from_json, outcome_to_json
 from benchmark.progress import Event
 
@@ -38,6 +39,7 @@ class CellTask:
         """Runs the job."""
         from benchmark.executors import StopRequest, run_cell
 
+        forget_safe_path()
         job = from_json(text)
         stop, watchdog = StopRequest(), Watchdog(job.timeout)
         with preemption_stops(stop.request), watchdog:
