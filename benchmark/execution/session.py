@@ -27,6 +27,7 @@ from benchmark.execution.summary import RunResult, result_of
 from benchmark.progress import Reporter, reporter_for
 from benchmark.records import index
 from benchmark.records.atomic import remove_abandoned_below
+from benchmark.records.merge_folder import recover_abandoned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +122,7 @@ def run(
     config = resolve(options, catalog) if pending else None
     output_folder.create(options.out)
     remove_abandoned_below(options.out)
+    recover_abandoned(options.out)
     scores = ScoresFile(options.out)
     outcomes: list[Outcome] = []
     try:

@@ -89,7 +89,7 @@ def remove_abandoned(folder: Path) -> None:
     """Removes temporary files whose writers have died, as far as the folder can be written."""
     for path in _temporary_files(folder):
         with contextlib.suppress(OSError), path.open("rb") as file:
-            if _lock(file):
+            if lock_file(file):
                 path.unlink()
 
 
@@ -114,13 +114,13 @@ def _open_temporary(path: Path) -> tuple[Path, _RawFile]:
         temporary = path.with_name(f".{path.name}-{os.urandom(4).hex()}")
         with contextlib.suppress(FileExistsError):
             file = _RawFile(temporary, "x")
-            _lock(file)
+            lock_file(file)
             if temporary.exists():  # else another process took it for abandoned before it was locked
                 return temporary, file
             file.close()
 
 
-def _lock(file: IO[Any]) -> bool:
+def lock_file(file: IO[Any] | int) -> bool:
     """Locks an open file, unless another process has locked it. False also where files cannot be locked."""
     try:
         import fcntl

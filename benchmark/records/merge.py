@@ -12,7 +12,6 @@ import functools
 import itertools
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from benchmark.records import index, locks
 from benchmark.records.archive import NAMES
 from benchmark.records.atomic import reason
 from benchmark.records.columns import Columns, RecordSummary, columns_of, concatenate
+from benchmark.records.merge_folder import merge_folder, move, recover_abandoned
 from benchmark.records.record import CHECKPOINT, MODEL, PREDICTIONS, ScoreId
 from benchmark.records.record_files import read_record
 from benchmark.records.record_text import LOG
@@ -102,6 +102,7 @@ def merge(sources: Sequence[Path], to: Path, prefer: str | None = None) -> Merge
             disk is too small. Nothing was copied.
     """
     _check_folders(sources, to, prefer)
+    recover_abandoned(to)
     cells, left_out = _read_cells(sources, to)
     chosen = _choose(cells, prefer)
     _check_names(chosen, cells, to)
@@ -275,17 +276,15 @@ def _copy(copies: Sequence[_Copy], to: Path) -> None:
             raise RecordError(
                 f"nothing was merged. The disk is full: {needed / 1e6:.1f} MB are needed, {to} has {free / 1e6:.1f} MB free"
             )
-        with tempfile.TemporaryDirectory(dir=to, prefix=".merge-") as name:
-            new, old = Path(name) / "new", Path(name) / "old"
-            old.mkdir()
+        with merge_folder(to) as (new, old):
             for copy in copies:
                 folder = new / copy.folder.name
-                folder.mkdir(parents=True)
+                folder.mkdir()
                 for file in _files(copy.folder):
                     _copy_file(file, f"{folder}/{file.name}")
                 _name_changed_files(copy)
             for folder in sorted(new.iterdir()):
-                _move(folder, to / folder.name, old / folder.name)
+                move(folder, to / folder.name, old / folder.name)
     except OSError as error:
         raise RecordError(f"{to} cannot be written: {reason(error)}; choose another --to") from error
 
@@ -313,18 +312,6 @@ def _copy_file(file: os.DirEntry[str], target: str) -> None:
             os.link(file.path, target)
             return
     shutil.copy2(file.path, target)
-
-
-def _move(folder: Path, target: Path, backup: Path) -> None:
-    """Rename a folder to its target; an existing target is moved to the backup and restored if the rename fails."""
-    if target.exists():
-        target.rename(backup)
-    try:
-        folder.rename(target)
-    except OSError:
-        if backup.exists():
-            backup.rename(target)
-        raise
 
 
 def _files(folder: Path) -> list[os.DirEntry[str]]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -268,3 +271,34 @@ def test_large_files_take_no_space_and_small_ones_are_copies(two: tuple[Path, Pa
         assert (folder / MODEL).samefile(a / folder.name / MODEL)
         assert not (folder / CURVE).samefile(a / folder.name / CURVE)
         assert not (folder / "record.json").samefile(a / folder.name / "record.json")
+
+
+@pytest.mark.parametrize("then", ["merge", "run"])
+def test_cell_that_a_killed_merge_was_replacing_is_put_back(
+    then: str, two: tuple[Path, Path, Path], bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b, to = two
+    merge.merge([a], to)
+    before = _state(to)
+    cell = to / f"cell-{_scored(seed=1).id[:10]}"
+    script = (
+        "import os, signal, sys; from pathlib import Path; from benchmark.records import merge\n"
+        "rename = Path.rename\n"
+        "def killed(self, target):\n"
+        "    if self.parent.name == 'new': os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return rename(self, target)\n"
+        "Path.rename = killed\n"
+        "merge.merge([Path(sys.argv[1])], Path(sys.argv[2]), 'newest')\n"
+    )
+    later = _scored(0.625, seed=1, time="2027-01-01T00:00:00+00:00")
+    write_record(b / cell.name, later)
+    killed = subprocess.run([sys.executable, "-c", script, str(b), str(to)], check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not cell.exists()
+    if then == "run":
+        bench("run", "--methods", "pixels", "--smoke", "--out", str(to), "--no-floors", "--executor", "inline")
+    else:
+        merge.merge([a], to)
+    assert {name: body for name, body in _state(to).items() if name in before} == before
+    assert not list(to.glob(".merge-*"))
+    assert f"put back: {cell}" in caplog.text
