@@ -43,6 +43,8 @@ WORDS = command(
 )
 DELAYS = {"THIRD_PARTY_STEP_SECONDS": "0.035", "THIRD_PARTY_SCORE_SECONDS": "0.12"}
 """Training and scoring take equally long, so that a random moment falls into either."""
+NOTES = CELLS * (1 + STEPS + 1 + 2 * 4)
+"""Lines that the cells log: a start, the steps, an end, and two for each score at two taps and two metrics."""
 PAUSE = 0.07
 """Most seconds between a line in the log and a stop, so that a stop can fall between two lines."""
 ACTIVITY = {
@@ -63,8 +65,6 @@ class Undisturbed:
     run: Ended
     starting: float
     """Seconds until the first cell started."""
-    notes: int
-    """Lines that its cells logged."""
     rows: list[dict[str, str]]
     bodies: dict[str, bytes]
 
@@ -195,22 +195,20 @@ class DisturbedRun:
         )
 
 
-def moments(
-    chance: random.Random, count: int, undisturbed: Undisturbed, *, early: float, last: float
-) -> Iterator[Moment]:
+def moments(chance: random.Random, count: int, *, early: float, starting: float, last: float) -> Iterator[Moment]:
     """Moments of stops, one after another, that are uniformly distributed over the work of a plan.
 
     Args:
         chance: source of the moments.
         count: number of stops.
-        undisturbed: the plan without a stop.
         early: probability that a stop falls before the first cell has started.
+        starting: seconds until that moment.
         last: the share of the work after which no stop falls.
     """
-    points = sorted(chance.uniform(0, last * undisturbed.notes) for _ in range(count))
+    points = sorted(chance.uniform(0, last * NOTES) for _ in range(count))
     for before, after in zip([0.0, *points], points, strict=False):
         if chance.random() < early:
-            yield Moment(0, chance.uniform(0, undisturbed.starting))
+            yield Moment(0, chance.uniform(0, starting))
         else:
             yield Moment(1 + int(after - before), chance.uniform(0, PAUSE))
 
@@ -251,23 +249,24 @@ def stopped_at_random(
     launch: Launch,
     environment: dict[str, str],
     folder: Path,
-    undisturbed: Undisturbed,
     how: list[str],
     chance: random.Random,
     *,
     early: float = 0.0,
+    starting: float = 0.0,
     in_training: bool = False,
 ) -> DisturbedRun:
     """A plan that is stopped by each of these signals, one after another, at random moments.
 
     Args:
         early: probability that a stop falls before the first cell has started.
+        starting: seconds until that moment.
         in_training: each stop waits until a cell is in the first half of its training.
     """
     folder.mkdir(parents=True, exist_ok=True)
     disturbed = DisturbedRun(folder, environment, launch)
     last = 0.6 if in_training else 0.75
-    for one, moment in zip(how, moments(chance, len(how), undisturbed, early=early, last=last), strict=True):
+    for one, moment in zip(how, moments(chance, len(how), early=early, starting=starting, last=last), strict=True):
         if disturbed.stop_once(one, moment, in_training=in_training) is None:
             break
     disturbed.finish()

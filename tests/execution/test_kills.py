@@ -17,6 +17,7 @@ from conftest import Launch
 from disturbed_runs import (
     CELLS,
     DELAYS,
+    NOTES,
     STEPS,
     WORDS,
     DisturbedRun,
@@ -51,9 +52,7 @@ def environment(environment: dict[str, str]) -> dict[str, str]:
     return {**environment, **DELAYS}
 
 
-@pytest.fixture(scope="module")
-def undisturbed(launch: Launch, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    folder = tmp_path_factory.mktemp("undisturbed")
+def run_undisturbed(launch: Launch, environment: dict[str, str], folder: Path) -> Undisturbed:
     activity = folder / "activity"
     start = time.monotonic()
     process = launch(WORDS, folder, **environment, THIRD_PARTY_ACTIVITY=str(activity))
@@ -63,36 +62,42 @@ def undisturbed(launch: Launch, environment: dict[str, str], tmp_path_factory: p
     assert run.code == 0, run.tail()
     assert counted(activity, "start") == Counter(dict.fromkeys(counted(activity, "start"), 1))
     assert len(counted(activity, "start")) == CELLS
+    assert len(notes(activity)) == NOTES
     files = bodies(folder, "model.safetensors", "curve.csv")
     assert len(files) == 2 * CELLS
-    return Undisturbed(folder, run, first - start, len(notes(activity)), rows(folder), files)
+    return Undisturbed(folder, run, first - start, rows(folder), files)
 
 
 @dataclass(frozen=True)
 class Started:
     """Runs that work at the same time, since each needs seconds to start."""
 
+    undisturbed: Future[Undisturbed]
     killed: Future[DisturbedRun]
     interrupted: Future[DisturbedRun]
     lost_cells: Future[LostCells]
 
 
 @pytest.fixture(scope="module")
-def started(
-    launch: Launch, environment: dict[str, str], undisturbed: Undisturbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Started]:
+def started(launch: Launch, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     """Five kills of one plan, an interrupt of each kind of another one, and two killed processes of a third."""
     arguments = (launch, environment)
-    folders = [tmp_path_factory.mktemp(name) for name in ("killed", "interrupted", "lost_cells")]
+    folders = [tmp_path_factory.mktemp(name) for name in ("killed", "interrupted", "lost_cells", "undisturbed")]
     kills, both = ["SIGKILL"] * 5, ["SIGINT", "SIGTERM"]
     with ThreadPoolExecutor() as pool:
         yield Started(
-            killed=pool.submit(stopped_at_random, *arguments, folders[0], undisturbed, kills, random.Random(1)),
+            killed=pool.submit(stopped_at_random, *arguments, folders[0], kills, random.Random(1)),
             interrupted=pool.submit(
-                stopped_at_random, *arguments, folders[1], undisturbed, both, random.Random(2), in_training=True
+                stopped_at_random, *arguments, folders[1], both, random.Random(2), in_training=True
             ),
             lost_cells=pool.submit(lose_cells, *arguments, folders[2]),
+            undisturbed=pool.submit(run_undisturbed, *arguments, folders[3]),
         )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(started: Started) -> Undisturbed:
+    return started.undisturbed.result()
 
 
 # --- kill -9 of the run -------------------------------------------------------------------------------------------------
@@ -128,7 +133,8 @@ def test_fifty_kills_lose_nothing(
     while len(stops) < 50:
         signals = ["SIGKILL"] * min(5, 50 - len(stops))
         folder = tmp_path / f"plan-{plans}"
-        disturbed = stopped_at_random(launch, environment, folder, undisturbed, signals, chance, early=0.1)
+        early = {"early": 0.1, "starting": undisturbed.starting}
+        disturbed = stopped_at_random(launch, environment, folder, signals, chance, **early)
         check_nothing_is_lost(disturbed, undisturbed)
         stops += disturbed.stops
         plans += 1
