@@ -15,8 +15,9 @@ from benchmark.cli.interrupts import interruptible
 
 
 @pytest.fixture(autouse=True)
-def _handlers_restored() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+def _default_handlers() -> Iterator[None]:
+    """A test run under nohup inherits an ignored SIGHUP, which `interruptible` leaves ignored."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -35,7 +36,6 @@ def interrupted_by(*numbers: signal.Signals) -> bool:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_signal_interrupts_and_its_handler_is_restored(number: signal.Signals) -> None:
-    signal.signal(number, signal.SIG_DFL)
     assert interrupted_by(number)
     assert signal.getsignal(number) == signal.SIG_DFL
 
