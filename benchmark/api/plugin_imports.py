@@ -178,7 +178,9 @@ def _harmless_before() -> set[str | None]:
         ]
         for path in died:
             path.unlink()
-        return set() if died else {str(key) for key in json.loads((folder / "plugins.json").read_bytes())}
+        remembered = folder / "plugins.json"
+        if not died and remembered.is_file():  # a FIFO would block every command
+            return {str(key) for key in json.loads(remembered.read_bytes())}
     return set()
 
 

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from benchmark.cli import values
-from benchmark.errors import UnknownNameError, UsageError
+from benchmark.errors import RecordError, UnknownNameError, UsageError
+from benchmark.records.stored_file import read_regular
 from benchmark.reports.render import FORMATS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -65,8 +66,8 @@ def read_config(ctx: click.Context, param: click.Parameter, value: Path | None) 
     if value is None:
         return
     try:
-        settings = tomllib.loads(value.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        settings = tomllib.loads(read_regular(value).decode("utf-8-sig"))
+    except (OSError, RecordError, ValueError, RecursionError) as error:
         raise UsageError(f"--config {value}: {error}") from error
     options = {**_options_of_run(ctx), **_options(ctx.command)}
     defaults: dict[str, Any] = {}

@@ -15,11 +15,13 @@ import numpy as np
 import safetensors.torch
 from torch import nn
 
+from benchmark.errors import RecordError
 from benchmark.execution.provenance import now
 from benchmark.records.locks import CellLock
 from benchmark.records.outcomes import DIGESTS, PREDICTIONS_FILE, digests_of, verified_predictions
 from benchmark.records.record import CHECKPOINT, CURVE, LOG, MODEL, PREDICTIONS, Record
 from benchmark.records.record_files import write_record
+from benchmark.records.stored_file import check_writable
 from benchmark.records.weights_file import checksum_of
 from benchmark.training.task import EpochLosses
 
@@ -98,11 +100,11 @@ class CellFolder:
 
     def append_log(self, text: str) -> None:
         """Adds a line to log.txt, as far as the disk allows. The caller has checked the lock."""
-        with (
-            contextlib.suppress(OSError),
-            (self.path / LOG).open("a", encoding="utf-8", errors="backslashreplace") as log,
-        ):
-            log.write(f"{now()} {text}\n")
+        path = self.path / LOG
+        with contextlib.suppress(OSError, RecordError):
+            check_writable(path)
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as log:
+                log.write(f"{now()} {text}\n")
 
 
 def _curve_csv(curve: Sequence[EpochLosses]) -> str:

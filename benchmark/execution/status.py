@@ -16,6 +16,7 @@ from benchmark.records import index, marks
 from benchmark.records.columns import RecordSummary
 from benchmark.records.locks import HEARTBEAT_SECONDS, LockInfo, read_lock
 from benchmark.records.record import CHECKPOINT
+from benchmark.records.record_files import folder_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +110,7 @@ def read_status(out: Path) -> Status:
 
 
 def _folder_names(out: Path) -> list[str]:
-    with os.scandir(out) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
+    return [name for name in folder_names(out) if os.path.isdir(f"{out}/{name}")]  # noqa: PTH112  # False for a link loop
 
 
 def _running(

@@ -30,7 +30,7 @@ from benchmark.records.outcomes import DIGESTS, pack_outcomes, packed_digests
 from benchmark.records.record import RECORD, SCHEMA_VERSION, Named, Record
 from benchmark.records.record_text import as_json, has_own_checksum, parse_record, record_text
 from benchmark.records.store import RecordStore
-from benchmark.records.stored_file import read_regular
+from benchmark.records.stored_file import check_writable, read_regular
 
 SOURCE = "source_sha256"
 """Key among the checks of an exported record: SHA-256 of the record.json that it was exported from."""
@@ -59,6 +59,7 @@ def export(records: Sequence[Record] | RecordStore, to: Path, left_out: list[str
         if summary.state == "done":
             boards.setdefault(names.of(summary), {})[summary.id] = position
     for name in boards:
+        check_writable(to / f"{name}{CSV}")
         _check_records_of_csv(to / name)
     counts: dict[str, int] = {}
     remove_abandoned(to)

@@ -10,6 +10,7 @@ from typing import IO
 
 from benchmark.errors import RecordError
 from benchmark.records.atomic import reason
+from benchmark.records.stored_file import check_writable
 
 GUARD = ".guard"
 GUARD_SECONDS = 60.0
@@ -25,6 +26,7 @@ def exclusive(out: Path) -> Iterator[None]:
         yield
         return
     try:
+        check_writable(out / GUARD)
         handle = _open_guard(out / GUARD)
     except OSError as error:
         raise RecordError(f"{out} cannot be written: {reason(error)}. Choose another --out") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import weakref
@@ -75,9 +76,28 @@ def read_regular(path: Path, limit: int = RECORD_BYTES) -> bytes:
             raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
 
 
+def check_writable(path: Path) -> None:
+    """Checks that a file can be written without waiting: there is none, or a regular one.
+
+    Raises:
+        RecordError: there is something else, which is named.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ELOOP:
+            raise RecordError(f"cannot write {path}: {error.strerror}") from error
+        return  # all else is reported by opening it
+    _check_regular(path, status, "write")
+
+
 def _check(path: Path, status: os.stat_result, limit: int) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        kind = KINDS.get(stat.S_IFMT(status.st_mode), "no file")
-        raise RecordError(f"cannot read {path}: it is {kind}, not a regular file")
+    _check_regular(path, status, "read")
     if status.st_size > limit:
         raise RecordError(f"cannot read {path}: it has {status.st_size:,} bytes, more than the {limit:,} that are read")
+
+
+def _check_regular(path: Path, status: os.stat_result, action: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = KINDS.get(stat.S_IFMT(status.st_mode), "no file")
+        raise RecordError(f"cannot {action} {path}: it is {kind}, not a regular file")
