@@ -126,12 +126,12 @@ def _columns(copies: Sequence[_Copy]) -> Columns:
 
 
 def _check_folders(sources: Sequence[Path], to: Path, prefer: str | None) -> None:
-    resolved = [folder.resolve() for folder in sources]
-    if to.resolve() in resolved:
+    resolved = [os.path.realpath(folder) for folder in sources]  # Path.resolve fails on a link in a circle
+    if os.path.realpath(to) in resolved:
         raise UsageError(f"--to {to} is one of the sources, which are not changed; name another folder")
     if len(set(resolved)) < len(resolved):
         raise UsageError("a source is named twice; name each once")
-    if prefer not in (None, NEWEST) and Path(str(prefer)).resolve() not in resolved:
+    if prefer not in (None, NEWEST) and os.path.realpath(str(prefer)) not in resolved:
         raise UsageError(f"--prefer {prefer} is not a source ({', '.join(map(str, sources))}) and not '{NEWEST}'")
 
 
@@ -226,7 +226,7 @@ def _preferred(copies: Sequence[_Copy], prefer: str | None) -> _Copy | None:
         return max(copies, key=lambda copy: copy.time)
     if prefer is None:
         return None
-    return next((copy for copy in copies if copy.out.resolve() == Path(prefer).resolve()), None)
+    return next((copy for copy in copies if os.path.realpath(copy.out) == os.path.realpath(prefer)), None)
 
 
 def _disagreement(first: _Copy, second: _Copy) -> str | None:

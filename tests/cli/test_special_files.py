@@ -99,6 +99,13 @@ def test_log_that_is_a_fifo_does_not_block_a_run(exported: Bench, tmp_path: Path
     assert exported(*RUN, "--rerun", "all").exit_code == 0
 
 
+def test_merge_into_a_link_in_a_circle_is_refused(exported: Bench, tmp_path: Path) -> None:
+    put(tmp_path / "loop", "link in a circle")
+    for words in (("--to", "loop"), ("--to", "made", "--prefer", "loop")):
+        result = exported("merge", "runs", *words)
+        assert (result.exit_code, "loop" in result.stderr) == (2, True), result.output
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_special_file_in_place_of_any_stored_file_is_no_unexpected_error(
