@@ -128,6 +128,14 @@ def test_processes_of_a_run_leave_out_the_same_plugins(faulty: Path, tmp_path: P
     assert "its import ended the process" in result.stdout
 
 
+def test_fifo_in_place_of_what_is_remembered_does_not_block(faulty: Path, tmp_path: Path) -> None:
+    remembered = tmp_path / "cache" / "repbench" / "plugins.json"
+    remembered.parent.mkdir(parents=True)
+    os.mkfifo(remembered)
+    result = run(LOAD, tmp_path, faulty, BENCH_PLUGINS="faulty_counts")
+    assert result.returncode == 0, result.stderr
+
+
 def test_folder_that_cannot_be_written_is_no_error(faulty: Path, tmp_path: Path) -> None:
     result = run(LOAD, tmp_path, faulty, BENCH_PLUGINS="faulty_counts,faulty_exits", XDG_CACHE_HOME="/dev/null")
     assert "its import ended the process" in result.stdout, result.stderr
