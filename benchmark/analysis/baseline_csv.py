@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark.plain_text import text_of_field
-from benchmark.records.csv_columns import CSV_COLUMNS, NAMES, NOT_LEARNED
+from benchmark.records.csv_columns import CSV_COLUMNS, IN_DOUBT, NAMES, NOT_LEARNED
 from benchmark.records.csv_numbers import Mark, NumberError, decimal_mark, parse_number
 from benchmark.records.csv_text import CsvError, CsvRow, read_rows
 from benchmark.records.metric_ranges import range_of, range_text
 from benchmark.records.record import Record, Score, ScoreId
 from benchmark.records.upgrade import respell, upgrade_csv_row
 
-FINISHED = ("done", NOT_LEARNED)
+FINISHED = ("done", NOT_LEARNED, *IN_DOUBT)
 """States of finished cells. Rows of the other states are left out."""
 STATES = (*FINISHED, "smoke", "failed", "interrupted")
 TEXTS = ("method", "encoder", "dataset", "tap", "pool", "evaluator", "protocol", "metric", "cell")

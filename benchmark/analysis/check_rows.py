@@ -14,6 +14,7 @@ import numpy as np
 from benchmark.analysis import baselines
 from benchmark.analysis.baselines import Baseline
 from benchmark.analysis.seed_groups import ScoreName, SeedGroup, SeedScores, StoredGroup, label_of, score_mismatch
+from benchmark.records.caveats import doubt_text, doubts_of, joined
 from benchmark.records.record import CHECKPOINT, RECORD, Record
 from benchmark.stats.comparison import Comparison
 from benchmark.stats.significance import SeedOutcomes, compare_methods, compare_methods_by_score, pool_spread
@@ -61,7 +62,8 @@ class CheckRows:
         if self.baseline.with_label(group.label):
             self.add_group(group.read())
             return
-        self.rows += _new_rows(group.label, group.headline_means())
+        caveats = [caveat for at in group.positions for caveat in group.store.columns.summaries[at].caveats]
+        self.rows += _with_remark(_new_rows(group.label, group.headline_means()), doubt_text(caveats))
         for position in group.positions:
             if group.store.columns.summaries[position].failure is not None:
                 self._add_failed_scores(group.store.read(position), [])
@@ -71,13 +73,15 @@ class CheckRows:
         counterpart = baselines.find_counterpart(group, self.baseline)
         if isinstance(counterpart, str):
             self.matched.update(id(each) for each in self.baseline.with_label(group.label))
-            self.rows += _without_baseline(group, counterpart)
+            self.rows += _with_remark(_without_baseline(group, counterpart), doubts_of(group.records))
             expected = {}
         else:
             self.matched.add(id(counterpart))
             before = counterpart.read()
             self.ignored_scores += _not_requested(group, before)
-            self.rows += _compare_group(group, before)
+            doubts = [(side, doubts_of(each.records)) for side, each in (("run", group), ("baseline", before))]
+            remark = joined(*(f"{side} {doubt}" for side, doubt in doubts if doubt))
+            self.rows += _with_remark(_compare_group(group, before), remark)
             expected = before.scores()
         for record in group.records:
             if record.failure is not None:
@@ -134,6 +138,11 @@ def _not_requested(group: SeedGroup, baseline: SeedGroup) -> list[str]:
     absent = [str(name) for name in baseline.scores() if name not in scores]
     failed = any(record.failure for record in group.records)
     return [f"{group.label}: {'; '.join(absent)}"] if absent and not failed else []
+
+
+def _with_remark(rows: Sequence[CheckRow], remark: str) -> list[CheckRow]:
+    """Rows with a further remark, which may be empty."""
+    return [dataclasses.replace(row, remark=joined(row.remark, remark)) for row in rows]
 
 
 # --- one cell ---------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from benchmark.analysis.seed_groups import AnyGroup, ScoreName, SeedGroup, SeedScores, cell_mismatch, score_mismatch
 from benchmark.analysis.sources import settings_key
 from benchmark.errors import UsageError
+from benchmark.records.caveats import doubts_of, joined
 from benchmark.records.record import Record
 from benchmark.stats.comparison import LEVEL, Comparison
 from benchmark.stats.multiple_testing import adjust
@@ -134,11 +135,15 @@ def _compare_cells(a: SeedGroup, b: SeedGroup, all_metrics: bool) -> list[Compar
     scores_a, scores_b = a.scores(all_metrics=all_metrics), b.scores(all_metrics=all_metrics)
     cell = a.name if a.name == b.name else f"{a.name} - {b.name}"
     mismatch = cell_mismatch(a.records[0], b.records[0])
+    doubts = [f"{side} {doubt}" for side, doubt in (("A", doubts_of(a.records)), ("B", doubts_of(b.records))) if doubt]
     rows = []
     for name, tap_b in _matched_scores(scores_a, scores_b):
         shown = str(name if name.tap == tap_b else name._replace(tap=f"{name.tap} - {tap_b}"))
         rows.append(_compare_score(cell, shown, scores_a.get(name), scores_b.get(name._replace(tap=tap_b)), mismatch))
-    return rows
+    return [
+        dataclasses.replace(row, remarks=(joined(row.remarks[0], *doubts), joined(row.remarks[1], *doubts)))
+        for row in rows
+    ]
 
 
 def _matched_scores(a: dict[ScoreName, SeedScores], b: dict[ScoreName, SeedScores]) -> list[tuple[ScoreName, str]]:

@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from benchmark.api.cells import Json, State
+from benchmark.records.caveats import INCOMPLETE, Caveat, caveats_of
 from benchmark.records.changed_files import StoredFiles
 from benchmark.records.columns import NOT_APPLICABLE_KEY, Columns
-from benchmark.records.marks import is_unverified
+from benchmark.records.marks import UNVERIFIED, is_unverified
 from benchmark.records.record import KINDS, Record
 from benchmark.records.weights_file import Checksum, recorded_checksums
 
@@ -34,11 +35,14 @@ class Evidence:
     """Fingerprints of the code; empty if they are not recorded."""
     files: Mapping[str, Checksum | None]
     """Name of a file beside the record -> its checksum; None if it is not recorded."""
+    caveats: tuple[Caveat, ...] = ()
+    """Of the record itself."""
 
     @property
-    def unverified(self) -> bool:
-        """Whether an earlier version wrote the record, so that changes of code or weights do not show."""
-        return is_unverified(self.trained, self.files, self.sources)
+    def unverified(self) -> list[str]:
+        """One text if changes of code, weights, outcomes or scores may not show."""
+        incomplete = [f"{name} {detail}" for name, detail in self.caveats if name == INCOMPLETE]
+        return incomplete or [UNVERIFIED[0]] * is_unverified(self.trained, self.files, self.sources)
 
     def stored(self, folder: str) -> StoredFiles:
         """What is known of the files in a folder."""
@@ -59,6 +63,7 @@ def evidence_of_record(record: Record) -> Evidence:
         not_applicable={tuple(each[key] for key in NOT_APPLICABLE_KEY) for each in refused},
         sources=record.provenance.get("sources") or {},
         files=recorded_checksums(record),
+        caveats=caveats_of(record.checks),
     )
 
 
@@ -76,4 +81,5 @@ def evidence_of_summary(columns: Columns, position: int) -> Evidence:
         not_applicable=summary.not_applicable,
         sources=summary.shared.sources,
         files=summary.files,
+        caveats=summary.caveats,
     )

@@ -22,7 +22,7 @@ from benchmark.records.outcomes import DIGESTS, PREDICTIONS_FILE, digests_of, ve
 from benchmark.records.record import CHECKPOINT, CURVE, LOG, MODEL, PREDICTIONS, Record
 from benchmark.records.record_files import write_record
 from benchmark.records.stored_file import check_writable
-from benchmark.records.weights_file import checksum_of
+from benchmark.records.weights_file import CURVE_FILE, checksum_of
 from benchmark.training.task import EpochLosses
 
 
@@ -52,7 +52,7 @@ class CellFolder:
         """Writes weights and losses by epoch, then the record that refers to them; removes the checkpoint.
 
         Returns:
-            The record, with the checksum of the weights file.
+            The record, with the checksums of both files.
 
         Raises:
             LostLockError: another run took over the cell; nothing was written.
@@ -61,11 +61,13 @@ class CellFolder:
         self.lock.check()
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
         body = safetensors.torch.save(weights)
-        written = dataclasses.replace(record, checks={**record.checks, "model_file": checksum_of(body)})
+        losses = _curve_csv(curve).encode()
+        checksums = {"model_file": checksum_of(body), CURVE_FILE: checksum_of(losses)}
+        written = dataclasses.replace(record, checks={**record.checks, **checksums})
         with self.lock.replaced(self.path / MODEL) as file:
             file.write(body)
         with self.lock.replaced(self.path / CURVE) as file:
-            file.write(_curve_csv(curve).encode())
+            file.write(losses)
         self.write_record(written)
         self.lock.remove(self.checkpoint)
         return written

@@ -192,7 +192,7 @@ def _with_changes(
     outdated = bool(files) or bool(marks.changed_kinds(evidence.sources, installed))
     stale = pending.state == "done" and (outdated or bool(rescore))
     changes = [f"{name} {detail}".strip() for name, detail in marks.code_changes(evidence.sources, installed)]
-    changes += [marks.OF_FILE[name][0] for name in files] + [marks.UNVERIFIED[0]] * evidence.unverified
+    changes += [marks.OF_FILE[name][0] for name in files] + evidence.unverified
     return replace(
         pending,
         state="stale" if stale else pending.state,

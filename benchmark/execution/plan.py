@@ -111,7 +111,9 @@ def plan(request: Request, catalog: Catalog) -> Plan:
 
 
 def _same_content(label: str, first: str) -> Skip:
-    return Skip(title=f"dataset '{label}'", reason=f"has the same images and labels as '{first}', and so the same cells")
+    return Skip(
+        title=f"dataset '{label}'", reason=f"has the same images and labels as '{first}', and so the same cells"
+    )
 
 
 def _check_size(combinations: int, request: Request) -> None:

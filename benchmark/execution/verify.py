@@ -26,11 +26,11 @@ from benchmark.execution.replan import replan
 from benchmark.execution.request import PlannedCell
 from benchmark.records.columns import columns_of
 from benchmark.records.outcomes import verified_predictions
-from benchmark.records.record import KINDS, MODEL, RECORD, Record, Score, by_score_key
+from benchmark.records.record import CURVE, KINDS, MODEL, RECORD, Record, Score, by_score_key
 from benchmark.records.record_files import read_record
-from benchmark.records.record_text import ALTERED
+from benchmark.records.record_text import ALTERED, UNVERIFIED
 from benchmark.records.store import RecordStore
-from benchmark.records.weights_file import read_weights, recorded_checksum
+from benchmark.records.weights_file import CURVE_FILE, read_verified, read_weights, recorded_checksum
 
 Verdict = Literal[
     "identical",
@@ -136,12 +136,14 @@ def verify_files(records: Sequence[Record], out: Path) -> Iterator[VerifiedCell]
         raise UsageError(f"--files compares the files of cells; {out} is not a folder of records")
     for record in sorted(records, key=lambda each: each.id):
         verdict: Verdict = "files intact"
-        reason = damage_of(record) or _altered_text(record)
+        reason = damage_of(record) or _altered_text(record) or _curve_damage(record)
         if reason:
             verdict = "damaged files"
         elif not _has_weights(record) or recorded_checksum(record) is None:
             verdict = "unverified"
             reason = "an earlier version wrote the record" if _has_weights(record) else f"there is no {MODEL}"
+        if verdict != "damaged files" and record.checks.get(UNVERIFIED):
+            verdict, reason = "unverified", f"no checksum of {', '.join(record.checks[UNVERIFIED])}"
         yield VerifiedCell(record=record, verdict=verdict, reason=reason)
 
 
@@ -152,6 +154,18 @@ def _altered_text(record: Record) -> str:
     try:
         if record.scores:
             verified_predictions(record)
+    except RecordError as error:
+        return str(error)
+    return ""
+
+
+def _curve_damage(record: Record) -> str:
+    """Why curve.csv is not the file that the training wrote; empty if it is, if it is missing or without a checksum."""
+    recorded, path = record.checks.get(CURVE_FILE), Path(record.folder) / CURVE
+    if not recorded or not os.path.lexists(path):
+        return ""
+    try:
+        read_verified(path, (recorded["bytes"], recorded["sha256"]))
     except RecordError as error:
         return str(error)
     return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from benchmark.api.cells import Json
+from benchmark.records.record import Record
 
 Caveat = tuple[str, str]
 """Name, and detail: the label of an evaluator, `3+35/360`, or empty."""
@@ -45,10 +46,22 @@ NOTES = {
         "unverified: an earlier version wrote the record, without a checksum of the weights or of the plugins' code, so that "
         "later changes to them do not show."
     ),
+    "unverified, no checksum of": (
+        "unverified, no checksum of PARTS: the record holds other checksums, but none of these. They were removed, or an "
+        "earlier version wrote the record; changes to these parts do not show. --rerun all trains the cell again."
+    ),
 }
 """Name -> explanation, in the order in which caveats are shown."""
 ALTERED: Caveat = ("altered", "")
-SHARED = ("overlap", "skipped", *(f"{what} code changed since" for what in ("plugin", "benchmark")), "unverified")
+INCOMPLETE = "unverified, no checksum of"
+"""Name of the caveat of a record that lacks some checksums; its detail names what they are of."""
+SHARED = (
+    "overlap",
+    "skipped",
+    *(f"{what} code changed since" for what in ("plugin", "benchmark")),
+    "unverified",
+    INCOMPLETE,
+)
 """Caveats that may concern all rows for one reason: the images, the installed code, the version that wrote the records."""
 OF_EVALUATOR = {"chose on test": "chosen_on_test", "augmented": "augmented"}
 """Caveats that concern the scores of one evaluator, whose label is their detail -> key among a record's checks."""
@@ -60,13 +73,15 @@ def caveats_of(checks: Json) -> tuple[Caveat, ...]:
     """The caveats that follow from a record's checks.
 
     Args:
-        checks: read are `altered`, `frozen`, `labels_unseen`, `overlap`, `skipped_images`, `chosen_on_test` and
+        checks: read are `altered`, `unverified`, `frozen`, `labels_unseen`, `overlap`, `skipped_images`, `chosen_on_test` and
             `augmented`.
 
     Raises:
         TypeError: a check has the wrong type.
     """
     caveats: list[Caveat] = [ALTERED] if checks.get("altered") is True else []
+    if checks.get("unverified"):
+        caveats.append((INCOMPLETE, ", ".join(checks["unverified"])))
     if checks.get("frozen") is False:
         caveats.append(("not frozen", ""))
     if checks.get("labels_unseen") is False:
@@ -81,6 +96,22 @@ def caveats_of(checks: Json) -> tuple[Caveat, ...]:
     for name, key in OF_EVALUATOR.items():
         caveats += [(name, str(label)) for label in checks.get(key) or ()]
     return tuple(caveats)
+
+
+def doubts_of(records: Iterable[Record]) -> str:
+    """Whether any of the records was edited, or lacks checksums, as text; empty if all are as they were written."""
+    return doubt_text(caveat for record in records for caveat in caveats_of(record.checks))
+
+
+def doubt_text(caveats: Iterable[Caveat]) -> str:
+    """Those of the caveats that say that records may not be as they were written, as text."""
+    names = (ALTERED[0], INCOMPLETE)
+    return "; ".join(f"{name} {detail}".strip() for name, detail in dict.fromkeys(caveats) if name in names)
+
+
+def joined(*remarks: str) -> str:
+    """Remarks as one text; empty ones are left out."""
+    return "; ".join(remark for remark in remarks if remark)
 
 
 def caveat_texts(caveats: Iterable[Caveat], evaluator: str) -> tuple[str, ...]:

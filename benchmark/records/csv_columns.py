@@ -71,6 +71,18 @@ def fingerprint_of(record: Record) -> str:
 
 NOT_LEARNED = "did not learn"
 """`state` of a finished record that failed to learn."""
+IN_DOUBT = ("altered", "unverified")
+"""`state` of a finished record that was edited, or that lacks some of its checksums; also the key among its checks."""
+
+
+def _state(record: Record) -> str:
+    if record.state == "done":
+        doubt = next((key for key in IN_DOUBT if record.checks.get(key)), "")
+        if doubt:
+            return doubt
+    return NOT_LEARNED if record.failed_to_learn else record.state
+
+
 CSV_COLUMNS: tuple[CsvColumn, ...] = (
     CsvColumn(name="method", type="text", scope="setting", read=lambda record: record.labels[0]),
     CsvColumn(name="encoder", type="text", scope="setting", read=lambda record: record.labels[1]),
@@ -105,7 +117,7 @@ CSV_COLUMNS: tuple[CsvColumn, ...] = (
         name="state",
         type="text",
         scope="record",
-        read=lambda record: NOT_LEARNED if record.failed_to_learn else record.state,
+        read=_state,
     ),
     CsvColumn(
         name="repbench_version", type="text", scope="setting", read=lambda record: record.provenance.get("repbench")

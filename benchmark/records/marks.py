@@ -2,7 +2,8 @@
 
 - the source code of a plugin, or of repbench, has changed since the number was computed, at the same version
 - the weights or the outcomes of a cell are not the files that its record describes
-- unverified: the record is of an earlier version, which recorded neither
+- unverified: the record is of an earlier version, which recorded neither. One that lacks only some of the checksums has a
+  caveat of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from benchmark.api.cells import Json
 from benchmark.api.source_code import InstalledCode
-from benchmark.records.caveats import Caveat
+from benchmark.records.caveats import INCOMPLETE, Caveat
 from benchmark.records.changed_files import StoredFiles, changed_files
 from benchmark.records.columns import Columns
 from benchmark.records.record import KINDS, MODEL, PREDICTIONS
@@ -47,7 +48,9 @@ def marked(columns: Columns, out: Path) -> Columns:
             by_shared[id(shared)] = tuple(code_changes(shared.sources, installed))
         marks = by_shared[id(shared)]
         marks += tuple(OF_FILE[name] for name in changed.get(summary.folder, ()))
-        marks += (UNVERIFIED,) if is_unverified(summary.trained, summary.files, shared.sources) else ()
+        incomplete = any(name == INCOMPLETE for name, _ in summary.caveats)
+        if not incomplete and is_unverified(summary.trained, summary.files, shared.sources):
+            marks += (UNVERIFIED,)
         if marks and summary.folder:
             summary = dataclasses.replace(summary, caveats=(*summary.caveats, *marks))
         summaries.append(summary)

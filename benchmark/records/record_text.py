@@ -20,6 +20,7 @@ import msgspec
 from benchmark.api.cells import Json
 from benchmark.api.identity import id_of_settings
 from benchmark.errors import RecordError
+from benchmark.records.missing_checksums import missing_checksums
 from benchmark.records.record import RECORD, SCHEMA_VERSION, Record, Score
 from benchmark.records.upgrade import upgrade
 from benchmark.records.validation import (
@@ -37,6 +38,8 @@ CHECKSUM = "record_sha256"
 """Key among a record's checks: SHA-256 of the record's text, with zeros in place of the checksum."""
 ALTERED = "altered"
 """Key among a record's checks: whether its text did not match its checksum when it was read."""
+UNVERIFIED = "unverified"
+"""Key among a record's checks: what it held no checksum of when it was read, although it held others."""
 BLANK = "0" * 64
 _START = f'"{CHECKSUM}": "'.encode()
 
@@ -116,6 +119,9 @@ def parse_record(text: bytes, path: Path, remedy: str = RERUN) -> Record:
         raise RecordError(f"{path} is not valid: {problem}; {remedy}")
     if _is_altered(record, text, path, remedy) or any(map(is_outside_interval, record.scores)):
         record.checks[ALTERED] = True
+    missing = [] if _START in text else missing_checksums(record, in_folder=path.name == RECORD)
+    if missing:
+        record.checks[UNVERIFIED] = missing
     record.checks.pop(CHECKSUM, None)
     if record.checks.get(ALTERED):
         log_altered(path if path.name == RECORD else f"{path}, {record.name} ({record.short_id})")

@@ -122,6 +122,8 @@ class _Checks(msgspec.Struct):
     frozen: bool | None = None
     labels_unseen: bool | None = None
     altered: bool | None = None
+    unverified: Texts = None
+    curve_file: _File | None = None
     overlap: _Overlap | None = None
     not_applicable: list[_Request] | None = None
     chosen_on_test: Texts = None

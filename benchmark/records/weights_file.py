@@ -14,6 +14,8 @@ from benchmark.records.stored_file import open_regular
 
 Checksum = tuple[int, str]
 """Bytes and SHA-256 of a file."""
+CURVE_FILE = "curve_file"
+"""Key among a record's checks: size and checksum of curve.csv. Records of earlier versions have none."""
 REMEDY = "restore the file, or train the cell again with --rerun all"
 CANNOT_LOAD = "cannot load "
 """Begins every message on weights that cannot be used."""
