@@ -144,13 +144,14 @@ def _read_leaderboard(source: Path) -> Results:
     store = Leaderboard(source)
     if not len(store.columns):
         raise UsageError(f"no record in {source}; `bench export --to {source.parent}` writes leaderboards")
-    return Results(source=source, problems=store.problems, scores=store.columns, store=store)
+    return Results(source=source, problems=store.problems, notes=store.notes, scores=store.columns, store=store)
 
 
 def _read_folder(source: Path) -> Results:
     from benchmark.records import index
 
-    columns, problems = index.read(source)
+    notes: list[str] = []
+    columns, problems = index.read(source, notes=notes)
     if not len(columns):
         listed = "".join(f"; cannot be read: {problem}" for problem in problems)
         raise UsageError(f"no record in {source}{listed}; `bench run --out {source}` writes records")
@@ -165,7 +166,7 @@ def _read_folder(source: Path) -> Results:
         for summary in columns.summaries
         if summary.state == "failed"
     )
-    return Results(source=source, failed=failed, problems=tuple(problems), scores=columns)
+    return Results(source=source, failed=failed, problems=tuple(problems), notes=tuple(notes), scores=columns)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -182,6 +183,8 @@ class Results:
     """After a run: how many cells are done, skipped and failed, and why."""
     problems: tuple[str, ...] = ()
     """Records that cannot be read, and files that cannot be written."""
+    notes: Sequence[str] = ()
+    """Copies of cells that are left out, and folders that are named after another cell."""
     scores: Sequence[Record] | Columns = field(default=())
     """The data of the tables, as read."""
     store: RecordStore | None = None

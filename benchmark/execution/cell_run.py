@@ -96,6 +96,6 @@ class CellRun:
         if record.id != self.cell.id:
             raise RecordError(
                 f"{path / RECORD} is the record of another cell, {record.name} ({record.short_id}); was the folder "
-                f"renamed? Move it out of {path.parent}, or back to its own name"
+                f"renamed? Give it its own name again, or move {RECORD} out of it, and run again"
             )
         return record

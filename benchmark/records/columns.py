@@ -119,6 +119,8 @@ class RecordSummary:
     caveats: tuple[Caveat, ...] = ()
     csv: tuple[Value, ...] = ()
     """Values of the CSV columns of scope `record`."""
+    stored_id: str = ""
+    """Id in a record of an earlier schema version; empty for all others."""
 
     @property
     def labels(self) -> tuple[str, str, str]:
@@ -286,6 +288,7 @@ class ColumnsBuilder:
             "files": recorded_checksums(record),
             "caveats": caveats_of(record.checks),
             "csv": [column.read(record) for column in OF_RECORD],
+            "stored_id": record.stored_id,
         }
         return msgspec.convert(fields, RecordSummary)
 

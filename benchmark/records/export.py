@@ -1,5 +1,4 @@
 """Adds records to leaderboards. Records that are new or have changed are packed; all others stay as they are stored.
-
 Records are read one by one, so that 10,000 of them need little memory. All files of all leaderboards are written beside their
 targets before the first is replaced.
 """
@@ -23,11 +22,13 @@ from benchmark.errors import RecordError
 from benchmark.records.atomic import remove_abandoned, replaced
 from benchmark.records.columns import ColumnsBuilder, columns_of, concatenate
 from benchmark.records.dataframe import csv_chunks
+from benchmark.records.duplicates import repeated_line
 from benchmark.records.export_outcomes import NewOutcomes, StoredOutcomes
 from benchmark.records.leaderboard import CSV, JSONL, OUTCOMES, BoardNames, lines, open_lines, parse_line
 from benchmark.records.npz_writer import HashedStream
 from benchmark.records.outcomes import DIGESTS, pack_outcomes, packed_digests
 from benchmark.records.record import RECORD, SCHEMA_VERSION, Named, Record
+from benchmark.records.record_files import log_left_out
 from benchmark.records.record_text import as_json, has_own_checksum, parse_record, record_text
 from benchmark.records.store import RecordStore
 from benchmark.records.stored_file import check_writable, read_regular
@@ -48,7 +49,7 @@ def export(records: Sequence[Record] | RecordStore, to: Path, left_out: list[str
             None: raise an error.
 
     Returns:
-        Leaderboard name -> number of records that were exported into it.
+        Leaderboard name -> number of exported records.
 
     Raises:
         RecordError: a file of a leaderboard is damaged, or the folder cannot be written. Then nothing has changed.
@@ -245,13 +246,17 @@ class _Export:
         """Id -> line, and the number of lines. The records that stay are added to the columns."""
         stored: dict[str, _Stored] = {}
         number = 0
-        for number, (start, line) in enumerate(lines(self._file, self._jsonl), start=1):
+        for number, start, line in lines(self._file, self._jsonl):
             cell, outline = _id_of(line), None
             if cell not in self._positions:
                 record = parse_line(line, number, self._jsonl)
                 cell, outline = record.id, _outline(record)
-                if cell not in self._positions:
-                    self._add_row(record)
+            if first := stored.get(cell):
+                text = _Line((), self._file, first.start).read().rstrip(b"\n")
+                log_left_out([repeated_line(line, number, text, first.number, self._jsonl)])
+                continue
+            if cell not in self._positions:
+                self._add_row(record)
             stored[cell] = _Stored(start=start, number=number, record=None if cell in self._positions else outline)
         return stored, number
 

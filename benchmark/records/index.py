@@ -37,6 +37,7 @@ from benchmark.records.columns import (
     concatenate,
 )
 from benchmark.records.csv_columns import NAMES
+from benchmark.records.duplicates import distinct
 from benchmark.records.npz_reader import read_arrays
 from benchmark.records.number_arrays import Arrays
 from benchmark.records.record import RECORD, SCHEMA_VERSION
@@ -46,7 +47,7 @@ from benchmark.records.record_text import log_altered
 INDEX = ".index.npz"
 CHECKSUM = "checksum"
 """Name of the array that holds the checksum of the others."""
-VERSION = 8
+VERSION = 10
 """Version of the index, increased whenever equal records give another index. The CSV's columns are part of the version."""
 TICK = 2 * 10**9
 """Nanoseconds within which a file may change twice with the same modification time."""
@@ -108,18 +109,28 @@ class _Body(msgspec.Struct):
     """Folder, stamp, index into `shared`, fields of the summary."""
 
 
-def read(out: Path, *, write: bool = True) -> tuple[Columns, list[str]]:
-    """All records of an output folder, sorted by folder name, and one message for each that cannot be read.
+def read(out: Path, *, write: bool = True, notes: list[str] | None = None) -> tuple[Columns, list[str]]:
+    """The records of an output folder, sorted by folder name, each cell once, and a message for each that is lost.
 
-    The same as `record_files.read_records`, as columns.
+    Lost are records that cannot be read, and those that were replaced by the record of another folder.
 
     Args:
         out: output folder.
         write: whether the index is updated, if it can be written.
+        notes: gets one message for each folder that holds a copy of a cell, or is named after another cell.
 
     Raises:
         RecordError: the folder cannot be read.
     """
+    columns, problems = _read_all(out, write=write)
+    cells = distinct(out, columns)
+    if notes is not None:
+        notes += cells.notes
+    return cells.columns, [*problems, *cells.lost]
+
+
+def _read_all(out: Path, *, write: bool) -> tuple[Columns, list[str]]:
+    """All records, copies too, and one message for each that cannot be read."""
     start = time.time_ns()
     present = _stamps(out)
     index = read_index(out)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from benchmark.errors import RecordError
+from benchmark.records.duplicates import repeated_line
 from benchmark.records.record import Named, Record
 from benchmark.records.record_files import log_left_out
 from benchmark.records.record_text import parse_record
@@ -64,7 +65,7 @@ class BoardNames:
     @staticmethod
     def _stored_label(path: Path) -> str:
         """The label of a leaderboard's dataset, from its first record that can be read; empty if there is none."""
-        for number, (_, line) in enumerate(lines(open_lines(path), path), start=1):
+        for number, _, line in lines(open_lines(path), path):
             with contextlib.suppress(RecordError):  # the export of the record may replace it
                 return _label(parse_line(line, number, path))
         return ""
@@ -89,10 +90,16 @@ def read_leaderboard(path: Path, left_out: list[str] | None = None, name: str = 
     Raises:
         RecordError: the file cannot be read, or a line is not a record; the message names it.
     """
-    records = []
-    for number, (_, line) in enumerate(lines(open_lines(path), path), start=1):
+    records: list[Record] = []
+    first: dict[str, tuple[bytes, int]] = {}  # id -> line and number
+    for number, _, line in lines(open_lines(path), path):
         try:
-            records.append(parse_line(line, number, Path(name or path)))
+            record = parse_line(line, number, Path(name or path))
+            if record.id in first:
+                log_left_out([repeated_line(line, number, *first[record.id], Path(name or path))])
+                continue
+            first[record.id] = line, number
+            records.append(record)
         except RecordError as error:
             if left_out is None:
                 raise
@@ -116,17 +123,19 @@ def open_lines(path: Path) -> BinaryIO:
         raise RecordError(f"cannot read {path}: there is no such file any more; {RESTORE}") from None
 
 
-def lines(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes]]:
-    """The start of each line of a .jsonl, and the line without its end.
+def lines(file: BinaryIO, path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """The number (from 1) and start of each line of a .jsonl, and the line without its end. Blank lines are skipped.
 
     Raises:
         RecordError: the file cannot be read. A line may be longer than a record; the rest of it is not read.
     """
-    start = 0
+    start = number = 0
     try:
         file.seek(0)
         while line := file.readline(RECORD_BYTES):
-            yield start, line.rstrip(b"\r\n")
+            number += 1
+            if line.strip():
+                yield number, start, line.rstrip(b"\r\n")
             start += len(line)
             if len(line) == RECORD_BYTES:
                 return

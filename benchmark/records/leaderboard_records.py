@@ -6,6 +6,7 @@ from pathlib import Path
 
 from benchmark.errors import RecordError
 from benchmark.records.columns import Columns, ColumnsBuilder
+from benchmark.records.duplicates import repeated_line
 from benchmark.records.leaderboard import lines, open_lines, outcomes_path, parse_line
 from benchmark.records.outcomes import LeaderboardOutcomes
 from benchmark.records.record import Record, Score
@@ -33,6 +34,7 @@ class Leaderboard(RecordStore):
         self._strict = strict
         self._lines: list[tuple[int, int]] = []  # start and number of each record's line
         self._problems: list[str] = []
+        self._notes: list[str] = []
         self._file = open_lines(path)
         self._columns = self._read_columns()
         self._outcomes = self._open_outcomes(path)
@@ -46,6 +48,11 @@ class Leaderboard(RecordStore):
     def problems(self) -> tuple[str, ...]:
         """One message for each record that cannot be read."""
         return tuple(self._problems)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One message for each line that repeats an earlier one."""
+        return tuple(self._notes)
 
     def read(self, position: int) -> Record:
         """The whole record at an index of the columns."""
@@ -61,17 +68,27 @@ class Leaderboard(RecordStore):
         return parse_line(line.rstrip(b"\r\n"), number, Path(self.name))
 
     def _read_columns(self) -> Columns:
-        builder = ColumnsBuilder()
-        for number, (start, line) in enumerate(lines(self._file, Path(self.name)), start=1):
+        builder, first = ColumnsBuilder(), dict[str, tuple[int, int]]()
+        for number, start, line in lines(self._file, Path(self.name)):
             try:
-                builder.add(self._parse(line, number))
+                record = self._parse(line, number)
+                if record.id in first:
+                    self._notes.append(self._repeated(line, number, *first[record.id]))
+                    continue
+                builder.add(record)
+                first[record.id] = start, number
                 self._lines.append((start, number))
             except RecordError as error:
                 if self._strict:
                     raise
                 self._problems.append(str(error))
-        log_left_out(self._problems)
+        log_left_out([*self._notes, *self._problems])
         return builder.columns()
+
+    def _repeated(self, line: bytes, number: int, start: int, first_number: int) -> str:
+        self._file.seek(start)
+        first = self._file.readline(RECORD_BYTES).rstrip(b"\r\n")
+        return repeated_line(line, number, first, first_number, Path(self.name))
 
     def _open_outcomes(self, path: Path) -> OutcomeReader:
         name = outcomes_path(Path(self.name)).as_posix()

@@ -30,8 +30,9 @@ class OutputFolder(RecordStore):
         self.name = str(path)
 
     @functools.cached_property
-    def _index(self) -> tuple[Columns, list[str]]:
-        return index.read(self.path)
+    def _index(self) -> tuple[Columns, list[str], list[str]]:
+        notes: list[str] = []
+        return *index.read(self.path, notes=notes), notes
 
     @property
     def columns(self) -> Columns:
@@ -42,6 +43,11 @@ class OutputFolder(RecordStore):
     def problems(self) -> tuple[str, ...]:
         """One message for each record that cannot be read."""
         return tuple(self._index[1])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One message for each folder that holds a copy of a cell, or is named after another cell."""
+        return tuple(self._index[2])
 
     def read(self, position: int) -> Record:
         """The whole record at an index of the columns."""

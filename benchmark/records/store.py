@@ -35,6 +35,11 @@ class RecordStore(ABC):
     def problems(self) -> Sequence[str]:
         """One message for each record that cannot be read."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """One message for each copy of a cell that is left out."""
+        return ()
+
     @abstractmethod
     def read(self, position: int) -> Record:
         """The whole record at an index of the columns.

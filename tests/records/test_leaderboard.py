@@ -236,7 +236,7 @@ def test_missing_leaderboard_is_empty(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", ['{"id": "half', "<<<<<<< HEAD", "", '{"schema_version": 9}', '{"schema_version": 1}']
+    "damage", ['{"id": "half', "<<<<<<< HEAD", '{"schema_version": 9}', '{"schema_version": 1}']
 )
 def test_damaged_line_is_named_and_nothing_changes(damage: str, tmp_path: Path) -> None:
     export([_cell(tmp_path, seed=0), _cell(tmp_path, dataset="cifar10")], tmp_path / "results")
