@@ -43,7 +43,9 @@ def distinct(out: Path, columns: Columns) -> Distinct:
         positions.setdefault(summary.id, []).append(position)
     kept = {cell: _best(out, columns, copies) for cell, copies in positions.items()}
     ids = {digits for at in kept.values() for digits in _own_digits(columns.summaries[at])}
-    lost, copies, misplaced = [], [], []
+    lost: list[str] = []
+    copies: list[str] = []
+    misplaced: list[str] = []
     for position, summary in enumerate(columns.summaries):
         other, at = _other_digits(summary), kept[summary.id]
         if at != position:

@@ -235,9 +235,7 @@ def test_missing_leaderboard_is_empty(tmp_path: Path) -> None:
     assert read_leaderboard(tmp_path / "digits.jsonl") == []
 
 
-@pytest.mark.parametrize(
-    "damage", ['{"id": "half', "<<<<<<< HEAD", '{"schema_version": 9}', '{"schema_version": 1}']
-)
+@pytest.mark.parametrize("damage", ['{"id": "half', "<<<<<<< HEAD", '{"schema_version": 9}', '{"schema_version": 1}'])
 def test_damaged_line_is_named_and_nothing_changes(damage: str, tmp_path: Path) -> None:
     export([_cell(tmp_path, seed=0), _cell(tmp_path, dataset="cifar10")], tmp_path / "results")
     path = tmp_path / "results" / "digits.jsonl"
