@@ -61,6 +61,8 @@ def read_state(path: Path, device: torch.device) -> dict[str, Any]:
         OSError: the file cannot be read.
         ValueError: it is not what was written. torch raises further errors for a damaged file.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a regular file")  # a FIFO would block
     if not _is_intact(path):
         raise ValueError("the file was changed or damaged after it was written")
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)

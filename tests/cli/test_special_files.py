@@ -31,6 +31,7 @@ READERS: tuple[tuple[str, ...], ...] = (
     ("merge", "runs", "--to", "made"),
     ("verify", "runs", "--files"),
     RUN,
+    (*RUN, "--rerun", "all"),
 )
 CELL_FILES = (
     "record.json",
@@ -93,9 +94,10 @@ def test_every_entry_of_an_output_folder_may_be_a_link_in_a_circle(exported: Ben
     assert "runs/loop" in result.stderr
 
 
-def test_log_that_is_a_fifo_does_not_block_a_run(exported: Bench, tmp_path: Path) -> None:
-    for log in tmp_path.glob("runs/*/log.txt"):
-        put(log, "FIFO")
+@pytest.mark.parametrize("name", ["log.txt", "checkpoint.pt"])
+def test_file_of_a_cell_that_is_a_fifo_does_not_block_a_run(name: str, exported: Bench, tmp_path: Path) -> None:
+    for record in list(tmp_path.glob("runs/*/record.json")):
+        put(record.with_name(name), "FIFO")
     assert exported(*RUN, "--rerun", "all").exit_code == 0
 
 
