@@ -93,6 +93,10 @@ class SharedMetadata:
         return str(self.epochs or 0)
 
 
+CellKey = tuple[str, str]
+"""Id and label of the dataset: two datasets with equal images have separate cells, but the id does not depend on the label."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecordSummary:
     """A record without its scores."""
@@ -121,6 +125,11 @@ class RecordSummary:
     """Values of the CSV columns of scope `record`."""
     stored_id: str = ""
     """Id in a record of an earlier schema version; empty for all others."""
+
+    @property
+    def key(self) -> CellKey:
+        """Identifies the cell within an output folder."""
+        return self.id, self.labels[2]
 
     @property
     def labels(self) -> tuple[str, str, str]:

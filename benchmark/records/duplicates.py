@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.errors import RecordError
-from benchmark.records.columns import Columns, RecordSummary
+from benchmark.records.columns import CellKey, Columns, RecordSummary
 from benchmark.records.record import RECORD
 from benchmark.records.record_files import log_left_out
 from benchmark.records.record_text import LOG
@@ -38,16 +38,16 @@ def distinct(out: Path, columns: Columns) -> Distinct:
         out: output folder.
         columns: its records, sorted by folder.
     """
-    positions: dict[str, list[int]] = {}
+    positions: dict[CellKey, list[int]] = {}
     for position, summary in enumerate(columns.summaries):
-        positions.setdefault(summary.id, []).append(position)
+        positions.setdefault(summary.key, []).append(position)
     kept = {cell: _best(out, columns, copies) for cell, copies in positions.items()}
     ids = {digits for at in kept.values() for digits in _own_digits(columns.summaries[at])}
     lost: list[str] = []
     copies: list[str] = []
     misplaced: list[str] = []
     for position, summary in enumerate(columns.summaries):
-        other, at = _other_digits(summary), kept[summary.id]
+        other, at = _other_digits(summary), kept[summary.key]
         if at != position:
             text = _copy_text(out, summary, columns.summaries[at])
             (copies if not other or other in ids else lost).append(text)

@@ -20,7 +20,7 @@ from benchmark.errors import RecordError, UsageError
 from benchmark.records import index, locks
 from benchmark.records.archive import NAMES
 from benchmark.records.atomic import reason
-from benchmark.records.columns import Columns, RecordSummary, columns_of, concatenate
+from benchmark.records.columns import CellKey, Columns, RecordSummary, columns_of, concatenate
 from benchmark.records.merge_folder import merge_folder, move, recover_abandoned
 from benchmark.records.record import CHECKPOINT, MODEL, PREDICTIONS, ScoreId
 from benchmark.records.record_files import read_record
@@ -63,6 +63,10 @@ class _Copy:
     @property
     def summary(self) -> RecordSummary:
         return self.columns.summaries[self.position]
+
+    @property
+    def key(self) -> CellKey:
+        return self.summary.key
 
     @property
     def folder(self) -> Path:
@@ -135,9 +139,9 @@ def _check_folders(sources: Sequence[Path], to: Path, prefer: str | None) -> Non
         raise UsageError(f"--prefer {prefer} is not a source ({', '.join(map(str, sources))}) and not '{NEWEST}'")
 
 
-def _read_cells(sources: Sequence[Path], to: Path) -> tuple[dict[str, list[_Copy]], list[str]]:
+def _read_cells(sources: Sequence[Path], to: Path) -> tuple[dict[CellKey, list[_Copy]], list[str]]:
     """Cell id -> its copies, and messages for what is left out."""
-    cells: dict[str, list[_Copy]] = collections.defaultdict(list)
+    cells: dict[CellKey, list[_Copy]] = collections.defaultdict(list)
     left_out: list[str] = []
     for out in (to, *sources):
         columns, problems = index.read(out, write=False)
@@ -148,7 +152,7 @@ def _read_cells(sources: Sequence[Path], to: Path) -> tuple[dict[str, list[_Copy
             if problem:
                 left_out.append(f"{copy.folder}: {problem}")
             else:
-                cells[copy.summary.id].append(copy)
+                cells[copy.key].append(copy)
     return cells, left_out
 
 
@@ -181,7 +185,7 @@ def _is_locked(folder: Path) -> bool:
 # --- which copy to keep -----------------------------------------------------------------------------------------------
 
 
-def _choose(cells: Mapping[str, Sequence[_Copy]], prefer: str | None) -> list[_Copy]:
+def _choose(cells: Mapping[CellKey, Sequence[_Copy]], prefer: str | None) -> list[_Copy]:
     """One copy of each cell."""
     conflicts = [reason for copies in cells.values() for reason in _contradictions(copies)]
     chosen = {key: _preferred(copies, prefer) for key, copies in cells.items()}
@@ -248,7 +252,7 @@ def _folders(copies: Sequence[_Copy]) -> str:
     return " and ".join(str(copy.folder) for copy in copies)
 
 
-def _check_names(chosen: Sequence[_Copy], cells: Mapping[str, Sequence[_Copy]], to: Path) -> None:
+def _check_names(chosen: Sequence[_Copy], cells: Mapping[CellKey, Sequence[_Copy]], to: Path) -> None:
     """Folder names may have been changed by hand, so that two cells have the same one."""
     by_name: dict[str, _Copy] = {}
     for copy in chosen:
@@ -256,7 +260,7 @@ def _check_names(chosen: Sequence[_Copy], cells: Mapping[str, Sequence[_Copy]], 
         if other is not copy:
             raise RecordError(f"nothing was merged. {_folders([other, copy])} have the same name; rename one of them")
     for name, copy in by_name.items():
-        replaceable = any(each.folder == to / name for each in cells[copy.summary.id])
+        replaceable = any(each.folder == to / name for each in cells[copy.key])
         if not replaceable and (to / name).exists():
             raise RecordError(f"nothing was merged. {to / name} exists and is not the cell of {copy.folder}; move it")
 
