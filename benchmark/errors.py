@@ -21,7 +21,7 @@ import difflib
 import enum
 from collections.abc import Iterable, Iterator
 
-from benchmark.plain_text import visible
+from benchmark.plain_text import error_text, visible
 
 
 class ExitCode(enum.IntEnum):
@@ -57,7 +57,9 @@ def contained() -> Iterator[None]:
     try:
         yield
     except (SystemExit, GeneratorExit) as error:
-        raise RuntimeError(f"a plugin raised {type(error).__name__}({error}), which would end the program") from error
+        raise RuntimeError(
+            f"a plugin raised {type(error).__name__}({error_text(error)}), which would end the program"
+        ) from error
 
 
 class BenchError(Exception):

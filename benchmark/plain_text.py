@@ -60,6 +60,14 @@ def shortened(text: str, length: int = MAX_CHARACTERS) -> str:
     return f"{text[:kept]} [... {len(text) - 2 * kept} characters ...] {text[-kept:]}"
 
 
+def error_text(error: BaseException) -> str:
+    """The text of an error in one line, without the middle of a long one. `__str__` of a plugin's error may raise."""
+    try:
+        return shortened(" ".join(str(error).split()))
+    except Exception as unreadable:
+        return f"(its text cannot be read: {type(unreadable).__name__})"
+
+
 def hidden_character(text: str) -> str:
     """The first character that a name or a value must not hold, as an escape; empty if there is none.
 

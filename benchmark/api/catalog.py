@@ -28,7 +28,7 @@ from benchmark.api.hookspecs import Spec
 from benchmark.api.methods import MethodSpec
 from benchmark.api.validation import check_names, checked_specs
 from benchmark.errors import PluginError, UnknownNameError, UsageError
-from benchmark.plain_text import shortened
+from benchmark.plain_text import error_text
 from benchmark.working_directory import working_directory_kept
 
 SpecT = TypeVar("SpecT", bound=Spec)
@@ -300,5 +300,5 @@ def _providers(points: Iterable[EntryPoint]) -> dict[EntryPoint, Provider]:
 
 
 def _one_line(error: BaseException) -> str:
-    text = shortened(" ".join(str(error).split()))
+    text = error_text(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

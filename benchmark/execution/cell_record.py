@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchmark.api.cells import Cell, Item, Json
 from benchmark.api.parameters import as_dict
 from benchmark.errors import BenchError
-from benchmark.plain_text import shortened
+from benchmark.plain_text import error_text, shortened
 
 TRACEBACK_CHARACTERS = 20_000
 """Length of a traceback in a record."""
@@ -47,8 +47,5 @@ def _item_json(item: Item) -> Json:
 
 def sentence(error: BaseException) -> str:
     """An error in one line, without the middle of a long one. The class is named unless it is a BenchError."""
-    try:
-        text = shortened(" ".join(str(error).split()))
-    except Exception as unreadable:  # `__str__` of a plugin's error
-        text = f"(its text cannot be read: {type(unreadable).__name__})"
+    text = error_text(error)
     return text if isinstance(error, BenchError) and text else f"{type(error).__name__}: {text}"

@@ -23,7 +23,7 @@ from benchmark.errors import PLUGIN_ERRORS, BenchError, UnsupportedError, UsageE
 from benchmark.execution.planned_recipe import RecipePlanner, check_overrides
 from benchmark.execution.request import Plan, PlannedCell, Request, Skip
 from benchmark.execution.selection import Selected, SelectedDataset, SelectedEvaluator, Skips, encoders_for, select
-from benchmark.plain_text import shortened
+from benchmark.plain_text import error_text, shortened
 
 MAX_CELLS = 100_000
 """Largest number of cells of one request."""
@@ -151,7 +151,7 @@ def _planned(shared: _Shared, combination: _Combination) -> list[PlannedCell] | 
     except BenchError:
         raise
     except PLUGIN_ERRORS as error:  # plugin code: `layout`, `supports` or `recipe`
-        return combination.skip(f"a plugin raised {type(error).__name__}: {error}")
+        return combination.skip(f"a plugin raised {type(error).__name__}: {error_text(error)}")
     taps, notes = _taps(request.taps, layout, method.spec.own_encoder is not None, encoder.item.label)
     if not taps:
         return combination.skip("; ".join(notes) or "--taps names no tap")

@@ -22,7 +22,7 @@ from benchmark.execution import output_folder
 from benchmark.execution.cell_record import TRACEBACK_CHARACTERS, cell_json, failure_json
 from benchmark.execution.cell_state import PendingCell
 from benchmark.execution.run_options import RunConfig
-from benchmark.plain_text import shortened
+from benchmark.plain_text import error_text, shortened
 from benchmark.progress import Event, Reporter
 from benchmark.records import locks
 from benchmark.records.record import RECORD, Record
@@ -124,7 +124,9 @@ def new_executor(catalog: Catalog, config: RunConfig) -> Executor:
     except BenchError:
         raise
     except PLUGIN_ERRORS as error:
-        raise UsageError(f"executor '{spec.name}' cannot be used: {type(error).__name__}: {error}") from error
+        raise UsageError(
+            f"executor '{spec.name}' cannot be used: {type(error).__name__}: {error_text(error)}"
+        ) from error
 
 
 def _job(pending: PendingCell, config: RunConfig, spec: ExecutorSpec, estimate: Estimator) -> Job:
@@ -163,7 +165,9 @@ def _load_datasets(pending: Sequence[PendingCell], catalog: Catalog, data_dir: P
         except BenchError:
             raise
         except PLUGIN_ERRORS as error:  # plugin code
-            raise DataError(f"cannot load dataset '{item.label}': {type(error).__name__}: {error}") from error
+            raise DataError(
+                f"cannot load dataset '{item.label}': {type(error).__name__}: {error_text(error)}"
+            ) from error
 
 
 # --- one round of the executor ----------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from benchmark.api.methods import MethodSpec
 from benchmark.api.parameters import as_dict, bind, label
 from benchmark.errors import PLUGIN_ERRORS, BenchError, DataError, UsageError
 from benchmark.execution.request import Request, Skip
-from benchmark.plain_text import hidden_character
+from benchmark.plain_text import error_text, hidden_character
 
 SMALLEST_SIDE = 8
 """Least height and width of images, in pixels."""
@@ -121,9 +121,8 @@ def _select(
                 raise
             except PLUGIN_ERRORS as error:  # plugin code: `identity` or `describe`
                 provider = f"{entry.provider.distribution} {entry.provider.version}"
-                raise UsageError(
-                    f"{kind} '{entry.spec.name}' of {provider} raised {type(error).__name__} during planning: {error}"
-                ) from error
+                problem = f"{type(error).__name__} during planning: {error_text(error)}"
+                raise UsageError(f"{kind} '{entry.spec.name}' of {provider} raised {problem}") from error
     return selected
 
 

@@ -15,6 +15,7 @@ BODIES = {
     "crashes": "import ctypes, resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))\nctypes.string_at(0)",
     "interrupts": "raise KeyboardInterrupt",
     "raises": "class Odd(BaseException): ...\nraise Odd('an odd error')",
+    "unreadable": "class Odd(Exception):\n    def __str__(self): raise ValueError\nraise Odd",
     "hook": "import benchmark\n@benchmark.hookimpl\ndef bench_methods():\n    while True: pass",
     "thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(3600,)).start()",
     "moves": "import os\nos.chdir('/')",
@@ -26,6 +27,7 @@ REASONS = {
     "crashes": "its import crashed the process (SIGSEGV)",
     "interrupts": "its import raised KeyboardInterrupt",
     "raises": "Odd: an odd error",
+    "unreadable": "Odd: (its text cannot be read: ValueError)",
     "hook": "its import did not end within 1 s (BENCH_IMPORT_SECONDS)",
 }
 
