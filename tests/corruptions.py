@@ -27,8 +27,8 @@ EVALUATED = ("--evaluators", "centroid,knn")
 FIRST, SECOND = (f"{method}/tiny/photos" for method in METHODS)
 INLINE = ("--executor", "inline", "--quiet")
 
-MARK = re.compile(r"\b(outcomes|weights) changed\b|\bweights have changed since\b")
-"""In the remarks of a table and in the status of a folder."""
+MARK = re.compile(r"\bdo not fit their intervals\b|\b(outcomes|weights) changed\b|\bweights have changed since\b")
+"""In the notes of a check, in the remarks of a table and in the status of a folder."""
 IGNORED = re.compile(r"In the baseline but not in the run, ignored: .*", re.DOTALL)
 """In a check: the scores of the baseline that the run has not."""
 CELL_FOLDER = re.compile(r"\bmean_color[a-z-]*-photos-s\d-[0-9a-f]{10}\b")

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 from benchmark.plain_text import text_of_field
@@ -20,6 +21,7 @@ from benchmark.records.csv_text import CsvError, CsvRow, read_rows
 from benchmark.records.metric_ranges import range_of, range_text
 from benchmark.records.record import Record, Score, ScoreId
 from benchmark.records.upgrade import respell, upgrade_csv_row
+from benchmark.stats.intervals import wilson
 
 FINISHED = ("done", NOT_LEARNED, *IN_DOUBT)
 """States of finished cells. Rows of the other states are left out."""
@@ -41,6 +43,8 @@ SETTINGS = (
 """Columns from which the record of a row is made."""
 MAX_NUMBER = 10**12
 """Largest seed, number of images and number of epochs."""
+WILSON_ROUNDING = 2e-6
+"""An interval is taken for a Wilson interval if both ends differ from it by less: a CSV has six digits."""
 SHOWN_NOTES = 3
 """Rows of one kind that the notes list."""
 
@@ -75,7 +79,8 @@ def read_baseline_csv(data: bytes) -> BaselineTable:
     records: dict[tuple[str, ...], Record] = {}
     scored = [_scored_row(row, mark, records) for row in rows if _state(row) in FINISHED]
     unique, repeats = _unique(scored)
-    return BaselineTable(records=tuple(_records(unique)), notes=tuple(_notes(repeats, rows)))
+    doubtful = [each.row for each in unique if not _fits_interval(each, mark)]
+    return BaselineTable(records=tuple(_records(unique)), notes=tuple(_notes(repeats, rows, doubtful)))
 
 
 def _state(row: CsvRow) -> str:
@@ -215,7 +220,31 @@ def _records(rows: Iterable[_ScoredRow]) -> Iterator[Record]:
         yield dataclasses.replace(record, scores=tuple(scores[cell]))
 
 
-def _notes(repeats: Sequence[_ScoredRow], rows: Sequence[CsvRow]) -> Iterator[str]:
+def _fits_interval(scored: _ScoredRow, mark: Mark | None) -> bool:
+    """Whether a value can be that of its interval. A Wilson interval determines the proportion; others surround the value."""
+    row, value, n = scored.row, scored.score.value, scored.score.n
+    try:
+        texts = [row.fields.get(name, "") for name in ("ci_low", "ci_high")]
+        low, high = (float(parse_number(text, mark, percent=True)) for text in texts)
+    except NumberError:  # empty, or not a number: the interval is not used
+        return True
+    digits = len(re.split("[.,]", row.fields["value"])[-1].strip("%' \"")) + 2 * ("%" in row.fields["value"])
+    rounding = 0.51 * 10.0**-digits
+    if not low - rounding <= value <= high + rounding:
+        return False
+    z = NormalDist().inv_cdf(0.975)
+    hits = round(((low + high) / 2 * (1 + z * z / n) - z * z / (2 * n)) * n)
+    if (
+        not 0 <= hits <= n
+        or max(abs(a - b) for a, b in zip(wilson(hits, n), (low, high), strict=True)) > WILSON_ROUNDING
+    ):
+        return True
+    return abs(value - hits / n) <= rounding
+
+
+def _notes(repeats: Sequence[_ScoredRow], rows: Sequence[CsvRow], doubtful: Sequence[CsvRow]) -> Iterator[str]:
+    if doubtful:
+        yield f"Values of the baseline that do not fit their intervals; edited or damaged: {_row_numbers(doubtful)}."
     if repeats:
         yield f"The baseline repeats scores; each was read once: {_row_numbers([each.row for each in repeats])}."
     percentages = [row for row in rows if row.fields["value"].rstrip('"').endswith("%")]

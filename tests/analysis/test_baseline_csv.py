@@ -17,6 +17,7 @@ from benchmark.analysis.baseline_csv import read_baseline_csv
 from benchmark.records.csv_text import CsvError
 from benchmark.records.dataframe import records_csv
 from benchmark.records.record import Record
+from benchmark.stats.intervals import wilson
 
 VALUES = (0.972222, 0.958333, 0.5)
 SCORED = [sample_record(seed=seed, scores=(sample_score(value, n=360),)) for seed, value in enumerate(VALUES)]
@@ -263,3 +264,25 @@ def test_edited_csv_with_its_records_beside_it_is_noted(check: Check, baseline: 
     assert body["notes"] == [
         "results/digits.csv was not read: from row 2 on it is not the table of digits.jsonl beside it, which was read."
     ]
+
+
+def wilson_rows(rows: list[dict[str, str]]) -> None:
+    """Intervals as `bench run` writes them."""
+    for row in rows:
+        low, high = wilson(round(float(row["value"]) * 360), 360)
+        row.update(ci_low=f"{low:.6g}", ci_high=f"{high:.6g}")
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [("0.972222", True), ("0.9722", True), ("97.22%", True), ("0.972122", False), ("0.98", False), ("0.3", False)],
+)
+def test_value_that_does_not_fit_its_interval_is_named(text: str, fits: bool) -> None:
+    def edit(rows: list[dict[str, str]]) -> None:
+        wilson_rows(rows)
+        rows[0]["value"] = text
+
+    notes = [note for note in read_baseline_csv(edited(edit)).notes if "do not fit" in note]
+    assert notes == (
+        [] if fits else ["Values of the baseline that do not fit their intervals; edited or damaged: row 2."]
+    )
