@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -47,8 +48,9 @@ def write_lock(out: Path, folder: str, owner: Owner | None = None, **changes: An
 
 
 def write_sample(out: Path, folder: str, **changes: Any) -> index.Stamp | None:
-    """Writes a record; the stamp of its file."""
-    write_record(out / folder, sample_record(**changes))
+    """Writes a record; the stamp of its file. Records of different folders are of different cells."""
+    cell = {"id": hashlib.sha256(folder.encode()).hexdigest()} | changes
+    write_record(out / folder, sample_record(**cell))
     return index.stamp_of(str(out / folder))
 
 
