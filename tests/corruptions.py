@@ -247,7 +247,7 @@ def _written(words: tuple[str, ...], folder: Path) -> Iterator[tuple[str, object
 def _arrays(path: Path) -> object:
     """The contents of an .npz, whose bytes may differ in times and unused fields; its bytes if it was copied damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             return {name: (file[name].dtype.str, file[name].shape, file[name].tobytes()) for name in file.files}
     except Exception:  # numpy and zipfile raise many types for damaged files
         return path.read_bytes()
