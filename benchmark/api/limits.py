@@ -51,10 +51,9 @@ class Number:
         Raises:
             ValueError: the value is no number, not a whole one where it must be, not finite, or out of range.
         """
-        is_number = isinstance(value, int if self.integer else int | float) and not isinstance(value, bool)
-        if not is_number or not self._holds(value):  # type: ignore[arg-type]  # a number
-            raise ValueError(f"{shown(value)} is not valid; write {self.valid}")
-        return value  # type: ignore[return-value]  # a number
+        if isinstance(value, int | float) and self._holds(value):
+            return value
+        raise ValueError(f"{shown(value)} is not valid; write {self.valid}")
 
     def parse(self, text: str) -> int | float:
         """The number that a text stands for.
@@ -67,8 +66,10 @@ class Number:
         except ValueError:
             raise ValueError(f"{shown(text)} is not valid; write {self.valid}") from None
 
-    def _holds(self, number: float) -> bool:
-        """Whether a number is in the range; NaN is in none."""
+    def _holds(self, number: int | float) -> bool:
+        """Whether a number has the type and is in the range; NaN is in none, and a truth value is no number."""
+        if isinstance(number, bool) or (self.integer and isinstance(number, float)):
+            return False
         return self.minimum <= number <= self.maximum and not (self.above and number == self.minimum)
 
 

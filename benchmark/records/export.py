@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import io
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,18 +19,19 @@ import msgspec
 
 from benchmark.errors import RecordError
 from benchmark.records.atomic import remove_abandoned, replaced
-from benchmark.records.columns import ColumnsBuilder, columns_of, concatenate
+from benchmark.records.columns import ColumnsBuilder, concatenate
 from benchmark.records.dataframe import csv_chunks
 from benchmark.records.duplicates import repeated_line
 from benchmark.records.export_outcomes import NewOutcomes, StoredOutcomes
+from benchmark.records.export_sources import FolderSource, RecordSource
 from benchmark.records.leaderboard import CSV, JSONL, OUTCOMES, BoardNames, lines, open_lines, parse_line
 from benchmark.records.npz_writer import HashedStream
 from benchmark.records.outcomes import DIGESTS, pack_outcomes, packed_digests
-from benchmark.records.record import RECORD, SCHEMA_VERSION, Named, Record
+from benchmark.records.record import SCHEMA_VERSION, Named, Record
 from benchmark.records.record_files import log_left_out
-from benchmark.records.record_text import as_json, has_own_checksum, parse_record, record_text
+from benchmark.records.record_text import as_json, has_own_checksum, record_text
 from benchmark.records.store import RecordStore
-from benchmark.records.stored_file import check_writable, read_regular
+from benchmark.records.stored_file import check_writable
 
 SOURCE = "source_sha256"
 """Key among the checks of an exported record: SHA-256 of the record.json that it was exported from."""
@@ -54,7 +54,7 @@ def export(records: Sequence[Record] | RecordStore, to: Path, left_out: list[str
     Raises:
         RecordError: a file of a leaderboard is damaged, or the folder cannot be written. Then nothing has changed.
     """
-    source = _FolderSource(records, left_out) if isinstance(records, RecordStore) else _Source(records, left_out)
+    source = FolderSource(records, left_out) if isinstance(records, RecordStore) else RecordSource(records, left_out)
     names, boards = BoardNames(to), dict[str, dict[str, int]]()
     for position, summary in enumerate(source.columns.summaries):
         if summary.state == "done":
@@ -95,55 +95,6 @@ def _removed_if_empty(folder: Path) -> Iterator[None]:
 
 class _NothingToExport(Exception):  # noqa: N818  # ends the writing of a leaderboard, and is no error
     """No record of a leaderboard can be exported."""
-
-
-class _Source:
-    """The records to export."""
-
-    def __init__(self, records: Sequence[Record], left_out: list[str] | None) -> None:
-        self.columns = columns_of(records)
-        self._records = records
-        self._left_out = left_out
-
-    def digest(self, position: int) -> str:
-        """Identifies the contents of a record; empty: unknown."""
-        return ""
-
-    def read(self, position: int) -> tuple[Record, str]:
-        """A record, and the digest of its contents."""
-        return self._records[position], ""
-
-    def leave_out(self, error: RecordError) -> None:
-        """Reports a record that cannot be exported, or raises the error."""
-        if self._left_out is None:
-            raise error
-        self._left_out.append(str(error))
-
-
-class _FolderSource(_Source):
-    """The records of an output folder."""
-
-    def __init__(self, store: RecordStore, left_out: list[str] | None) -> None:
-        self.columns = store.columns
-        self._out = Path(store.name)
-        self._left_out = left_out
-
-    def digest(self, position: int) -> str:
-        try:
-            return hashlib.sha256(read_regular(self._path(position))).hexdigest()
-        except (OSError, RecordError):
-            return ""
-
-    def read(self, position: int) -> tuple[Record, str]:
-        path = self._path(position)
-        try:
-            text = read_regular(path)
-        except FileNotFoundError as error:
-            raise RecordError(f"{path} does not exist any more") from error
-        return parse_record(text, path), hashlib.sha256(text).hexdigest()
-
-    def _path(self, position: int) -> Path:
-        return self._out / self.columns.summaries[position].folder / RECORD
 
 
 # --- one leaderboard --------------------------------------------------------------------------------------------------
@@ -212,7 +163,7 @@ class _Export:
         positions: id -> position of each record that belongs to the leaderboard.
     """
 
-    def __init__(self, path: Path, source: _Source, positions: dict[str, int]) -> None:
+    def __init__(self, path: Path, source: RecordSource, positions: dict[str, int]) -> None:
         self._csv, self._jsonl, self._npz = (path.with_name(path.name + suffix) for suffix in (CSV, JSONL, OUTCOMES))
         self._source = source
         self._positions = positions

@@ -32,7 +32,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 def text_of(rows: list[dict[str, str]], separator: str = ",", **settings: object) -> str:
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]), delimiter=separator, lineterminator="\n", **settings)  # type: ignore[arg-type]
+    writer = csv.DictWriter(stream, list(rows[0]), delimiter=separator, lineterminator="\n", **settings)  # type: ignore[arg-type]  # any option
     writer.writeheader()
     writer.writerows(rows)
     return stream.getvalue()

@@ -34,14 +34,14 @@ SPECS = [
     EvaluatorSpec(
         name="likeness",
         summary="",
-        evaluate=lambda probe, params: None,  # type: ignore[arg-type, return-value]
+        evaluate=lambda probe, params: None,  # type: ignore[arg-type, return-value]  # never called
         labels="none",
         metrics=(Metric(name="cka"),),
     ),
     EvaluatorSpec(
         name="knn",
         summary="",
-        evaluate=lambda probe, params: None,  # type: ignore[arg-type, return-value]
+        evaluate=lambda probe, params: None,  # type: ignore[arg-type, return-value]  # never called
         metrics=(Metric(name="accuracy", headline="accuracy@k=20"),),
     ),
 ]
