@@ -35,7 +35,7 @@ import benchmark
 from benchmark.api import cells, hookspecs, identity, methods, recipes
 from benchmark.api.catalog import PLUGIN_KINDS, load_catalog
 
-LEAVES = {"cores", "errors", "plain_text", "seeding", "progress", "stats", "working_directory"}
+LEAVES = {"cores", "errors", "plain_text", "seeding", "progress", "standard_streams", "stats", "working_directory"}
 RECORDS = LEAVES | {"api", "records"}
 TENSORS = {"images", "warp", "encoder"}
 CELLS = RECORDS | TENSORS | {"training", "evaluation"}

@@ -29,6 +29,7 @@ from benchmark.api.methods import MethodSpec
 from benchmark.api.validation import check_names, checked_specs
 from benchmark.errors import PluginError, UnknownNameError, UsageError
 from benchmark.plain_text import error_text
+from benchmark.standard_streams import standard_streams_kept
 from benchmark.working_directory import working_directory_kept
 
 SpecT = TypeVar("SpecT", bound=Spec)
@@ -213,7 +214,8 @@ def _load(points: Sequence[EntryPoint], blocked: tuple[str, ...], providers: Map
     names = {point: f"{providers[point].full_name}={providers[point].module}" for point in points}
     loaders = {name: functools.partial(_specs, point) for point, name in names.items()}
     modules = {name: providers[point].module for point, name in names.items()}
-    with plugin_imports.examined(loaders, modules) as left_out, working_directory_kept():
+    examined = plugin_imports.examined(loaders, modules)
+    with standard_streams_kept(), working_directory_kept(), examined as left_out:
         for point, name in names.items():
             provider = providers[point]
             try:

@@ -19,6 +19,7 @@ BODIES = {
     "hook": "import benchmark\n@benchmark.hookimpl\ndef bench_methods():\n    while True: pass",
     "thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(3600,)).start()",
     "moves": "import os\nos.chdir('/')",
+    "closes": "import os, sys\nos.close(1)\nos.close(2)\nsys.stdout = sys.stderr = None",
     "counts": "import os\nopen(os.environ['COUNT'], 'a').write('x')",
 }
 REASONS = {
@@ -77,10 +78,10 @@ def test_plugin_whose_import_does_not_return_is_named_and_left_out(
     assert REASONS[name] in line
 
 
-def test_other_plugins_are_loaded(listed: subprocess.CompletedProcess[str]) -> None:
+def test_other_plugins_are_loaded_and_the_list_is_printed(listed: subprocess.CompletedProcess[str]) -> None:
     assert listed.returncode == 0, listed.stderr
     loaded = listed.stdout.partition("broken plugins:")[0]
-    assert all(f"  {name} " in loaded for name in ("rotation", "faulty_moves", "faulty_counts"))
+    assert all(f"  {name} " in loaded for name in ("rotation", "faulty_moves", "faulty_closes", "faulty_counts"))
 
 
 @pytest.mark.slow
