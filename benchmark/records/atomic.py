@@ -114,18 +114,21 @@ def _open_temporary(path: Path) -> tuple[Path, _RawFile]:
         temporary = path.with_name(f".{path.name}-{os.urandom(4).hex()}")
         with contextlib.suppress(FileExistsError):
             file = _RawFile(temporary, "x")
-            lock_file(file)
+            lock_file(file, wait=True)
             if temporary.exists():  # else another process took it for abandoned before it was locked
                 return temporary, file
             file.close()
 
 
-def lock_file(file: IO[Any] | int) -> bool:
-    """Locks an open file, unless another process has locked it. False also where files cannot be locked."""
+def lock_file(file: IO[Any] | int, *, wait: bool = False) -> bool:
+    """Locks an open file. False if another process has locked it, unless `wait`, and where files cannot be locked.
+
+    Whoever creates a file waits: a process that takes it for abandoned holds the lock until it has removed the file.
+    """
     try:
         import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (ImportError, OSError):
         return False
     return True

@@ -30,12 +30,25 @@ def merge_folder(to: Path) -> Iterator[tuple[Path, Path]]:
     Yields:
         The folders for new cells and for replaced cells.
     """
-    with tempfile.TemporaryDirectory(dir=to, prefix=PREFIX) as name, _opened(Path(name)) as handle:
-        lock_file(handle)  # nothing is recognized where folders cannot be locked
-        new, old = Path(name) / NEW, Path(name) / OLD
+    with _locked_folder(to) as folder:
+        new, old = folder / NEW, folder / OLD
         new.mkdir()
         old.mkdir()
         yield new, old
+
+
+@contextlib.contextmanager
+def _locked_folder(to: Path) -> Iterator[Path]:
+    """A new folder with a lock. It is made again if another process took it for abandoned before it was locked."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            temporary = tempfile.TemporaryDirectory(dir=to, prefix=PREFIX, ignore_cleanup_errors=True)
+            folder = Path(stack.enter_context(temporary))
+            with contextlib.suppress(FileNotFoundError):
+                lock_file(stack.enter_context(_opened(folder)), wait=True)
+            if folder.exists():
+                yield folder
+                return
 
 
 def recover_abandoned(to: Path) -> None:

@@ -44,15 +44,21 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.name}-"
     remove_leftovers(path.parent, prefix)
-    temporary = path.with_name(f"{prefix}{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file, in_use(temporary):
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    def create() -> Path:
+        temporary = path.with_name(f"{prefix}{uuid.uuid4().hex}")
+        temporary.touch(exist_ok=False)
+        return temporary
+
+    with in_use(create) as temporary:
+        try:
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def stored_array(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,14 +87,15 @@ def _temporary_folder(data_dir: Path) -> Iterator[Path]:
 
     Those that killed processes left in `data_dir` are removed.
     """
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(data_dir, PREFIX)
-        temporary = tempfile.TemporaryDirectory(prefix=PREFIX, dir=data_dir)
-    except OSError:
-        temporary = tempfile.TemporaryDirectory(prefix="bench-images-")
-    with temporary as folder, in_use(Path(folder)):
-        yield Path(folder)
+    with ExitStack() as stack:
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(data_dir, PREFIX)
+            folder = stack.enter_context(in_use(lambda: Path(tempfile.mkdtemp(prefix=PREFIX, dir=data_dir))))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        except OSError:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-images-")))
+        yield folder
 
 
 @contextmanager

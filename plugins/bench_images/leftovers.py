@@ -8,17 +8,28 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def in_use(path: Path) -> Iterator[None]:
-    """Marks a temporary file or folder as being written by this process."""
-    descriptor = _locked(path)
+def in_use(create: Callable[[], Path]) -> Iterator[Path]:
+    """Creates a temporary file or folder, and marks it as being written by this process until the block ends.
+
+    Args:
+        create: makes a file or folder with a new name. It is called again if another process took the first one for a
+            leftover, and removed it before it was marked.
+    """
+    while True:
+        path = create()
+        descriptor = _locked(path, wait=True)
+        if path.exists():
+            break
+        if descriptor is not None:
+            os.close(descriptor)
     try:
-        yield
+        yield path
     finally:
         if descriptor is not None:
             os.close(descriptor)
@@ -42,8 +53,10 @@ def remove_leftovers(folder: Path, prefix: str) -> None:
                 os.close(descriptor)
 
 
-def _locked(path: Path) -> int | None:
-    """An open descriptor that holds the lock of a path; None if another process holds it, or if there are no locks."""
+def _locked(path: Path, *, wait: bool = False) -> int | None:
+    """An open descriptor that holds the lock of a path; None if there is no such path or no locks, or, without `wait`, if
+    another process holds it.
+    """
     try:
         import fcntl
 
@@ -51,7 +64,7 @@ def _locked(path: Path) -> int | None:
     except (ImportError, OSError):
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
         return None

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -170,3 +171,15 @@ def test_writer_whose_temporary_file_was_taken_away_changes_nothing(tmp_path: Pa
     with pytest.raises(RecordError), replaced(path, check=lambda: remove_temporary(tmp_path)) as file:
         file.write(b"late")
     assert path.read_bytes() == b"of the next owner"
+
+
+def test_cleaning_leaves_the_files_of_running_writers(tmp_path: Path) -> None:
+    def write(number: int) -> None:
+        with replaced(tmp_path / str(number)) as file:
+            file.write(b"whole")
+            remove_abandoned_below(tmp_path)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(300)))
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"whole"}
+    assert len(list(tmp_path.iterdir())) == 300

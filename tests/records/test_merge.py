@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sample_records import sample_record, sample_score
 
 from benchmark.errors import BenchError, RecordError, UsageError
 from benchmark.records import locks, merge
+from benchmark.records.merge_folder import merge_folder, recover_abandoned
 from benchmark.records.record import CURVE, LOG, MODEL, PREDICTIONS, SCHEMA_VERSION, Record
 from benchmark.records.record_files import read_records, write_record
 from benchmark.reports.environments import environment_report
@@ -302,3 +304,16 @@ def test_cell_that_a_killed_merge_was_replacing_is_put_back(
     assert {name: body for name, body in _state(to).items() if name in before} == before
     assert not list(to.glob(".merge-*"))
     assert f"put back: {cell}" in caplog.text
+
+
+def test_recovery_leaves_the_folders_of_running_merges(tmp_path: Path) -> None:
+    def use(_: int) -> None:
+        with merge_folder(tmp_path) as (new, old):
+            (new / "cell").mkdir()
+            recover_abandoned(tmp_path)
+            assert new.exists()
+            assert old.exists()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(use, range(200)))
+    assert not list(tmp_path.iterdir())

@@ -52,12 +52,28 @@ def test_folder_is_removed_unless_it_is_in_use(tmp_path: Path, used: bool) -> No
     (folder / "deeper").mkdir(parents=True)
     (tmp_path / "other").mkdir()
     if used:
-        with in_use(folder):
+        with in_use(lambda: folder):
             remove_leftovers(tmp_path, ".unpacking-")
     else:
         remove_leftovers(tmp_path, ".unpacking-")
     assert folder.exists() == used
     assert (tmp_path / "other").exists()
+
+
+def test_folder_that_is_removed_before_it_is_marked_is_made_again(tmp_path: Path) -> None:
+    names = iter("ab")
+
+    def create() -> Path:
+        folder = tmp_path / f".unpacking-{next(names)}"
+        folder.mkdir()
+        if folder.name.endswith("a"):
+            remove_leftovers(tmp_path, ".unpacking-")
+        return folder
+
+    with in_use(create) as folder:
+        assert folder.name == ".unpacking-b"
+        remove_leftovers(tmp_path, ".unpacking-")
+        assert folder.exists()
 
 
 def test_links_are_left(tmp_path: Path) -> None:
