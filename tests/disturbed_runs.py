@@ -32,8 +32,8 @@ from launched import (
 from benchmark.records import locks
 
 METHODS = "steady,steady_noise,steady_teacher"
-SEEDS = 4
-CELLS = 12
+SEEDS = 3
+CELLS = 9
 EPOCHS = 3
 STEPS = EPOCHS * 3
 """Of a cell: 48 images in batches of 16."""

@@ -306,6 +306,7 @@ def test_check_reports_a_regression(bench: Bench, tmp_path: Path) -> None:
 # --- a script ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_notebook_example_runs_without_a_main_guard(tmp_path: Path) -> None:
     script = DATA / "notebook_example.py"
     ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path, check=False)
