@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peak_memory import PEAK_MEMORY
 from probe_samples import clusters, evaluate, fake_probe, scores
 from sklearn.datasets import load_digits
 
@@ -53,8 +54,8 @@ def test_features_that_are_not_finite_are_an_error(split: str, value: float) -> 
         evaluate("linear", probe)
 
 
-WIDE = """
-import resource, torch
+WIDE = f"""{PEAK_MEMORY}
+import torch
 from types import SimpleNamespace as Fake
 from bench_probes.linear import evaluate_linear
 from bench_probes.params import LinearParams
@@ -66,7 +67,7 @@ def split(count):
     return Fake(features=lambda: features, labels=torch.arange(count) % 10)
 probe = Fake(train=split(50_000), test=split(10_000), tap="flat")
 result = evaluate_linear(probe, LinearParams(strengths=(1.0, 0.1), iterations=2))
-print(result.details["iterations"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+print(result.details["iterations"], peak_memory() / 2**30)
 """
 
 
