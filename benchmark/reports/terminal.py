@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
 from rich.segment import Segment, Segments
@@ -53,18 +54,38 @@ def print_tables(tables: Sequence[Table], console: Console) -> None:
 def _fitted(table: Table, console: Console) -> tuple[RichTable, tuple[str, ...]]:
     """The layout without the last metrics that do not fit, and the notes; the first `kept` columns stay."""
     left_out: list[str] = []
-    layout = _layout(table)
-    while _least_width(layout, console) > console.width:
+    widest = _widest_rows(table)
+    whole_words = True
+    while whole_words and _least_width(_layout(widest), console) > console.width:
         last = len(table.columns) - 1 - (table.columns[-1] == "remarks")
         if last < table.kept:
-            layout = _layout(table, whole_words=False)
-            break
-        left_out.insert(0, table.columns[last])
-        table = _without_column(table, last)
-        layout = _layout(table)
+            whole_words = False
+        else:
+            left_out.insert(0, table.columns[last])
+            table, widest = _without_column(table, last), _without_column(widest, last)
+    layout = _layout(table, whole_words=whole_words)
     if left_out:
         return layout, (*table.notes, f"Too narrow for: {', '.join(left_out)}. --format csv has all columns.")
     return layout, table.notes
+
+
+def _widest_rows(table: Table) -> Table:
+    """The rows that determine the widths of the columns; rich would measure all cells of thousands of rows again and again."""
+    rows = {
+        max(table.rows, key=lambda row: measure(row[column]))
+        for column in range(len(table.columns))
+        for measure in (len, cell_len, _longest_word, _widest_word)
+        if table.rows
+    }
+    return dataclasses.replace(table, rows=tuple(rows), best=frozenset())
+
+
+def _longest_word(text: str) -> int:
+    return max(map(len, text.split()), default=0)
+
+
+def _widest_word(text: str) -> int:
+    return max(map(cell_len, text.split()), default=0)
 
 
 def _least_width(layout: RichTable, console: Console) -> int:
